@@ -1,0 +1,29 @@
+package env
+
+import "context"
+
+// Net reaches other nodes. An address is "unix:PATH" or "tcp:HOST:PORT"; port 0
+// listens on a free port, which Listener.Addr then names.
+type Net interface {
+	Listen(ctx context.Context, addr string) (Listener, error)
+	Dial(ctx context.Context, addr string) (Conn, error)
+}
+
+// Listener accepts connections.
+type Listener interface {
+	Accept(ctx context.Context) (Conn, error)
+	Addr() string
+	Close() error
+}
+
+// Conn is a stream of ordered bytes, full duplex. One task may read while another
+// writes. Bytes carry no check of their own that Varve relies on: framing and its
+// checksum belong to package frame.
+type Conn interface {
+	// Read returns at least one byte, or io.EOF when the peer has closed cleanly.
+	Read(ctx context.Context, p []byte) (int, error)
+	// Write writes all of p or returns an error, after which the connection is dead.
+	Write(ctx context.Context, p []byte) (int, error)
+	// Close ends both directions and makes pending calls return.
+	Close() error
+}
