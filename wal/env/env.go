@@ -56,9 +56,12 @@ type Group interface {
 type Cond interface {
 	// Wait releases the guarding lock, waits for a wake-up or the context's end,
 	// and takes the lock again before it returns. It may wake for no reason, so
-	// the caller tests its condition in a loop.
+	// the caller tests its condition in a loop. A signal that reaches a waiter
+	// whose context has ended goes on to the next one.
 	Wait(ctx context.Context) error
+	// Signal wakes the eldest waiter. The guarding lock is held.
 	Signal()
+	// Broadcast wakes every waiter. The guarding lock is held.
 	Broadcast()
 }
 

@@ -27,9 +27,6 @@ func (l *Lock) Lock(ctx context.Context) error {
 	defer l.mu.Unlock()
 	for l.held {
 		if err := l.free.Wait(ctx); err != nil {
-			// The wake-up that came with the context's end may have been
-			// meant for a lock that is free now: pass it on.
-			l.free.Signal()
 			return err
 		}
 	}

@@ -38,7 +38,6 @@ func (m *Mailbox[T]) Put(ctx context.Context, message T) error {
 	defer m.mu.Unlock()
 	for m.count == len(m.ring) && !m.closed {
 		if err := m.notFull.Wait(ctx); err != nil {
-			m.notFull.Signal()
 			return err
 		}
 	}
@@ -67,7 +66,6 @@ func (m *Mailbox[T]) Take(ctx context.Context) (message T, err error) {
 	defer m.mu.Unlock()
 	for m.count == 0 && !m.closed {
 		if err := m.notEmpty.Wait(ctx); err != nil {
-			m.notEmpty.Signal()
 			return message, err
 		}
 	}

@@ -11,6 +11,7 @@ type Net interface {
 
 // Listener accepts connections.
 type Listener interface {
+	// Accept waits for a connection. The end of its context closes the listener.
 	Accept(ctx context.Context) (Conn, error)
 	Addr() string
 	Close() error

@@ -1,0 +1,284 @@
+package osenv
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varvedb/varve/wal/env"
+)
+
+const (
+	lockName   = ".lock"    // in the bucket's directory
+	tempPrefix = ".partial" // of a Put's temporary file, in the object's directory
+)
+
+type bucket struct{ dir string }
+
+func newBucket(dir string) (env.Bucket, error) {
+	if dir == "" {
+		return noBucket{}, nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find bucket directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make bucket directory: %w", err)
+	}
+	return &bucket{dir: dir}, nil
+}
+
+// path refuses keys that would leave the bucket or meet its own files.
+func (b *bucket) path(key string) (string, error) {
+	for _, part := range strings.Split(key, "/") {
+		if part == "" || strings.HasPrefix(part, ".") {
+			return "", fmt.Errorf("object key %q: a part is empty or begins with a dot", key)
+		}
+	}
+	return filepath.Join(b.dir, filepath.FromSlash(key)), nil
+}
+
+func etagOf(body []byte) env.ETag {
+	sum := sha256.Sum256(body)
+	return env.ETag(hex.EncodeToString(sum[:]))
+}
+
+// Put's errors are definite up to the rename and unknown after it: the new
+// content is then in place, but may not outlive a crash.
+func (b *bucket) Put(_ context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
+	path, err := b.path(key)
+	if err != nil {
+		return "", err
+	}
+	unlock, err := b.lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if err := check(path, cond); err != nil {
+		return "", fmt.Errorf("put %s: %w", key, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("put %s: %w", key, err)
+	}
+	temp, err := writeTemp(filepath.Dir(path), body)
+	if err != nil {
+		return "", fmt.Errorf("put %s: %w", key, err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		os.Remove(temp)
+		return "", fmt.Errorf("put %s: %w", key, err)
+	}
+	if err := b.syncAround(path); err != nil {
+		return "", &env.UnknownError{Err: fmt.Errorf("put %s: %w", key, err)}
+	}
+	return etagOf(body), nil
+}
+
+func (b *bucket) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(b.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock bucket: %w", err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock bucket: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
+
+func check(path string, cond env.Condition) error {
+	if cond == (env.Condition{}) {
+		return nil
+	}
+	body, err := os.ReadFile(path)
+	absent := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !absent {
+		return err
+	}
+	if cond.IfAbsent && !absent {
+		return fmt.Errorf("%w: the object exists", env.ErrPrecondition)
+	}
+	if cond.IfMatch != "" && absent {
+		return fmt.Errorf("%w: the object does not exist", env.ErrPrecondition)
+	}
+	if cond.IfMatch != "" && etagOf(body) != cond.IfMatch {
+		return fmt.Errorf("%w: the object has other content", env.ErrPrecondition)
+	}
+	return nil
+}
+
+func writeTemp(dir string, body []byte) (path string, err error) {
+	f, err := os.CreateTemp(dir, tempPrefix+"*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(body)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
+
+// syncAround makes the entry of path durable, and those of its directories.
+func (b *bucket) syncAround(path string) error { return syncUpTo(b.dir, path) }
+
+func (b *bucket) Get(_ context.Context, key string) ([]byte, env.ETag, error) {
+	path, err := b.path(key)
+	if err != nil {
+		return nil, "", err
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, "", objectError("get", key, err)
+	}
+	return body, etagOf(body), nil
+}
+
+func (b *bucket) GetRange(_ context.Context, key string, off, size int64) ([]byte, error) {
+	path, err := b.path(key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, objectError("get range of", key, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, objectError("get range of", key, err)
+	}
+	// Compared this way round, a huge off or size cannot overflow.
+	if off < 0 || size < 0 || off > info.Size() || size > info.Size()-off {
+		return nil, fmt.Errorf("get range of %s: %d bytes from %d do not lie inside the object's %d", key, size, off, info.Size())
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(io.NewSectionReader(f, off, size), body); err != nil {
+		return nil, objectError("get range of", key, err)
+	}
+	return body, nil
+}
+
+func (b *bucket) Head(_ context.Context, key string) (env.ObjectInfo, error) {
+	path, err := b.path(key)
+	if err != nil {
+		return env.ObjectInfo{}, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return env.ObjectInfo{}, objectError("head", key, err)
+	}
+	if info.IsDir() {
+		return env.ObjectInfo{}, objectError("head", key, fs.ErrNotExist)
+	}
+	return env.ObjectInfo{Key: key, Size: info.Size()}, nil
+}
+
+func (b *bucket) List(_ context.Context, prefix string) ([]env.ObjectInfo, error) {
+	// Only the directory that the prefix lies in can hold matches.
+	dir := b.dir
+	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+		dir = filepath.Join(b.dir, filepath.FromSlash(prefix[:i]))
+	}
+	var found []env.ObjectInfo
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed while we walked, or nothing by this prefix
+		}
+		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			return err
+		}
+		key := filepath.ToSlash(strings.TrimPrefix(path, b.dir+string(filepath.Separator)))
+		if !strings.HasPrefix(key, prefix) {
+			return nil
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found = append(found, env.ObjectInfo{Key: key, Size: info.Size()})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", prefix, err)
+	}
+	// The walk orders by path component; keys are ordered as strings.
+	sort.Slice(found, func(i, j int) bool { return found[i].Key < found[j].Key })
+	return found, nil
+}
+
+func (b *bucket) Delete(_ context.Context, key string) error {
+	path, err := b.path(key)
+	if err != nil {
+		return err
+	}
+	unlock, err := b.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return &env.UnknownError{Err: fmt.Errorf("delete %s: %w", key, err)}
+	}
+	return nil
+}
+
+func objectError(verb, key string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s %s: %w", verb, key, env.ErrNoObject)
+	}
+	return fmt.Errorf("%s %s: %w", verb, key, err)
+}
+
+// noBucket belongs to a process that was given no object store.
+type noBucket struct{}
+
+var errNoBucket = errors.New("this process has no bucket")
+
+func (noBucket) Put(context.Context, string, []byte, env.Condition) (env.ETag, error) {
+	return "", errNoBucket
+}
+func (noBucket) Get(context.Context, string) ([]byte, env.ETag, error) { return nil, "", errNoBucket }
+func (noBucket) GetRange(context.Context, string, int64, int64) ([]byte, error) {
+	return nil, errNoBucket
+}
+func (noBucket) Head(context.Context, string) (env.ObjectInfo, error) {
+	return env.ObjectInfo{}, errNoBucket
+}
+func (noBucket) List(context.Context, string) ([]env.ObjectInfo, error) { return nil, errNoBucket }
+func (noBucket) Delete(context.Context, string) error                   { return errNoBucket }
