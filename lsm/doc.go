@@ -1,0 +1,53 @@
+// Package lsm is the layered store: values by key and LSN.
+//
+// It knows nothing of PostgreSQL. A [Key] is 18 bytes that it only compares; a
+// value's history is a row of [Version]s, each an image (the whole value), a
+// delta (a change to what lies below) or a tombstone (nothing from here on). To
+// read a key at an LSN is to get the [Chain] that determines its value there: the
+// newest image at or below the LSN, and the deltas above it. Applying deltas is
+// the caller's business.
+//
+// The promise: what [Timeline.DurableLSN] has reached is in the bucket, and any
+// Store that opens the tenant later reads the same chains from it; the same
+// question always has the same answer, or an error that says why it has none. A
+// byte that is not what was written is an error matching wal.ErrCorruption that
+// names object and offset; it is never served.
+//
+// # Timelines and branches
+//
+// A tenant's timelines form trees. [Store.Create] makes a root, [Store.Branch] a
+// child that equals its parent up to an LSN X and has a history of its own above.
+// A child stores only (parent, X): reading it falls through to the parent's
+// layers clipped at X. The clipped layers of all ancestors form one map per
+// attached timeline, so that depth costs nothing to a read.
+//
+// # Writing
+//
+// [Timeline.Apply] puts the versions of committed records into a memtable in
+// memory; losing it is no loss, for the log still has them. A full memtable is
+// frozen and written as one delta layer: layer object first, then one conditional
+// PUT of the timeline's index object, which is the commit point. Only then is the
+// memtable dropped.
+//
+// # Who may write
+//
+// Attaching a timeline raises the generation in its index. Every later index PUT
+// asks for the very object that this attachment wrote last; when that fails
+// because somebody else attached, the attachment is fenced: [ErrFenced], for
+// good. Layer names carry the generation, so a fenced writer's late objects never
+// take the name of a good one.
+//
+// # What it does not do
+//
+// It neither merges layers nor removes history. It does not retry a read of the
+// bucket that failed; a failed write it does retry, a bounded number of times.
+//
+// # Inside
+//
+//	kv         key, version
+//	memtable   versions in memory: append only, newest first
+//	layer      the layer file: format, writer, reader, cache of decoded blocks
+//	layermap   which layers may hold a key at an LSN (pure)
+//	manifest   the index object's format
+//	remote     names of objects; objects read by range through local files
+package lsm

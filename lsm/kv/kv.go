@@ -1,0 +1,118 @@
+// Package kv holds the words that all of lsm shares: a [Key], and a [Version] of
+// its value as of an LSN.
+package kv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/varvedb/varve/wal"
+)
+
+// KeySize is the size of a key in bytes.
+const KeySize = 18
+
+// Key names a value. Keys are ordered bytewise; what they mean is the caller's.
+type Key [KeySize]byte
+
+// MaxKey is the greatest key.
+var MaxKey = Key(bytes.Repeat([]byte{0xff}, KeySize))
+
+// String renders the key as 36 hexadecimal digits.
+func (k Key) String() string { return hex.EncodeToString(k[:]) }
+
+// ParseKey reads 36 hexadecimal digits.
+func ParseKey(s string) (k Key, err error) {
+	if len(s) != hex.EncodedLen(KeySize) {
+		return k, fmt.Errorf("parse key %q: want %d hexadecimal digits, got %d characters", s, hex.EncodedLen(KeySize), len(s))
+	}
+	if _, err := hex.Decode(k[:], []byte(s)); err != nil {
+		return k, fmt.Errorf("parse key %q: %w", s, err)
+	}
+	return k, nil
+}
+
+// Compare returns -1, 0 or 1 as k lies before, at or after other.
+func (k Key) Compare(other Key) int {
+	// By words: the compiler calls no memory comparison for it, and keys of one
+	// relation differ in their last bytes only.
+	if c := compareWords(binary.BigEndian.Uint64(k[0:]), binary.BigEndian.Uint64(other[0:])); c != 0 {
+		return c
+	}
+	if c := compareWords(binary.BigEndian.Uint64(k[8:]), binary.BigEndian.Uint64(other[8:])); c != 0 {
+		return c
+	}
+	return compareWords(uint64(binary.BigEndian.Uint16(k[16:])), uint64(binary.BigEndian.Uint16(other[16:])))
+}
+
+func compareWords(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Less reports whether k lies before other.
+func (k Key) Less(other Key) bool { return k.Compare(other) < 0 }
+
+// Next returns the key right after k, and false if k is [MaxKey].
+func (k Key) Next() (Key, bool) {
+	for i := KeySize - 1; i >= 0; i-- {
+		k[i]++
+		if k[i] != 0 {
+			return k, true
+		}
+	}
+	return k, false
+}
+
+// Kind says what a version is. The numbers are part of the layer format.
+type Kind uint8
+
+// The kinds of versions. Zero is none of them.
+const (
+	Image     Kind = 1 // a whole value: nothing below it is needed
+	Delta     Kind = 2 // a change, to be applied to what lies below it
+	Tombstone Kind = 3 // from this LSN on there is nothing
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Image:
+		return "image"
+	case Delta:
+		return "delta"
+	case Tombstone:
+		return "tombstone"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Valid reports whether k is one of the three kinds.
+func (k Kind) Valid() bool { return k >= Image && k <= Tombstone }
+
+// Version is one state of, or change to, a key's value. There is at most one
+// version for each key and LSN.
+type Version struct {
+	Key   Key
+	LSN   wal.LSN // end of the record that made it
+	Kind  Kind
+	Value []byte // empty for a tombstone
+}
+
+// ValueBytesMax bounds a value. The greatest values known are the state files of
+// prepared transactions with very many locks: a few MiB.
+const ValueBytesMax = 64 << 20
+
+// Compare orders versions by key, then LSN.
+func (v Version) Compare(other Version) int {
+	if c := v.Key.Compare(other.Key); c != 0 {
+		return c
+	}
+	return compareWords(uint64(v.LSN), uint64(other.LSN))
+}
