@@ -1,0 +1,175 @@
+package frame
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/varvedb/varve/wal/env"
+)
+
+// Client sends requests over one connection and matches answers to them. Many
+// requests may be in flight, from many tasks or from one. When the connection
+// fails every request in flight fails with it, and the client is dead.
+type Client struct {
+	conn   *Conn
+	sender *Sender
+	group  env.Group
+	tasks  env.Tasks
+
+	mu      sync.Mutex
+	waiting map[uint64]*Pending
+	lastID  uint64
+	err     error
+}
+
+// Pending is a request whose answer has not been taken yet.
+type Pending struct {
+	client *Client
+	id     uint64
+	answer Frame
+	err    error
+	done   bool
+	ready  env.Cond
+}
+
+// DialClient connects to a service. The client lives until ctx ends or Close.
+func DialClient(ctx context.Context, e env.Env, addr, service string) (*Client, error) {
+	conn, err := Dial(ctx, e, addr, service)
+	if err != nil {
+		return nil, err
+	}
+	return NewClient(ctx, e, conn), nil
+}
+
+// NewClient makes a client of a connection that has exchanged hellos, and owns it.
+func NewClient(ctx context.Context, e env.Env, conn *Conn) *Client {
+	c := &Client{
+		conn:    conn,
+		sender:  NewSender(e, conn),
+		group:   e.Tasks.NewGroup(ctx),
+		tasks:   e.Tasks,
+		waiting: map[uint64]*Pending{},
+	}
+	c.group.Go("write requests", c.sender.Run)
+	c.group.Go("read answers", c.readAnswers)
+	return c
+}
+
+// Call sends a request and waits for its answer, whose payload the caller owns.
+// A *RemoteError in the error's chain is the server's answer; any other error
+// leaves open whether the request was carried out. When ctx ends first, a late
+// answer is dropped.
+func (c *Client) Call(ctx context.Context, typ uint8, payload []byte) (Frame, error) {
+	p, err := c.Start(ctx, typ, payload)
+	if err != nil {
+		return Frame{}, err
+	}
+	return p.Wait(ctx)
+}
+
+// Start sends a request. The payload may be reused when it returns.
+func (c *Client) Start(ctx context.Context, typ uint8, payload []byte) (*Pending, error) {
+	p, err := c.register()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.sender.Send(ctx, Frame{Type: typ, ID: p.id, Payload: payload}); err != nil {
+		p.forget()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *Client) register() (*Pending, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	c.lastID++
+	p := &Pending{client: c, id: c.lastID, ready: c.tasks.NewCond(&c.mu)}
+	c.waiting[p.id] = p
+	return p, nil
+}
+
+// Wait returns the answer, once.
+func (p *Pending) Wait(ctx context.Context) (Frame, error) {
+	c := p.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !p.done {
+		if err := p.ready.Wait(ctx); err != nil {
+			delete(c.waiting, p.id)
+			return Frame{}, err
+		}
+	}
+	if p.err != nil {
+		return Frame{}, p.err
+	}
+	return p.answer, AsError(p.answer)
+}
+
+func (p *Pending) forget() {
+	p.client.mu.Lock()
+	defer p.client.mu.Unlock()
+	delete(p.client.waiting, p.id)
+}
+
+func (c *Client) readAnswers(ctx context.Context) error {
+	for {
+		f, err := c.conn.Read(ctx)
+		if err != nil {
+			err = fmt.Errorf("wait for an answer: %w", err)
+			c.fail(err)
+			return err
+		}
+		c.deliver(f)
+	}
+}
+
+// deliver hands an answer to who waits. Nobody does if its caller gave up.
+func (c *Client) deliver(f Frame) {
+	f.Payload = bytes.Clone(f.Payload)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.waiting[f.ID]
+	if p == nil {
+		return
+	}
+	delete(c.waiting, f.ID)
+	p.answer, p.done = f, true
+	p.ready.Signal()
+}
+
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+	// Woken in the order of their ids, which is the order they were sent in.
+	for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
+		p := c.waiting[id]
+		delete(c.waiting, id)
+		p.err, p.done = err, true
+		p.ready.Signal()
+	}
+}
+
+// Err returns why the client is dead, nil while it lives.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close ends the connection; requests in flight fail.
+func (c *Client) Close() error {
+	c.group.Stop()
+	err := c.conn.Close()
+	// What its tasks ended with was told to those who waited.
+	_ = c.group.Wait()
+	return err
+}

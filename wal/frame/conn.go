@@ -1,0 +1,99 @@
+package frame
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/varvedb/varve/wal/assert"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// readChunk is how much a Conn asks the network for at once, in bytes: enough for
+// a batch of small frames in one call, little beside the frames of a busy log.
+const readChunk = 64 << 10
+
+// Conn is a connection of frames. One task may read while another writes. After
+// an error of either it is dead.
+type Conn struct {
+	conn   env.Conn
+	in     []byte // bytes received; in[read:] is not returned yet
+	read   int
+	offset int64 // of in[read] in the stream
+	out    []byte
+}
+
+// NewConn puts frames on a connection, which it owns from then on.
+func NewConn(conn env.Conn) *Conn { return &Conn{conn: conn} }
+
+// Read returns the next frame, or io.EOF if the peer closed the connection
+// between two frames. The payload is valid until the next Read.
+func (c *Conn) Read(ctx context.Context) (Frame, error) {
+	for {
+		f, size, err := Decode(c.in[c.read:], c.offset)
+		if err != nil {
+			return Frame{}, err
+		}
+		if size > 0 {
+			c.read += size
+			c.offset += int64(size)
+			return f, nil
+		}
+		if err := c.fill(ctx); err != nil {
+			return Frame{}, err
+		}
+	}
+}
+
+func (c *Conn) fill(ctx context.Context) error {
+	c.makeRoom()
+	n, err := c.conn.Read(ctx, c.in[len(c.in):cap(c.in)])
+	c.in = c.in[:len(c.in)+n]
+	switch {
+	case n > 0:
+		return nil
+	case errors.Is(err, io.EOF) && c.read == len(c.in):
+		return io.EOF
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("read frame: %w", io.ErrUnexpectedEOF)
+	case err == nil:
+		return fmt.Errorf("read frame: %w", io.ErrNoProgress)
+	}
+	return fmt.Errorf("read frame: %w", err)
+}
+
+// makeRoom leaves free space behind what was received: it drops what was
+// returned, and doubles the buffer when a frame has filled it. So the buffer
+// grows with what the peer has sent, never with what it merely announced.
+func (c *Conn) makeRoom() {
+	c.in = c.in[:copy(c.in, c.in[c.read:])]
+	c.read = 0
+	switch {
+	case len(c.in) == 0 && cap(c.in) != readChunk:
+		c.in = make([]byte, 0, readChunk)
+	case len(c.in) == cap(c.in):
+		c.in = append(make([]byte, 0, 2*cap(c.in)), c.in...)
+	}
+}
+
+// Write sends frames with one call of the network.
+func (c *Conn) Write(ctx context.Context, frames ...Frame) error {
+	c.out = c.out[:0]
+	for i := range frames {
+		assert.That(len(frames[i].Payload) <= MaxPayload, "a payload of %d bytes is at most %d", len(frames[i].Payload), MaxPayload)
+		c.out = frames[i].AppendTo(c.out)
+	}
+	return c.writeRaw(ctx, c.out)
+}
+
+// writeRaw sends encoded frames.
+func (c *Conn) writeRaw(ctx context.Context, encoded []byte) error {
+	if _, err := c.conn.Write(ctx, encoded); err != nil {
+		return fmt.Errorf("write frame: %w", err)
+	}
+	return nil
+}
+
+// Close ends the connection and makes pending calls return.
+func (c *Conn) Close() error { return c.conn.Close() }

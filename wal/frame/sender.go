@@ -1,0 +1,88 @@
+package frame
+
+import (
+	"context"
+	"sync"
+
+	"github.com/varvedb/varve/wal/assert"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// senderBytes is how many encoded bytes a Sender queues before Send waits: a few
+// round trips' worth on a fast network, and little enough to hold per connection.
+// One frame may exceed it if the queue is empty.
+const senderBytes = 4 << 20
+
+// Sender queues frames from many tasks for one connection. Frames leave in the
+// order of the calls of Send.
+type Sender struct {
+	conn     *Conn
+	mu       sync.Mutex
+	notEmpty env.Cond
+	notFull  env.Cond
+	queued   []byte // encoded frames
+	spare    []byte // the buffer that was written last
+	err      error
+}
+
+// NewSender makes the queue; Run empties it.
+func NewSender(e env.Env, conn *Conn) *Sender {
+	s := &Sender{conn: conn}
+	s.notEmpty = e.Tasks.NewCond(&s.mu)
+	s.notFull = e.Tasks.NewCond(&s.mu)
+	return s
+}
+
+// Send queues a frame, waiting while the queue is full. The payload may be reused
+// when it returns. After Run has ended it returns Run's error.
+func (s *Sender) Send(ctx context.Context, f Frame) error {
+	assert.That(len(f.Payload) <= MaxPayload, "a payload of %d bytes is at most %d", len(f.Payload), MaxPayload)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.err == nil && len(s.queued) > 0 && len(s.queued)+len(f.Payload) > senderBytes {
+		if err := s.notFull.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if s.err != nil {
+		return s.err
+	}
+	s.queued = f.AppendTo(s.queued)
+	s.notEmpty.Signal()
+	return nil
+}
+
+// Run writes what is queued until the connection or ctx ends.
+func (s *Sender) Run(ctx context.Context) error {
+	for {
+		batch, err := s.take(ctx)
+		if err == nil {
+			err = s.conn.writeRaw(ctx, batch)
+		}
+		if err != nil {
+			s.fail(err)
+			return err
+		}
+	}
+}
+
+func (s *Sender) take(ctx context.Context) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queued) == 0 {
+		if err := s.notEmpty.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	batch := s.queued
+	s.queued, s.spare = s.spare[:0], batch
+	s.notFull.Broadcast()
+	return batch, nil
+}
+
+func (s *Sender) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+	s.notFull.Broadcast()
+}
