@@ -3,8 +3,10 @@ package pgsource_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/env/osenv"
+	"github.com/varvedb/varve/wal/pgwal/pgtest"
 	"github.com/varvedb/varve/wal/proposer/pgsource"
 )
 
@@ -108,12 +111,55 @@ func (l *memoryLog) contents() []byte {
 	return l.bytes
 }
 
-// stream opens a source on s and runs it into a new sink.
-func stream(t *testing.T, ctx context.Context, s *server) (log *memoryLog, ended <-chan error) {
+// startServer starts a PostgreSQL where a commit waits for the source.
+func startServer(t *testing.T) *pgtest.Server {
 	t.Helper()
-	start, system := s.redo(t)
+	return pgtest.Start(t, pgtest.Options{Conf: map[string]string{
+		"synchronous_standby_names": "FIRST 1 (varve)",
+		"wal_keep_size":             "1GB", // readLog reads what the slot has let go
+	}})
+}
+
+func connect(t *testing.T, s *pgtest.Server) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.ConnString())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// redo is the start of the last checkpoint's redo, and the system identifier.
+func redo(t *testing.T, s *pgtest.Server) (wal.LSN, uint64) {
+	t.Helper()
+	var text string
+	var system int64
+	err := connect(t, s).QueryRow(t.Context(),
+		"SELECT redo_lsn::text, system_identifier FROM pg_control_checkpoint(), pg_control_system()").Scan(&text, &system)
+	require.NoError(t, err)
+	lsn, err := wal.ParseLSN(text)
+	require.NoError(t, err)
+	return lsn, uint64(system)
+}
+
+// readLog reads PostgreSQL's own copy of its log.
+func readLog(t *testing.T, s *pgtest.Server, from, to wal.LSN) []byte {
+	t.Helper()
+	var log []byte
+	for n := from.Segment(); n <= (to - 1).Segment(); n++ {
+		bytes, err := os.ReadFile(filepath.Join(s.WALDir(), fmt.Sprintf("00000001%08X%08X", n/256, n%256)))
+		require.NoError(t, err)
+		log = append(log, bytes...)
+	}
+	base := wal.SegmentStart(from.Segment())
+	return log[from-base : to-base]
+}
+
+// stream opens a source on s and runs it into a new sink.
+func stream(t *testing.T, ctx context.Context, s *pgtest.Server) (log *memoryLog, ended <-chan error) {
+	t.Helper()
+	start, system := redo(t, s)
 	log = newMemoryLog(t, start)
-	source, err := pgsource.Open(ctx, pgsource.Config{ConnString: s.connString(), Start: start, SystemID: system})
+	source, err := pgsource.Open(ctx, pgsource.Config{ConnString: s.ConnString(), Start: start, SystemID: system})
 	require.NoError(t, err)
 	outcome := make(chan error, 1)
 	go func() { outcome <- source.Run(ctx, log) }()
@@ -124,20 +170,19 @@ func TestSinkGetsTheWholeLogOfAPostgresThatStops(t *testing.T) {
 	ctx := t.Context()
 	s := startServer(t)
 	log, ended := stream(t, ctx, s)
-	conn := s.connect(t)
+	conn := connect(t, s)
 	_, err := conn.Exec(ctx, "CREATE TABLE t AS SELECT n, repeat(n::text, 20) FROM generate_series(1, 200000) n")
 	require.NoError(t, err)
 	_, err = conn.Exec(ctx, "SELECT pg_switch_wal()")
 	require.NoError(t, err)
 	_, err = conn.Exec(ctx, "DELETE FROM t WHERE n % 7 = 0")
 	require.NoError(t, err)
-	s.stop(t)
+	s.Stop(t, pgtest.Fast)
 	require.NoError(t, <-ended)
-	require.NoError(t, s.process.Wait())
 
 	got := log.contents()
 	require.Greater(t, len(got), 2*wal.SegmentSize)
-	require.Equal(t, s.readLog(t, log.start, log.start+wal.LSN(len(got))), got)
+	require.Equal(t, readLog(t, s, log.start, log.start+wal.LSN(len(got))), got)
 	require.Equal(t, log.start+wal.LSN(len(got)), log.CommitLSN())
 }
 
@@ -145,7 +190,7 @@ func TestCommitReturnsOnlyWhenTheSinkHasCommitted(t *testing.T) {
 	ctx := t.Context()
 	s := startServer(t)
 	log, ended := stream(t, ctx, s)
-	observer, client := s.connect(t), s.connect(t)
+	observer, client := connect(t, s), connect(t, s)
 	_, err := client.Exec(ctx, "CREATE TABLE t (n int)")
 	require.NoError(t, err)
 
@@ -165,7 +210,7 @@ func TestCommitReturnsOnlyWhenTheSinkHasCommitted(t *testing.T) {
 	log.release()
 	require.False(t, <-early, "the commit returned before the sink had it")
 
-	s.stop(t)
+	s.Stop(t, pgtest.Fast)
 	require.NoError(t, <-ended)
 }
 
@@ -199,21 +244,21 @@ func TestRunTellsWhyItEnded(t *testing.T) {
 	log.mu.Lock()
 	log.refuse = cause
 	log.mu.Unlock()
-	_, err := s.connect(t).Exec(t.Context(), "SET synchronous_commit = off; CREATE TABLE t (n int)")
+	_, err := connect(t, s).Exec(t.Context(), "SET synchronous_commit = off; CREATE TABLE t (n int)")
 	require.NoError(t, err)
 	require.ErrorIs(t, <-ended, cause)
 	dropSlot(t, s)
 
 	_, ended = stream(t, t.Context(), s)
-	require.NoError(t, s.process.Process.Kill())
+	s.Stop(t, pgtest.Kill)
 	require.ErrorIs(t, <-ended, io.ErrUnexpectedEOF)
 }
 
 // dropSlot removes the slot once its walsender, whose end the test has caused but
 // does not see, has let go of it.
-func dropSlot(t *testing.T, s *server) {
+func dropSlot(t *testing.T, s *pgtest.Server) {
 	t.Helper()
-	_, err := s.connect(t).Exec(t.Context(), `DO $$ BEGIN
+	_, err := connect(t, s).Exec(t.Context(), `DO $$ BEGIN
 		WHILE EXISTS (SELECT FROM pg_replication_slots WHERE active) LOOP
 			PERFORM pg_sleep(0.001);
 		END LOOP;
@@ -225,22 +270,22 @@ func dropSlot(t *testing.T, s *server) {
 func TestOpenRefuses(t *testing.T) {
 	ctx := t.Context()
 	s := startServer(t)
-	start, system := s.redo(t)
+	start, system := redo(t, s)
 
-	_, err := pgsource.Open(ctx, pgsource.Config{ConnString: s.connString(), Start: start, SystemID: system + 1})
+	_, err := pgsource.Open(ctx, pgsource.Config{ConnString: s.ConnString(), Start: start, SystemID: system + 1})
 	require.ErrorContains(t, err, "system identifier")
 
 	// PostgreSQL looks at the position only after it has begun the copy.
 	ahead := start + 100*wal.SegmentSize
-	source, err := pgsource.Open(ctx, pgsource.Config{ConnString: s.connString(), Start: ahead, SystemID: system})
+	source, err := pgsource.Open(ctx, pgsource.Config{ConnString: s.ConnString(), Start: ahead, SystemID: system})
 	require.NoError(t, err)
 	var refusal *pgconn.PgError
 	require.ErrorAs(t, source.Run(ctx, newMemoryLog(t, ahead)), &refusal)
 	require.Contains(t, refusal.Message, "is ahead of the WAL flush position")
 
-	_, err = pgsource.Open(ctx, pgsource.Config{ConnString: s.connString(), Start: start, SystemID: system})
+	_, err = pgsource.Open(ctx, pgsource.Config{ConnString: s.ConnString(), Start: start, SystemID: system})
 	require.ErrorContains(t, err, "already exists", "one slot, one life")
 
-	_, err = pgsource.Open(ctx, pgsource.Config{ConnString: "host=" + s.dir + " port=1", Start: start})
+	_, err = pgsource.Open(ctx, pgsource.Config{ConnString: s.ConnString() + " port=1", Start: start})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
