@@ -1,0 +1,58 @@
+# Variants of one recipe differ in variables only, so that no two drift apart.
+PKG     ?= ./...
+TESTS   ?= .
+TAGS    ?= varvecostly
+FLAGS   ?=
+FUZZTIME ?= 10s
+GOTESTSUM = bin/gotestsum --format pkgname-and-test-fails --
+GO_FILES  = $(shell git ls-files '*.go')
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the commands into bin/
+	go build -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: prerequisites build ## run real PostgreSQL on Varve, damage everything, lose nothing (about two minutes)
+	bin/varve-demo
+
+.PHONY: test
+test: prerequisites lint bin/gotestsum ## lint, then every test, real PostgreSQL included
+	$(GOTESTSUM) -tags '$(TAGS)' -timeout 20m -run '$(TESTS)' $(FLAGS) $(PKG)
+
+.PHONY: race
+race: ## every test under the race detector (nightly: longer than CI's budget)
+	$(MAKE) test FLAGS='-race $(FLAGS)'
+
+.PHONY: lint
+lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs
+	@unformatted=$$(gofmt -l $(GO_FILES)); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	go vet -tags '$(TAGS)' ./...
+	bin/staticcheck -tags '$(TAGS)' ./...
+	cd tools && go test -count=1 ./lint
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME each
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+.PHONY: prerequisites
+prerequisites: ## install what the tests and the demo need besides Go, git and make
+	@tools/prerequisites.sh
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin out
+
+bin/gotestsum: tools/go.mod
+	cd tools && go build -o ../bin/gotestsum gotest.tools/gotestsum
+
+bin/staticcheck: tools/go.mod
+	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
