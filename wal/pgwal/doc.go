@@ -26,7 +26,7 @@
 //	+-------------------------------+---------------+-------------+
 //
 // Info bits: 1 a record continues here from the page before, and rem_len is how many
-// of its bytes are left; 2 long header; 4 full-page writes are not being forced (no
+// of its bytes are left; 2 long header; 4 a backup may leave out the images on this page (no
 // meaning here); 8 the record that ran into this page was abandoned by a crash, and an
 // OVERWRITE_CONTRECORD record that names it comes first.
 //

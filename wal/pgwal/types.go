@@ -146,6 +146,8 @@ type BlockRef struct {
 	ApplyImage bool // redo replaces the page by Image; otherwise Image is for consistency checks
 	Image      Image
 	Data       []byte // the manager's data about this page, nil if none
+
+	dataLength uint16 // of Data, before the payloads are dealt out
 }
 
 // Image is a full-page image as the record holds it. [Record.Restore] unpacks it.

@@ -1,0 +1,389 @@
+package pgwal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
+)
+
+const (
+	// recordHeaderSize is PostgreSQL's SizeOfXLogRecord.
+	recordHeaderSize = 24
+
+	// recordSizeMax bounds xl_tot_len. PostgreSQL builds and reads a record in one
+	// allocation of at most 1 GiB - 1; later versions state the bound as 1020 MiB, which
+	// leaves room for the reader's own bookkeeping. Records near it are real: one logical
+	// message may carry that much. A corrupt length below it costs no memory, because
+	// the reader grows with the bytes it was fed and each page header must agree.
+	recordSizeMax = 1020 << 20
+
+	// retainMax is the largest assembly buffer kept after its record is done: far above
+	// the usual record across a page, below what would matter per stream.
+	retainMax = 1 << 20
+
+	infoMask                = 0xF0 // the resource manager's bits of xl_info
+	infoSwitch              = 0x40 // XLOG_SWITCH
+	infoOverwriteContrecord = 0xD0 // XLOG_OVERWRITE_CONTRECORD
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	zeroPage   [WALPageSize]byte
+)
+
+// scanState is what the byte at Scanner.pos belongs to.
+type scanState uint8
+
+const (
+	inRecord scanState = iota // a record's first byte, or a later one if part is not empty
+	inHeader                  // a page header, of which head holds the first bytes
+	inZeros                   // what XLOG_SWITCH left empty; part holds the switch record
+)
+
+// Scanner finds the records of a log as its bytes arrive: it checks page headers,
+// lengths, links, padding and CRCs, and does not look into records.
+//
+// The caller's duties: [Scanner.Feed] bytes that follow those fed before; call
+// [Scanner.Next] until it returns false before the next Feed; leave the bytes alone
+// until then.
+type Scanner struct {
+	name string
+	end  wal.LSN // end of the last whole record
+	pos  wal.LSN // LSN of in[0]
+	in   []byte  // fed and not yet consumed
+
+	state scanState
+	whole bool    // part is the record last returned
+	head  []byte  // a page header that arrived in pieces
+	part  []byte  // a record that arrived in pieces or crosses a page
+	start wal.LSN // LSN of part's record
+	prev  wal.LSN // LSN of the last whole record, zero before the first
+
+	overwrites  bool    // the next record must be OVERWRITE_CONTRECORD
+	overwritten wal.LSN // and name this record, unless zero
+	systemID    uint64  // zero until known
+	err         error
+}
+
+// frame is a whole record: where it is, and its bytes.
+type frame struct {
+	lsn, end wal.LSN
+	raw      []byte
+}
+
+// NewScanner returns a scanner of the log from start on: the end of a record, or the
+// LSN of one. name is the log's name in errors; offsets in errors are LSNs.
+func NewScanner(name string, start wal.LSN) *Scanner {
+	assert.That(isRecordPosition(start), "%v is a position where a record may begin", start)
+	return &Scanner{name: name, end: start, pos: start}
+}
+
+// ExpectSystemID makes a long page header that does not carry id corrupt. Without it
+// the first long header decides.
+func (s *Scanner) ExpectSystemID(id uint64) { s.systemID = id }
+
+// Feed hands over the next bytes of the log. They are read in place, so they must not
+// change until Next returns false; by then everything still needed has been copied.
+func (s *Scanner) Feed(p []byte) {
+	if s.err != nil {
+		return
+	}
+	if len(s.in) != 0 {
+		assert.Failf("everything fed before is consumed, but %d bytes at %v are not", len(s.in), s.pos)
+	}
+	s.in = p
+}
+
+// Position returns the end of the last whole record, or the start if there is none.
+func (s *Scanner) Position() wal.LSN { return s.end }
+
+// Next steps over one record. False without an error means that it needs more bytes.
+// An error matches [wal.ErrCorruption] and stays.
+func (s *Scanner) Next() (bool, error) {
+	var f frame
+	return s.next(&f)
+}
+
+// next finds the next record; f.raw is valid until the next call.
+func (s *Scanner) next(f *frame) (bool, error) {
+	if s.err != nil {
+		return false, s.err
+	}
+	if s.whole {
+		s.dropPart()
+	}
+	if s.state == inRecord && len(s.part) == 0 {
+		if done, err := s.inPlace(f); done || err != nil {
+			return done, err
+		}
+	}
+	return s.inPieces(f)
+}
+
+// dropPart forgets the record in part, and its memory if that is unusually large.
+func (s *Scanner) dropPart() {
+	s.part, s.whole = s.part[:0], false
+	if cap(s.part) > retainMax {
+		s.part = nil
+	}
+}
+
+// pageLeft returns the number of bytes from pos to the end of its page, 0 at a page's
+// start.
+func (s *Scanner) pageLeft() int { return int(-s.pos % WALPageSize) }
+
+// inPlace is the hot path: a record that lies with its padding in the bytes fed, on
+// one page. It returns false, having done nothing, for all others.
+func (s *Scanner) inPlace(f *frame) (bool, error) {
+	in := s.in
+	room := min(s.pageLeft(), len(in))
+	if room < recordHeaderSize {
+		return false, nil
+	}
+	total := int(binary.LittleEndian.Uint32(in))
+	size := align(total)
+	if size > room || total < recordHeaderSize || isSwitch(in) {
+		return false, nil
+	}
+	lsn := s.pos
+	if err := s.checkHeader(in, lsn); err != nil {
+		return false, err
+	}
+	if err := s.checkRecord(in[:size], total, lsn); err != nil {
+		return false, err
+	}
+	s.pos, s.in = lsn+wal.LSN(size), in[size:]
+	s.found(f, lsn, in[:total:total])
+	return true, nil
+}
+
+// found notes the record raw at lsn, which ends at pos.
+func (s *Scanner) found(f *frame, lsn wal.LSN, raw []byte) {
+	s.prev, s.end = lsn, s.pos
+	f.lsn, f.end, f.raw = lsn, s.pos, raw
+}
+
+// inPieces consumes bytes until a record is whole or none are left.
+func (s *Scanner) inPieces(f *frame) (done bool, err error) {
+	for len(s.in) > 0 && !done && err == nil {
+		if s.state == inRecord && s.pageLeft() == 0 {
+			s.state = inHeader
+		}
+		switch s.state {
+		case inHeader:
+			if err = s.takeHeader(); err == nil && s.state == inRecord && len(s.part) == 0 {
+				done, err = s.inPlace(f)
+			}
+		case inRecord:
+			done, err = s.takeRecord(f)
+		case inZeros:
+			done, err = s.takeZeros(f)
+		}
+	}
+	return done, err
+}
+
+// take moves up to n bytes from the input to dst.
+func (s *Scanner) take(dst []byte, n int) []byte {
+	n = min(n, len(s.in))
+	dst = append(dst, s.in[:n]...)
+	s.in, s.pos = s.in[n:], s.pos+wal.LSN(n)
+	return dst
+}
+
+// takeHeader consumes a page header, or as much of it as has come.
+func (s *Scanner) takeHeader() error {
+	page := s.pos - wal.LSN(len(s.head))
+	size := pageHeaderSize(page)
+	s.head = s.take(s.head, size-len(s.head))
+	if len(s.head) < size {
+		return nil
+	}
+	h, what, want, got := decodePageHeader(s.head, page)
+	if what != "" {
+		return s.corrupt(page, what, want, got)
+	}
+	s.head, s.state = s.head[:0], inRecord
+	if err := s.checkSystemID(page, h); err != nil {
+		return err
+	}
+	return s.checkContinuation(page, h)
+}
+
+func (s *Scanner) checkSystemID(page wal.LSN, h pageHeader) error {
+	if h.info&pageLong == 0 {
+		return nil
+	}
+	if s.systemID == 0 {
+		s.systemID = h.systemID
+	}
+	if h.systemID != s.systemID {
+		return s.corrupt(page, "system identifier", s.systemID, h.systemID)
+	}
+	return nil
+}
+
+// checkContinuation holds what the header of page says of the record that runs into it
+// against the record in progress.
+func (s *Scanner) checkContinuation(page wal.LSN, h pageHeader) error {
+	want, rest := uint16(0), uint32(0)
+	switch {
+	case h.info&pageOverwrites != 0:
+		// A crash abandoned the record in progress: its bytes are void. Only a reader that
+		// begins on this page has not seen it.
+		if len(s.part) == 0 && s.prev.IsValid() {
+			return s.corrupt(page, "page that overwrites a record", "a record in progress", "none")
+		}
+		want = pageOverwrites
+		s.overwrites, s.overwritten = true, s.start
+		s.dropPart()
+	case len(s.part) > 0:
+		want, rest = pageContinues, binary.LittleEndian.Uint32(s.part)-uint32(len(s.part))
+	}
+	if got := h.info & (pageContinues | pageOverwrites); got != want {
+		return s.corrupt(page, "page info bits of continuation", want, got)
+	}
+	if h.rest != rest {
+		return s.corrupt(page, "length of the rest of a record", rest, h.rest)
+	}
+	return nil
+}
+
+// takeRecord consumes bytes of a record, as far as this page has them.
+func (s *Scanner) takeRecord(f *frame) (bool, error) {
+	if len(s.part) == 0 {
+		s.start = s.pos
+	}
+	if len(s.part) < recordHeaderSize {
+		if err := s.takeRecordHeader(); err != nil || len(s.part) < recordHeaderSize {
+			return false, err
+		}
+	}
+	total := int(binary.LittleEndian.Uint32(s.part))
+	size := align(total)
+	s.part = s.take(s.part, min(s.pageLeft(), size-len(s.part)))
+	if len(s.part) < size {
+		return false, nil
+	}
+	return s.finish(f, total)
+}
+
+// takeRecordHeader consumes bytes of a record's header, and checks its length as soon
+// as it is there, for everything after depends on it.
+func (s *Scanner) takeRecordHeader() error {
+	const lengthSize = 4
+	before := len(s.part)
+	s.part = s.take(s.part, min(s.pageLeft(), recordHeaderSize-before))
+	if before < lengthSize && len(s.part) >= lengthSize {
+		total := binary.LittleEndian.Uint32(s.part)
+		if total < recordHeaderSize || total > recordSizeMax {
+			want := fmt.Sprintf("%d to %d", recordHeaderSize, recordSizeMax)
+			return s.corrupt(s.start, "record length", want, total)
+		}
+	}
+	if len(s.part) < recordHeaderSize {
+		return nil
+	}
+	return s.checkHeader(s.part, s.start)
+}
+
+// finish checks the whole record in part. One that switches segments is not done
+// before the zeros that follow it have been seen.
+func (s *Scanner) finish(f *frame, total int) (bool, error) {
+	if err := s.checkRecord(s.part, total, s.start); err != nil {
+		return false, err
+	}
+	if isSwitch(s.part) && s.pos.SegmentOffset() != 0 {
+		s.state = inZeros
+		return false, nil
+	}
+	s.whole = true
+	s.found(f, s.start, s.part[:total:total])
+	return true, nil
+}
+
+// takeZeros consumes what a switch left empty: zeros up to the segment's end.
+func (s *Scanner) takeZeros(f *frame) (bool, error) {
+	n := min(len(s.in), wal.SegmentSize-s.pos.SegmentOffset(), len(zeroPage))
+	if !bytes.Equal(s.in[:n], zeroPage[:n]) {
+		return false, s.corrupt(s.pos, "rest of a switched segment", "zeros", "other bytes")
+	}
+	s.in, s.pos = s.in[n:], s.pos+wal.LSN(n)
+	if s.pos.SegmentOffset() != 0 {
+		return false, nil
+	}
+	s.state, s.whole = inRecord, true
+	total := binary.LittleEndian.Uint32(s.part)
+	s.found(f, s.start, s.part[:total:total])
+	return true, nil
+}
+
+// checkHeader checks what can be checked of the record header b before the rest is there.
+func (s *Scanner) checkHeader(b []byte, lsn wal.LSN) error {
+	if m := RMgr(b[17]); !m.valid() {
+		return s.corrupt(lsn, "resource manager", "a known one", uint8(m))
+	}
+	prev := wal.LSN(binary.LittleEndian.Uint64(b[8:]))
+	if s.prev.IsValid() {
+		if prev != s.prev {
+			return s.corrupt(lsn, "link to the record before", s.prev, prev)
+		}
+	} else if prev >= lsn {
+		return s.corrupt(lsn, "link to the record before", "less than its own LSN", prev)
+	}
+	return nil
+}
+
+// checkRecord checks a record of total bytes and the padding behind it.
+func (s *Scanner) checkRecord(padded []byte, total int, lsn wal.LSN) error {
+	want := binary.LittleEndian.Uint32(padded[20:])
+	if got := recordCRC(padded[:total]); got != want {
+		return s.corrupt(lsn, "record checksum", fmt.Sprintf("%08X", want), fmt.Sprintf("%08X", got))
+	}
+	for _, b := range padded[total:] {
+		if b != 0 {
+			return s.corrupt(lsn, "record padding", 0, b)
+		}
+	}
+	if s.overwrites {
+		return s.checkOverwrite(padded[:total], lsn)
+	}
+	return nil
+}
+
+// checkOverwrite checks the first record of a page that overwrites an abandoned one:
+// it must say so, and name it.
+func (s *Scanner) checkOverwrite(raw []byte, lsn wal.LSN) error {
+	const size = recordHeaderSize + 2 + 16 // LSN and time, behind a short main data header
+	if RMgr(raw[17]) != RMgrXLOG || raw[16]&infoMask != infoOverwriteContrecord || len(raw) != size {
+		return s.corrupt(lsn, "first record of a page that overwrites a record",
+			"OVERWRITE_CONTRECORD", fmt.Sprintf("%v %02X", RMgr(raw[17]), raw[16]))
+	}
+	named := wal.LSN(binary.LittleEndian.Uint64(raw[recordHeaderSize+2:]))
+	if s.overwritten.IsValid() && named != s.overwritten {
+		return s.corrupt(lsn, "overwritten record", s.overwritten, named)
+	}
+	s.overwrites, s.overwritten = false, 0
+	return nil
+}
+
+// corrupt makes the error that the scanner stays in.
+func (s *Scanner) corrupt(at wal.LSN, what string, want, got any) error {
+	s.in = nil
+	s.err = wal.Corruptf(s.name, int64(at), fmt.Sprintf("%s at %v", what, at), want, got)
+	return s.err
+}
+
+// isSwitch reports whether the record header b is XLOG_SWITCH's.
+func isSwitch(b []byte) bool { return RMgr(b[17]) == RMgrXLOG && b[16]&infoMask == infoSwitch }
+
+// recordCRC computes the CRC-32C of a record: what follows the header, then the header
+// up to the CRC itself.
+func recordCRC(raw []byte) uint32 {
+	crc := crc32.Update(0, castagnoli, raw[recordHeaderSize:])
+	return crc32.Update(crc, castagnoli, raw[:20])
+}
