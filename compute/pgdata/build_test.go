@@ -1,0 +1,298 @@
+package pgdata_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/pgwal/pgtest"
+)
+
+// stoppedDir is a cleanly stopped data directory as the source of another.
+type stoppedDir struct {
+	dir   string
+	files []pgdata.File
+	forks []pgdata.Fork
+}
+
+var (
+	relationFile = regexp.MustCompile(`^(base/\d+|global|pg_tblspc/\d+/PG_15_\d+/\d+)/(\d+)(_fsm|_vm|_init)?$`)
+	config       = regexp.MustCompile(`^(postgresql|pg_hba|pg_ident|postgresql\.auto)\.conf$|^postmaster\.`)
+	forkNumbers  = map[string]pgwal.Fork{"": pgwal.MainFork, "_fsm": pgwal.FSMFork, "_vm": pgwal.VMFork, "_init": pgwal.InitFork}
+)
+
+func readStoppedDir(t *testing.T, dir string) *stoppedDir {
+	t.Helper()
+	s := &stoppedDir{dir: dir}
+	tablespaces, err := os.ReadDir(filepath.Join(dir, "pg_tblspc"))
+	require.NoError(t, err)
+	s.walk(t, ".")
+	for _, link := range tablespaces {
+		s.walk(t, filepath.Join("pg_tblspc", link.Name()))
+	}
+	return s
+}
+
+func (s *stoppedDir) walk(t *testing.T, below string) {
+	t.Helper()
+	// The slash makes a link be followed.
+	root := filepath.Join(s.dir, below) + "/"
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		rest, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		return s.add(filepath.Join(below, rest), path)
+	})
+	require.NoError(t, err)
+}
+
+func (s *stoppedDir) add(name, path string) error {
+	match := relationFile.FindStringSubmatch(name)
+	if match == nil {
+		body, err := os.ReadFile(path)
+		if err == nil && !config.MatchString(name) {
+			s.files = append(s.files, pgdata.File{Path: name, Mode: 0o600, Body: body})
+		}
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	fork := pgdata.Fork{Rel: relationOf(match[1]), Fork: forkNumbers[match[3]], Blocks: uint32(info.Size() / pgwal.PageSize)}
+	fork.Rel.Rel = number(match[2])
+	s.forks = append(s.forks, fork)
+	return nil
+}
+
+func relationOf(dir string) pgwal.RelFileNode {
+	parts := strings.Split(dir, "/")
+	switch parts[0] {
+	case "global":
+		return pgwal.RelFileNode{Spc: 1664}
+	case "base":
+		return pgwal.RelFileNode{Spc: 1663, DB: number(parts[1])}
+	}
+	return pgwal.RelFileNode{Spc: number(parts[1]), DB: number(parts[3])}
+}
+
+func number(text string) uint32 {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		panic(err)
+	}
+	return uint32(n)
+}
+
+func (s *stoppedDir) Forks(_ context.Context, fn func(pgdata.Fork) error) error {
+	for _, fork := range s.forks {
+		if err := fn(fork); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stoppedDir) Read(_ context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error {
+	file, err := os.Open(filepath.Join(s.dir, pgdata.RelationPath(rel, fork, 0)))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = file.ReadAt(dst, int64(first)*pgwal.PageSize)
+	return err
+}
+
+func settings(mode pgdata.Mode, socketDir string) pgdata.Settings {
+	return pgdata.Settings{Mode: mode, Port: 5432, SocketDir: socketDir}
+}
+
+// source makes a stopped cluster that holds one of everything.
+func source(t *testing.T) *pgtest.Server {
+	t.Helper()
+	s := pgtest.Start(t, pgtest.Options{Conf: map[string]string{"max_prepared_transactions": "10"}})
+	space := s.MkdirAll(t, "space")
+	s.SQL(t, `CREATE TABLE t AS SELECT n, repeat(n::text, 20) AS text FROM generate_series(1, 20000) n;
+		CREATE INDEX ON t (n);
+		CREATE UNLOGGED TABLE u (n int PRIMARY KEY);
+		INSERT INTO u VALUES (1);
+		CREATE TABLESPACE away LOCATION '`+space+`';
+		CREATE TABLE far TABLESPACE away AS SELECT n FROM generate_series(1, 1000) n;
+		VACUUM;
+		BEGIN; INSERT INTO t VALUES (-1); PREPARE TRANSACTION 'later';`)
+	s.Stop(t, pgtest.Fast)
+	return s
+}
+
+func build(t *testing.T, s *pgtest.Server, mode pgdata.Mode) (dir string, stats pgdata.Stats) {
+	t.Helper()
+	account, err := pgdata.FindAccount()
+	require.NoError(t, err)
+	from := readStoppedDir(t, s.DataDir)
+	dir = filepath.Join(s.Dir, fmt.Sprintf("built%d", mode))
+	stats, err = pgdata.Build(t.Context(), dir, account, pgdata.Contents{Settings: settings(mode, s.Dir), Files: from.files, Pages: from})
+	require.NoError(t, err)
+	return dir, stats
+}
+
+func TestPostgresRunsOnABuiltDirectory(t *testing.T) {
+	s := source(t)
+	old := s.DataDir
+	var stats pgdata.Stats
+	s.DataDir, stats = build(t, s, pgdata.ReadWrite)
+	require.NoError(t, os.Rename(old, old+".away"))
+	require.NoError(t, os.Rename(filepath.Join(s.Dir, "space"), filepath.Join(s.Dir, "space.away")))
+	require.Greater(t, stats.Relations, 700)
+	require.Greater(t, stats.Pages, int64(2500))
+	s.Up(t)
+	require.NotContains(t, s.Log(), "recovery")
+	// Nobody answers to synchronous_standby_names here.
+	s.SQL(t, `SET synchronous_commit = off; COMMIT PREPARED 'later'; INSERT INTO u VALUES (1); INSERT INTO far VALUES (0);`)
+	require.Equal(t, "20001|200009999", s.SQL(t, "SELECT count(*), sum(n) FROM t"))
+	require.Equal(t, "1", s.SQL(t, "SELECT count(*) FROM u"), "an unlogged relation is reset")
+	require.Equal(t, "1001", s.SQL(t, "SELECT count(*) FROM far"))
+	s.SQL(t, "SET synchronous_commit = off; CHECKPOINT; CREATE TABLE far2 TABLESPACE away AS SELECT 1 AS n; DROP TABLE far, far2; DROP TABLESPACE away")
+}
+
+func TestReadOnlyDirectoryRefusesWrites(t *testing.T) {
+	s := source(t)
+	s.DataDir, _ = build(t, s, pgdata.ReadOnly)
+	server := s.Command("postgres", append([]string{"-D", s.DataDir}, settings(pgdata.ReadOnly, s.Dir).Args()...)...)
+	log, err := server.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, server.Start())
+	defer func() { require.NoError(t, server.Wait()) }()
+	defer func() { require.NoError(t, server.Process.Signal(pgtest.Fast)) }()
+	require.Contains(t, readUntil(t, log, "ready to accept read-only connections"), "entering standby mode")
+	require.Equal(t, "20000", s.SQL(t, "SELECT count(*) FROM t"))
+	for _, statement := range []string{"INSERT INTO t VALUES (0)", "CREATE TABLE x ()", "CREATE TEMP TABLE x ()", "COMMIT PREPARED 'later'"} {
+		out, err := s.Command("psql", "-c", statement).CombinedOutput()
+		require.Error(t, err, statement)
+		require.Regexp(t, "read-only transaction|during recovery", string(out))
+	}
+}
+
+func TestImposedSettingsCannotBeChanged(t *testing.T) {
+	s := source(t)
+	s.DataDir, _ = build(t, s, pgdata.ReadWrite)
+	imposed := settings(pgdata.ReadWrite, s.Dir)
+	// As if the user had said ALTER SYSTEM, and edited the file too.
+	worse := "synchronous_standby_names = ''\nfsync = on\nwal_level = minimal\nwal_compression = off\nsynchronous_commit = off\n"
+	for _, name := range []string{"postgresql.conf", "postgresql.auto.conf"} {
+		file, err := os.OpenFile(filepath.Join(s.DataDir, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		require.NoError(t, err)
+		_, err = file.WriteString(worse)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+	}
+	server := s.Command("postgres", append([]string{"-D", s.DataDir}, imposed.Args()...)...)
+	log, err := server.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, server.Start())
+	defer func() { require.NoError(t, server.Wait()) }()
+	defer func() { require.NoError(t, server.Process.Signal(pgtest.Fast)) }()
+	readUntil(t, log, "ready to accept connections")
+	for _, setting := range imposed.Imposed() {
+		require.Equal(t, setting.Value, s.SQL(t, "SHOW "+setting.Name), setting.Name)
+	}
+	for _, setting := range imposed.Defaults() {
+		require.Equal(t, setting.Value, s.SQL(t, "SHOW "+setting.Name), setting.Name)
+	}
+}
+
+// readUntil reads a server's log up to a line that holds text, and goes on reading
+// what follows so that the server never waits for a reader.
+func readUntil(t *testing.T, log interface{ Read([]byte) (int, error) }, text string) string {
+	t.Helper()
+	var seen strings.Builder
+	buffer := make([]byte, 4096)
+	for !strings.Contains(seen.String(), text) {
+		n, err := log.Read(buffer)
+		require.NoError(t, err, seen.String())
+		seen.Write(buffer[:n])
+	}
+	go func() {
+		for {
+			if _, err := log.Read(buffer); err != nil {
+				return
+			}
+		}
+	}()
+	return seen.String()
+}
+
+// zeros is one relation of zero pages, but for its last.
+type zeros struct {
+	blocks uint32
+	fail   error
+}
+
+func (z zeros) Forks(_ context.Context, fn func(pgdata.Fork) error) error {
+	return fn(pgdata.Fork{Rel: pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 7}, Blocks: z.blocks})
+}
+
+func (z zeros) Read(_ context.Context, _ pgwal.RelFileNode, _ pgwal.Fork, first uint32, dst []byte) error {
+	clear(dst)
+	if first+uint32(len(dst)/pgwal.PageSize) == z.blocks {
+		dst[len(dst)-1] = 1
+	}
+	return z.fail
+}
+
+func TestForksAreCutIntoSegmentsWithHoles(t *testing.T) {
+	const segment = 1 << 30
+	for _, blocks := range []uint32{0, 1, segment / pgwal.PageSize, segment/pgwal.PageSize + 1} {
+		dir := filepath.Join(t.TempDir(), "data")
+		stats, err := pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Pages: zeros{blocks: blocks}})
+		require.NoError(t, err)
+		require.Equal(t, int64(blocks), stats.Pages)
+		require.Equal(t, int64(max(blocks, 1)-1), stats.ZeroPages)
+		var total int64
+		for n := uint32(0); ; n++ {
+			path := filepath.Join(dir, pgdata.RelationPath(pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 7}, pgwal.MainFork, n))
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			total += info.Size()
+			if info.Size() < segment {
+				require.NoFileExists(t, fmt.Sprintf("%s.%d", strings.TrimSuffix(path, fmt.Sprintf(".%d", n)), n+1))
+				break
+			}
+		}
+		require.Equal(t, int64(blocks)*pgwal.PageSize, total)
+	}
+}
+
+func TestBuildLeavesNothingWhenItFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	cause := errors.New("horizon")
+	_, err := pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Pages: zeros{blocks: 1, fail: cause}})
+	require.ErrorIs(t, err, cause)
+	outside := []pgdata.File{{Path: "../outside/file"}, {Path: "pg_tblspc/name", Mode: fs.ModeDir | 0o700}}
+	for _, file := range outside {
+		_, err = pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Files: []pgdata.File{file}, Pages: zeros{}})
+		require.Error(t, err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(dir))
+	require.NoError(t, err)
+	require.Empty(t, entries)
+
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	_, err = pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Pages: zeros{}})
+	require.ErrorContains(t, err, "it is there already")
+	require.DirExists(t, dir)
+}
