@@ -154,8 +154,10 @@ func counter(c Counter) lsm.Key { return lsm.Key{tagCounter, byte(c)} }
 // a commit a chunk lists some two thousand.
 const CommitTimeChunk = 1 << 20
 
-// CommitTime is the key of the times of the commits and aborts in the chunk of log
-// that holds lsn: a row of [CommitTimeValue]s.
+// CommitTime is the key of the times of the commits and aborts whose records begin in
+// the chunk of log that holds lsn: a row of [CommitTimeValue]s. The first of all is
+// not a commit but the checkpoint at which the cluster was imported: its time, its
+// record's start, and its record's end as Prev. No history is older.
 func CommitTime(lsn wal.LSN) lsm.Key { return commitTimeChunk(uint64(lsn) / CommitTimeChunk) }
 
 func commitTimeChunk(chunk uint64) (k lsm.Key) {
