@@ -1,0 +1,109 @@
+package redo
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Apply appends to dst the value that a chain determines. Where the chain is empty
+// and key is a page, that is a page of zeros. Errors match wal.ErrCorruption.
+func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
+	parsed, err := pgkey.ParseKey(key)
+	if err != nil {
+		return dst, err
+	}
+	isPage := parsed.Class == pgkey.ClassBlock || parsed.Class == pgkey.ClassSLRU
+	start := len(dst)
+	dst = append(dst, chain.Base...)
+	if isPage && !chain.HasBase {
+		dst = append(dst, zeroPage[:]...)
+	}
+	value := dst[start:]
+	if isPage && len(value) != pgwal.PageSize {
+		return dst[:start], fmt.Errorf("redo %v: %w", parsed, wal.Corruptf("image", 0, "page size", pgwal.PageSize, len(value)))
+	}
+	for i := range chain.Deltas {
+		delta := &chain.Deltas[i]
+		if value, err = Change(value, parsed, delta.LSN, delta.Value); err != nil {
+			return dst[:start], fmt.Errorf("redo %v at %v: %w", parsed, delta.LSN, err)
+		}
+	}
+	return append(dst[:start], value...), nil
+}
+
+var zeroPage [pgwal.PageSize]byte
+
+// Change applies the operations of one delta to a value, in place where it can,
+// and returns it. lsn is the end of the record that the delta came from.
+func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
+	for len(delta) > 0 {
+		code, body, rest, err := nextOp(delta)
+		if err != nil {
+			return value, err
+		}
+		if code == opAppend {
+			value = append(value, body...)
+		} else if err := changePage(value, key, lsn, code, body); err != nil {
+			return value, err
+		}
+		delta = rest
+	}
+	return value, nil
+}
+
+func changePage(page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
+	if len(page) != pgwal.PageSize {
+		return corrupt("size of the page to change", pgwal.PageSize, len(page))
+	}
+	switch code {
+	case opGeneric:
+		return applyGeneric(page, lsn, body)
+	case opVMClear:
+		return vmClear(page, key.Block, body)
+	case opVMTruncate:
+		return vmTruncate(page, key.Block, body)
+	case opXactStatus:
+		return setXactStatus(page, key.Block, body)
+	case opMultiOffset:
+		return setMultiOffset(page, key.Block, body)
+	case opMultiMembers:
+		return setMultiMembers(page, key.Block, body)
+	case opCommitTs:
+		return setCommitTs(page, key.Block, body)
+	}
+	return corrupt("operation", "a known one", uint8(code))
+}
+
+// applyGeneric overwrites byte ranges, then zeroes the hole, of which a Generic
+// record says nothing.
+func applyGeneric(page []byte, lsn wal.LSN, delta []byte) error {
+	if IsNew(page) {
+		return corrupt("page that a Generic record changes", "an initialised page", "a new one")
+	}
+	for len(delta) > 0 {
+		if len(delta) < 4 {
+			return corrupt("fragment header of a Generic record", 4, len(delta))
+		}
+		offset := int(binary.LittleEndian.Uint16(delta))
+		length := int(binary.LittleEndian.Uint16(delta[2:]))
+		delta = delta[4:]
+		if length > len(delta) || offset+length > len(page) {
+			return corrupt("fragment of a Generic record", "inside page and delta", fmt.Sprintf("offset %d length %d", offset, length))
+		}
+		copy(page[offset:], delta[:length])
+		delta = delta[length:]
+	}
+	lower := int(binary.LittleEndian.Uint16(page[offLower:]))
+	upper := int(binary.LittleEndian.Uint16(page[offUpper:]))
+	if lower > upper || upper > len(page) {
+		return corrupt("hole of a page that a Generic record changed", "lower <= upper <= 8192", fmt.Sprintf("lower %d upper %d", lower, upper))
+	}
+	clear(page[lower:upper])
+	SetPageLSN(page, lsn)
+	return nil
+}

@@ -1,0 +1,130 @@
+package redo
+
+import (
+	"encoding/binary"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// A delta's value is operations, one after the other:
+//
+//	+--------+-------------+--------+
+//	| op (1) | length (4)  | body   |  little-endian
+//	+--------+-------------+--------+
+//
+//	generic        the block's data of a Generic record: | offset (2) | length (2) | bytes | ...
+//	vm clear       | heap block (4) | bits (1) |
+//	vm truncate    | heap blocks that remain (4) |
+//	xact status    | status (1) | xid (4) | xid (4) | ...
+//	multi offset   | multixact (4) | member offset (4) |
+//	multi members  | first member offset (4) | xid (4) | status (1) | xid (4) | status (1) | ...
+//	commit time    | time (8) | origin (2) | xid (4) | xid (4) | ...
+//	append         bytes that are added at the value's end
+type op uint8
+
+// The operations. The numbers are in every delta layer.
+const (
+	opGeneric      op = 1
+	opVMClear      op = 2
+	opVMTruncate   op = 3
+	opXactStatus   op = 4
+	opMultiOffset  op = 5
+	opMultiMembers op = 6
+	opCommitTs     op = 7
+	opAppend       op = 8
+)
+
+const opHeaderBytes = 5
+
+// XactStatus is the fate of a transaction, as pg_xact holds it.
+type XactStatus uint8
+
+// What the log can say of a transaction's fate.
+const (
+	Committed XactStatus = 1
+	Aborted   XactStatus = 2
+)
+
+// AppendGeneric appends the change that a Generic record makes to a block.
+func AppendGeneric(dst, delta []byte) []byte {
+	return append(appendHeader(dst, opGeneric, len(delta)), delta...)
+}
+
+// AppendVMClear appends the clearing of bits of one heap block.
+func AppendVMClear(dst []byte, heapBlock uint32, bits uint8) []byte {
+	dst = appendHeader(dst, opVMClear, 5)
+	return append(binary.LittleEndian.AppendUint32(dst, heapBlock), bits)
+}
+
+// AppendVMTruncate appends the clearing of all bits of the heap blocks from
+// heapBlocks on.
+func AppendVMTruncate(dst []byte, heapBlocks uint32) []byte {
+	dst = appendHeader(dst, opVMTruncate, 4)
+	return binary.LittleEndian.AppendUint32(dst, heapBlocks)
+}
+
+// AppendXactStatus appends the fate of transactions that share a page.
+func AppendXactStatus(dst []byte, status XactStatus, xids []uint32) []byte {
+	dst = append(appendHeader(dst, opXactStatus, 1+4*len(xids)), byte(status))
+	return appendXIDs(dst, xids)
+}
+
+// AppendMultiOffset appends where a multixact's members begin.
+func AppendMultiOffset(dst []byte, multi, offset uint32) []byte {
+	dst = appendHeader(dst, opMultiOffset, 8)
+	dst = binary.LittleEndian.AppendUint32(dst, multi)
+	return binary.LittleEndian.AppendUint32(dst, offset)
+}
+
+// AppendMultiMembers appends members from offset first on that share a page.
+func AppendMultiMembers(dst []byte, first uint32, members []pgwal.MultiXactMember) []byte {
+	dst = appendHeader(dst, opMultiMembers, 4+5*len(members))
+	dst = binary.LittleEndian.AppendUint32(dst, first)
+	for _, m := range members {
+		dst = append(binary.LittleEndian.AppendUint32(dst, m.XID), uint8(m.Status))
+	}
+	return dst
+}
+
+// AppendCommitTs appends the commit time, in microseconds since 2000, of
+// transactions that share a page.
+func AppendCommitTs(dst []byte, time int64, origin uint16, xids []uint32) []byte {
+	dst = appendHeader(dst, opCommitTs, 10+4*len(xids))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(time))
+	dst = binary.LittleEndian.AppendUint16(dst, origin)
+	return appendXIDs(dst, xids)
+}
+
+// AppendAppend appends the lengthening of a value that is no page.
+func AppendAppend(dst, tail []byte) []byte {
+	return append(appendHeader(dst, opAppend, len(tail)), tail...)
+}
+
+func appendXIDs(dst []byte, xids []uint32) []byte {
+	for _, xid := range xids {
+		dst = binary.LittleEndian.AppendUint32(dst, xid)
+	}
+	return dst
+}
+
+func appendHeader(dst []byte, code op, length int) []byte {
+	return binary.LittleEndian.AppendUint32(append(dst, byte(code)), uint32(length))
+}
+
+// nextOp splits the first operation off a delta's value.
+func nextOp(b []byte) (code op, body, rest []byte, err error) {
+	if len(b) < opHeaderBytes {
+		return 0, nil, nil, corrupt("operation header", opHeaderBytes, len(b))
+	}
+	length := uint64(binary.LittleEndian.Uint32(b[1:]))
+	if length > uint64(len(b)-opHeaderBytes) {
+		return 0, nil, nil, corrupt("operation length", "at most the rest of the delta", length)
+	}
+	body = b[opHeaderBytes:]
+	return op(b[0]), body[:length], body[length:], nil
+}
+
+func corrupt(what string, want, got any) error {
+	return wal.Corruptf("delta", 0, what, want, got)
+}
