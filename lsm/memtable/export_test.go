@@ -1,0 +1,12 @@
+package memtable
+
+import (
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal"
+)
+
+// Steps is how many entries a search for key at ceil goes past.
+func (t *Table) Steps(key kv.Key, ceil wal.LSN) int {
+	_, steps := t.newestAt(t.heads[key], ceil)
+	return steps
+}

@@ -1,0 +1,264 @@
+// Package memtable keeps versions in memory until they are written as a layer.
+//
+// It is append only. A version's bytes go to the end of an arena; the version
+// itself becomes an entry that links to the key's older entry, and a hash map has
+// the newest. So an insert costs one map access and no sorting, and a chain is
+// read by walking links from new to old. Each entry has a second link that jumps
+// further back, chosen as in a skew-binary list, so that finding the newest
+// version at or below an LSN takes O(log n) steps of a key's n versions.
+//
+// Order among keys is made only when asked for, by [Table.Keys] and
+// [Table.NextKeys], in a B-tree that takes each key once.
+//
+// One task inserts; any number read meanwhile. A reader that asks for nothing
+// above an LSN whose versions were all inserted never sees a half of a record.
+//
+// A table does no I/O and knows no other table.
+package memtable
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/google/btree"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
+)
+
+const (
+	// entriesPerChunk entries are allocated at a time: 128 KiB.
+	entriesPerChunk = 4096
+	// arenaChunkBytes of values are allocated at a time; a value that does not
+	// fit what is left starts a new chunk, so at most one value's size is wasted.
+	arenaChunkBytes = 1 << 20
+	// entryBytes is what one version costs beside its value, and keyBytes what a
+	// key costs once: map slot, key list.
+	entryBytes = 40
+	keyBytes   = 64
+
+	btreeDegree = 32
+)
+
+// none is the link of a key's oldest entry. Entry 0 is never used.
+const none = 0
+
+type entry struct {
+	lsn   wal.LSN
+	chunk uint32 // of the arena
+	off   uint32
+	size  uint32
+	prev  uint32 // next older entry of the key, or none
+	jump  uint32 // some older entry of the key, or none
+	depth uint32 // number of older entries of the key
+	kind  kv.Kind
+}
+
+// Table holds the versions with LSN in (Lo, last]. Make it with [New].
+type Table struct {
+	lo wal.LSN
+
+	mu      sync.RWMutex
+	heads   map[kv.Key]uint32
+	chunks  [][]entry
+	count   uint32
+	arena   [][]byte
+	bytes   int64
+	keys    []kv.Key // in order of first insert
+	ordered *btree.BTreeG[kv.Key]
+	indexed int // keys[:indexed] are in ordered
+}
+
+// New makes an empty table for versions above lo.
+func New(lo wal.LSN) *Table {
+	return &Table{
+		lo:      lo,
+		heads:   make(map[kv.Key]uint32),
+		chunks:  [][]entry{make([]entry, 1, entriesPerChunk)},
+		count:   1,
+		ordered: btree.NewG(btreeDegree, kv.Key.Less),
+	}
+}
+
+// Lo is the LSN that all versions lie above.
+func (t *Table) Lo() wal.LSN { return t.lo }
+
+// Bytes is the memory taken, nearly.
+func (t *Table) Bytes() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.bytes
+}
+
+// Len is the number of versions.
+func (t *Table) Len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return int(t.count - 1)
+}
+
+// Insert adds versions, copying their values. Per key, LSNs must ascend.
+func (t *Table) Insert(versions []kv.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range versions {
+		t.insert(&versions[i])
+	}
+}
+
+func (t *Table) insert(v *kv.Version) {
+	if v.LSN <= t.lo || !v.Kind.Valid() || len(v.Value) > kv.ValueBytesMax {
+		assert.Failf("version %v of %v has an LSN above %v, a valid kind %v and a size %d within bounds",
+			v.LSN, v.Key, t.lo, v.Kind, len(v.Value))
+	}
+	e := entry{lsn: v.LSN, kind: v.Kind, size: uint32(len(v.Value))}
+	head, known := t.heads[v.Key]
+	if known {
+		older := t.entry(head)
+		if older.lsn >= v.LSN {
+			assert.Failf("versions of %v ascend: %v comes after %v", v.Key, v.LSN, older.lsn)
+		}
+		e.prev, e.jump, e.depth = head, t.jumpFrom(head), older.depth+1
+	} else {
+		t.keys = append(t.keys, v.Key)
+		t.bytes += keyBytes
+	}
+	e.chunk, e.off = t.store(v.Value)
+	t.heads[v.Key] = t.push(e)
+	t.bytes += entryBytes + int64(len(v.Value))
+}
+
+// jumpFrom picks the jump link of a new entry whose older neighbour is i: if the
+// last two jumps from i covered equal distances, one jump covers both.
+func (t *Table) jumpFrom(i uint32) uint32 {
+	e := t.entry(i)
+	if e.jump == none {
+		return i
+	}
+	j := t.entry(e.jump)
+	if j.jump == none || e.depth-j.depth != j.depth-t.entry(j.jump).depth {
+		return i
+	}
+	return j.jump
+}
+
+func (t *Table) entry(i uint32) *entry {
+	return &t.chunks[i/entriesPerChunk][i%entriesPerChunk]
+}
+
+func (t *Table) push(e entry) uint32 {
+	i := t.count
+	assert.That(i != ^uint32(0), "a table holds fewer than 2^32 versions")
+	last := len(t.chunks) - 1
+	if len(t.chunks[last]) == entriesPerChunk {
+		t.chunks = append(t.chunks, make([]entry, 0, entriesPerChunk))
+		last++
+	}
+	t.chunks[last] = append(t.chunks[last], e)
+	t.count++
+	return i
+}
+
+func (t *Table) store(value []byte) (chunk, off uint32) {
+	if len(value) == 0 {
+		return 0, 0
+	}
+	last := len(t.arena) - 1
+	if last < 0 || cap(t.arena[last])-len(t.arena[last]) < len(value) {
+		t.arena = append(t.arena, make([]byte, 0, max(arenaChunkBytes, len(value))))
+		last++
+	}
+	off = uint32(len(t.arena[last]))
+	t.arena[last] = append(t.arena[last], value...)
+	return uint32(last), off
+}
+
+func (t *Table) value(e *entry) []byte {
+	if e.size == 0 {
+		return nil
+	}
+	end := e.off + e.size
+	return t.arena[e.chunk][e.off:end:end]
+}
+
+// Walk appends to dst the versions of key with LSN in (floor, ceil], newest
+// first, down to the first that is no delta. done reports whether there was one.
+// The values are the table's own.
+func (t *Table) Walk(key kv.Key, ceil, floor wal.LSN, dst []kv.Version) (_ []kv.Version, done bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i, _ := t.newestAt(t.heads[key], ceil); i != none; {
+		e := t.entry(i)
+		if e.lsn <= floor {
+			break
+		}
+		dst = append(dst, kv.Version{Key: key, LSN: e.lsn, Kind: e.kind, Value: t.value(e)})
+		if e.kind != kv.Delta {
+			return dst, true
+		}
+		i = e.prev
+	}
+	return dst, false
+}
+
+// newestAt returns the newest entry at or behind i whose LSN is at or below ceil,
+// and how many entries it went past.
+func (t *Table) newestAt(i uint32, ceil wal.LSN) (_ uint32, steps int) {
+	for i != none {
+		e := t.entry(i)
+		if e.lsn <= ceil {
+			return i, steps
+		}
+		if e.jump != none && t.entry(e.jump).lsn > ceil {
+			i = e.jump
+		} else {
+			i = e.prev
+		}
+		steps++
+	}
+	return none, steps
+}
+
+// Keys returns all keys in order. No insert may follow it.
+func (t *Table) Keys() []kv.Key {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	keys := slices.Clone(t.keys)
+	slices.SortFunc(keys, kv.Key.Compare)
+	return keys
+}
+
+// NextKeys appends to dst, in order, the keys in [lo, hi], at most limit of them.
+func (t *Table) NextKeys(lo, hi kv.Key, limit int, dst []kv.Key) []kv.Key {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range t.keys[t.indexed:] {
+		t.ordered.ReplaceOrInsert(key)
+	}
+	t.indexed = len(t.keys)
+	taken := 0
+	t.ordered.AscendGreaterOrEqual(lo, func(key kv.Key) bool {
+		if taken == limit || hi.Less(key) {
+			return false
+		}
+		dst = append(dst, key)
+		taken++
+		return true
+	})
+	return dst
+}
+
+// All appends to dst the versions of key, oldest first.
+func (t *Table) All(key kv.Key, dst []kv.Version) []kv.Version {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	begin := len(dst)
+	for i := t.heads[key]; i != none; {
+		e := t.entry(i)
+		dst = append(dst, kv.Version{Key: key, LSN: e.lsn, Kind: e.kind, Value: t.value(e)})
+		i = e.prev
+	}
+	slices.Reverse(dst[begin:])
+	return dst
+}
