@@ -1,0 +1,127 @@
+package layer
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal"
+)
+
+// dataBlock is a data block's payload that passed parseDataBlock.
+type dataBlock []byte
+
+// parseDataBlock checks that every entry lies inside the payload, in order. off
+// is the block's offset in the file, for the error.
+func parseDataBlock(name string, off int64, raw []byte) (dataBlock, error) {
+	refuse := func(what string, want, got any) (dataBlock, error) {
+		return nil, wal.Corruptf(name, off, what, want, got)
+	}
+	if len(raw) < 4 {
+		return refuse("data block", "a number of entries", fmt.Sprintf("%d bytes", len(raw)))
+	}
+	b := dataBlock(raw)
+	n := b.len()
+	if n == 0 || n > (len(raw)-4)/(4+entryHeader) {
+		return refuse("number of entries", fmt.Sprintf("1 to fit %d bytes", len(raw)), n)
+	}
+	if first := b.offset(0); first != 0 {
+		return refuse("offset of the first entry", 0, first)
+	}
+	for i := range n {
+		begin, end := b.offset(i), b.offset(i+1)
+		if end < begin+entryHeader || end > b.entriesEnd() {
+			return refuse(fmt.Sprintf("end of entry %d", i), "an offset inside the block", end)
+		}
+		if kind := b.kind(i); !kind.Valid() {
+			return refuse(fmt.Sprintf("kind of entry %d", i), "image, delta or tombstone", kind)
+		}
+		if i > 0 && b.compare(i-1, b.key(i), b.lsn(i)) >= 0 {
+			return refuse(fmt.Sprintf("entry %d", i), "entries in order", "one out of order")
+		}
+	}
+	return b, nil
+}
+
+func (b dataBlock) len() int        { return int(le.Uint32(b[len(b)-4:])) }
+func (b dataBlock) entriesEnd() int { return len(b) - 4 - 4*b.len() }
+
+// offset of entry i; the end of the entries for i = len.
+func (b dataBlock) offset(i int) int {
+	if i == b.len() {
+		return b.entriesEnd()
+	}
+	return int(le.Uint32(b[b.entriesEnd()+4*i:]))
+}
+
+func (b dataBlock) key(i int) kv.Key   { return kv.Key(b[b.offset(i):][:kv.KeySize]) }
+func (b dataBlock) lsn(i int) wal.LSN  { return wal.LSN(le.Uint64(b[b.offset(i)+kv.KeySize:])) }
+func (b dataBlock) kind(i int) kv.Kind { return kv.Kind(b[b.offset(i)+kv.KeySize+8]) }
+func (b dataBlock) value(i int) []byte {
+	begin, end := b.offset(i)+entryHeader, b.offset(i+1)
+	if begin == end {
+		return nil
+	}
+	return b[begin:end:end]
+}
+
+func (b dataBlock) version(i int) kv.Version {
+	return kv.Version{Key: b.key(i), LSN: b.lsn(i), Kind: b.kind(i), Value: b.value(i)}
+}
+
+// compare places entry i against (key, lsn).
+func (b dataBlock) compare(i int, key kv.Key, lsn wal.LSN) int {
+	return compareAt(b.key(i), b.lsn(i), key, lsn)
+}
+
+// after returns the number of the first entry above (key, lsn).
+func (b dataBlock) after(key kv.Key, lsn wal.LSN) int {
+	return sort.Search(b.len(), func(i int) bool { return b.compare(i, key, lsn) > 0 })
+}
+
+func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {
+	return kv.Version{Key: a, LSN: aLSN}.Compare(kv.Version{Key: b, LSN: bLSN})
+}
+
+// indexBlock is an index block's payload that passed parseIndexBlock.
+type indexBlock []byte
+
+// parseIndexBlock checks that the data blocks follow each other from the header
+// to the index block, in order of their first entries.
+func parseIndexBlock(name string, off int64, raw []byte) (indexBlock, error) {
+	if len(raw) == 0 || len(raw)%indexEntry != 0 {
+		return nil, wal.Corruptf(name, off, "index block size", fmt.Sprintf("a multiple of %d", indexEntry), len(raw))
+	}
+	index, at := indexBlock(raw), int64(headerSize)
+	for i := range index.len() {
+		begin, size := index.place(i)
+		if begin != at || size < blockHeader || begin+int64(size) > off {
+			return nil, wal.Corruptf(name, off, fmt.Sprintf("place of data block %d", i), at, fmt.Sprintf("%d+%d", begin, size))
+		}
+		if i > 0 && compareAt(index.key(i-1), index.lsn(i-1), index.key(i), index.lsn(i)) >= 0 {
+			return nil, wal.Corruptf(name, off, fmt.Sprintf("first entry of data block %d", i), "blocks in order", "one out of order")
+		}
+		at += int64(size)
+	}
+	if at != off {
+		return nil, wal.Corruptf(name, off, "end of the last data block", off, at)
+	}
+	return index, nil
+}
+
+func (x indexBlock) len() int          { return len(x) / indexEntry }
+func (x indexBlock) key(i int) kv.Key  { return kv.Key(x[i*indexEntry:][:kv.KeySize]) }
+func (x indexBlock) lsn(i int) wal.LSN { return wal.LSN(le.Uint64(x[i*indexEntry+kv.KeySize:])) }
+
+func (x indexBlock) place(i int) (off int64, size int) {
+	at := x[i*indexEntry+kv.KeySize+8:]
+	return int64(le.Uint64(at)), int(le.Uint32(at[8:]))
+}
+
+// find returns the number of the last block whose first entry is at or below
+// (key, lsn), or -1.
+func (x indexBlock) find(key kv.Key, lsn wal.LSN) int {
+	return sort.Search(x.len(), func(i int) bool {
+		return compareAt(x.key(i), x.lsn(i), key, lsn) > 0
+	}) - 1
+}

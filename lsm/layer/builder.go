@@ -1,0 +1,130 @@
+package layer
+
+import (
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal/assert"
+)
+
+// Builder makes a layer file in memory from versions in order. Make it with
+// [NewBuilder].
+type Builder struct {
+	id         ID // key range unknown until Finish
+	blockBytes int
+	compressor lz4.Compressor
+
+	file    []byte
+	entries []byte // of the open block
+	offsets []byte // of the entries of the open block
+	index   []byte
+	last    kv.Version // without its value
+	keys    int64
+	count   int64
+}
+
+// NewBuilder starts a layer. The key range in id is ignored: it becomes that of
+// what is added. blockBytes is the size at which a block is closed.
+func NewBuilder(id ID, blockBytes int) *Builder {
+	return &Builder{id: id, blockBytes: blockBytes, file: make([]byte, headerSize)}
+}
+
+// Add appends a version, which must lie above the last by (key, LSN) and inside
+// the layer's LSN range.
+func (b *Builder) Add(v kv.Version) {
+	b.check(&v)
+	size := entryHeader + len(v.Value)
+	if len(b.entries) > 0 && len(b.entries)+size > b.blockBytes {
+		b.closeBlock()
+	}
+	if len(b.entries) == 0 {
+		b.openBlock(&v)
+	}
+	if b.count == 0 {
+		b.id.KeyLo = v.Key
+	}
+	if b.count == 0 || v.Key != b.last.Key {
+		b.keys++
+	}
+	b.offsets = le.AppendUint32(b.offsets, uint32(len(b.entries)))
+	b.entries = append(b.entries, v.Key[:]...)
+	b.entries = le.AppendUint64(b.entries, uint64(v.LSN))
+	b.entries = append(b.entries, byte(v.Kind))
+	b.entries = append(b.entries, v.Value...)
+	b.count++
+	b.last = kv.Version{Key: v.Key, LSN: v.LSN}
+}
+
+func (b *Builder) check(v *kv.Version) {
+	inOrder := b.count == 0 || b.last.Compare(*v) < 0
+	ok := v.LSN > b.id.LSNLo && v.LSN <= b.id.LSNHi && v.Kind.Valid()
+	if b.id.Kind == Image {
+		inOrder = b.count == 0 || b.last.Key.Less(v.Key)
+		ok = v.LSN <= b.id.LSNHi && v.Kind == kv.Image
+	}
+	if !inOrder || !ok || len(v.Value) > kv.ValueBytesMax {
+		assert.Failf("%v of %v at %v with %d bytes follows %v at %v in %v layer %v..%v",
+			v.Kind, v.Key, v.LSN, len(v.Value), b.last.Key, b.last.LSN, b.id.Kind, b.id.LSNLo, b.id.LSNHi)
+	}
+}
+
+// Count is the number of versions added.
+func (b *Builder) Count() int64 { return b.count }
+
+// Size is what the file has grown to, in bytes; the open block is not counted.
+func (b *Builder) Size() int64 { return int64(len(b.file)) }
+
+func (b *Builder) openBlock(first *kv.Version) {
+	b.index = append(b.index, first.Key[:]...)
+	b.index = le.AppendUint64(b.index, uint64(first.LSN))
+	b.index = le.AppendUint64(b.index, uint64(len(b.file)))
+}
+
+func (b *Builder) closeBlock() {
+	begin, entries := len(b.file), len(b.offsets)/4
+	b.entries = append(b.entries, b.offsets...)
+	b.entries = le.AppendUint32(b.entries, uint32(entries))
+	b.file = appendBlock(b.file, typeData, b.entries, &b.compressor)
+	b.index = le.AppendUint32(b.index, uint32(len(b.file)-begin))
+	b.entries, b.offsets = b.entries[:0], b.offsets[:0]
+}
+
+// Finish returns the file. At least one version must have been added.
+func (b *Builder) Finish() (Desc, []byte) {
+	assert.That(b.count > 0, "a layer holds at least one version")
+	b.closeBlock()
+	b.id.KeyHi = b.last.Key
+	invalid := b.id.Validate()
+	assert.That(invalid == nil, "a finished layer's identity is possible: %v", invalid)
+	indexOffset := int64(len(b.file))
+	b.file = appendBlock(b.file, typeIndex, b.index, &b.compressor)
+	f := footer{
+		indexOffset: indexOffset,
+		indexSize:   int32(int64(len(b.file)) - indexOffset),
+		blocks:      indexBlock(b.index).len(),
+		versions:    b.count,
+		keys:        b.keys,
+	}
+	b.seal(indexOffset)
+	b.file = f.appendTo(b.file, b.id.seed(), int64(len(b.file)))
+	return Desc{
+		ID:          b.id,
+		Size:        int64(len(b.file)),
+		CRC:         Checksum(b.file),
+		IndexOffset: indexOffset,
+		IndexSize:   f.indexSize,
+		Versions:    b.count,
+	}, b.file
+}
+
+// seal writes what could not be known before the last key: the header, and the
+// checksums that begin with it.
+func (b *Builder) seal(indexOffset int64) {
+	b.id.AppendTo(b.file[:0])
+	seed, index := b.id.seed(), indexBlock(b.index)
+	for i := range index.len() {
+		off, size := index.place(i)
+		sealBlock(b.file[off:off+int64(size)], seed, off)
+	}
+	sealBlock(b.file[indexOffset:], seed, indexOffset)
+}

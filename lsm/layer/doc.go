@@ -1,0 +1,81 @@
+// Package layer is the layer file: versions of a range of keys over a range of
+// LSNs, written once, read by range.
+//
+// A *delta layer* holds every version of its keys with an LSN in (LSNLo, LSNHi],
+// a key's versions side by side. An *image layer* holds at most one version per
+// key, an image as of LSNHi (= LSNLo), and is complete: a key of its range that
+// it lacks has no value there. An image's own LSN is that of the newest change in
+// it, so it may lie below the layer's. Key ranges include both ends.
+//
+// # File
+//
+//	+--------+--------------+--------------+-- - --+-------------+--------+
+//	| header | data block 0 | data block 1 |       | index block | footer |
+//	+--------+--------------+--------------+-- - --+-------------+--------+
+//
+// Integers are little-endian, keys and ids raw bytes. The header says which layer
+// this is; its bytes 0..84 are the layer's identity.
+//
+//	header, 88 bytes
+//	 0  8  magic "varveLYR"
+//	 8  2  format version, 1
+//	10  1  kind: 1 delta, 2 image
+//	11  1  zero
+//	12  4  generation
+//	16 16  timeline
+//	32 18  first key          the least key in the file
+//	50 18  last key           the greatest key in the file
+//	68  8  LSNLo
+//	76  8  LSNHi
+//	84  4  CRC32C of bytes 0..84
+//
+//	block, 16 bytes and the payload
+//	 0  4  CRC32C of identity, the block's offset in the file (8 bytes), bytes 4.. of the block
+//	 4  4  size of the payload as stored
+//	 8  4  size of the payload as decoded
+//	12  1  type: 1 data, 2 index
+//	13  1  codec: 0 none, 1 lz4 block
+//	14  2  zero
+//	16  n  payload
+//
+//	data payload: entries in order of (key, LSN), then
+//	 4 each  offset of each entry in the payload
+//	 4       number of entries, at least 1
+//
+//	entry
+//	 0 18  key
+//	18  8  LSN
+//	26  1  kind: 1 image, 2 delta, 3 tombstone (delta layers only)
+//	27  n  value, up to the next entry or the offsets
+//
+//	index payload: for each data block, 38 bytes
+//	 0 18  key of its first entry
+//	18  8  LSN of its first entry
+//	26  8  offset in the file
+//	34  4  size, with the block's header
+//
+//	footer, 44 bytes
+//	 0  8  offset of the index block
+//	 8  4  its size, with the block's header
+//	12  4  number of data blocks
+//	16  8  number of versions
+//	24  8  number of keys
+//	32  4  CRC32C of identity, the footer's offset in the file (8 bytes), bytes 0..32
+//	36  8  magic "RYLevrav"
+//
+// Because a block's checksum covers the layer's identity and its place, a sound
+// block of another file or offset is as wrong as a flipped bit.
+//
+// A data block is closed before it would outgrow the block size, but holds at
+// least one entry: a value larger than a block has one of its own. Blocks are
+// stored as they are when lz4 saves less than an eighth.
+//
+// # Reading
+//
+// The index of layers knows where the index block is, so the first read of a
+// layer fetches that, the next the data block, and no read asks for the whole
+// file. A chain that does not end in its newest block is fetched
+// [chainReadBlocks] blocks at a time. Decoded blocks live in a [Cache].
+//
+// The package checks and decodes; where bytes come from is a [Source]'s matter.
+package layer

@@ -1,0 +1,208 @@
+package layer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal"
+)
+
+const (
+	magic        = "varveLYR"
+	footerMagic  = "RYLevrav"
+	formatV1     = 1
+	headerSize   = 88
+	identitySize = 84
+	blockHeader  = 16
+	footerSize   = 44
+	entryHeader  = kv.KeySize + 8 + 1
+	indexEntry   = kv.KeySize + 8 + 8 + 4
+
+	// rawBytesMax bounds a decoded block: the largest value with room to spare.
+	rawBytesMax = kv.ValueBytesMax + 1<<20
+	// lz4RatioMax: an lz4 block decodes to at most 255 times its size.
+	lz4RatioMax = 255
+)
+
+const (
+	typeData  = 1
+	typeIndex = 2
+
+	codecNone = 0
+	codecLZ4  = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum is the CRC32C of data.
+func Checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
+
+var le = binary.LittleEndian
+
+// appendIdentity appends the first identitySize bytes of the header.
+func (id *ID) appendIdentity(dst []byte) []byte {
+	dst = append(dst, magic...)
+	dst = le.AppendUint16(dst, formatV1)
+	dst = append(dst, byte(id.Kind), 0)
+	dst = le.AppendUint32(dst, uint32(id.Generation))
+	dst = append(dst, id.Timeline[:]...)
+	dst = append(dst, id.KeyLo[:]...)
+	dst = append(dst, id.KeyHi[:]...)
+	dst = le.AppendUint64(dst, uint64(id.LSNLo))
+	return le.AppendUint64(dst, uint64(id.LSNHi))
+}
+
+// AppendTo appends the file header.
+func (id *ID) AppendTo(dst []byte) []byte {
+	begin := len(dst)
+	dst = id.appendIdentity(dst)
+	return le.AppendUint32(dst, Checksum(dst[begin:]))
+}
+
+// seed is the checksum of the identity, from which those of blocks go on.
+func (id *ID) seed() uint32 {
+	return Checksum(id.appendIdentity(make([]byte, 0, identitySize)))
+}
+
+// DecodeHeader reads the identity at the beginning of a layer file.
+func DecodeHeader(name string, data []byte) (id ID, err error) {
+	if len(data) < headerSize {
+		return id, wal.Corruptf(name, 0, "layer header", fmt.Sprintf("%d bytes", headerSize), fmt.Sprintf("%d bytes", len(data)))
+	}
+	if got := string(data[:8]); got != magic {
+		return id, wal.Corruptf(name, 0, "layer magic", fmt.Sprintf("%q", magic), fmt.Sprintf("%q", got))
+	}
+	if want, got := Checksum(data[:identitySize]), le.Uint32(data[identitySize:]); want != got {
+		return id, wal.Corruptf(name, 0, "layer header checksum", hex32(want), hex32(got))
+	}
+	if version := le.Uint16(data[8:]); version != formatV1 {
+		return id, fmt.Errorf("layer %s has format version %d; this program knows version %d", name, version, formatV1)
+	}
+	id.Kind = Kind(data[10])
+	id.Generation = wal.Generation(le.Uint32(data[12:]))
+	copy(id.Timeline[:], data[16:])
+	copy(id.KeyLo[:], data[32:])
+	copy(id.KeyHi[:], data[50:])
+	id.LSNLo = wal.LSN(le.Uint64(data[68:]))
+	id.LSNHi = wal.LSN(le.Uint64(data[76:]))
+	if err := id.Validate(); err != nil || data[11] != 0 {
+		return ID{}, wal.Corruptf(name, 0, "layer header", "a possible identity", err)
+	}
+	return id, nil
+}
+
+func hex32(sum uint32) string { return fmt.Sprintf("%#08x", sum) }
+
+// sumAt is the checksum of data that belongs at offset off of the layer.
+func sumAt(seed uint32, off int64, data []byte) uint32 {
+	var place [8]byte
+	le.PutUint64(place[:], uint64(off))
+	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, data)
+}
+
+// appendBlock appends a block whose checksum is left zero, for [sealBlock].
+func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compressor) []byte {
+	begin := len(dst)
+	dst = append(dst, make([]byte, blockHeader)...)
+	header := func() []byte { return dst[begin : begin+blockHeader] }
+	header()[12] = blockType
+	worthwhile := len(raw) - len(raw)/8
+	dst = append(dst, make([]byte, worthwhile)...)
+	n, err := compressor.CompressBlock(raw, dst[begin+blockHeader:])
+	if err == nil && n > 0 && n < worthwhile {
+		dst = dst[:begin+blockHeader+n]
+		header()[13] = codecLZ4
+	} else {
+		dst = append(dst[:begin+blockHeader], raw...)
+	}
+	le.PutUint32(header()[4:], uint32(len(dst)-begin-blockHeader))
+	le.PutUint32(header()[8:], uint32(len(raw)))
+	return dst
+}
+
+func sealBlock(block []byte, seed uint32, off int64) {
+	le.PutUint32(block, sumAt(seed, off, block[4:]))
+}
+
+// checkBlock verifies a block's checksum and header, and nothing of its payload.
+func checkBlock(name string, seed uint32, off int64, block []byte, wantType byte) error {
+	if len(block) < blockHeader {
+		return wal.Corruptf(name, off, "block size", fmt.Sprintf("at least %d bytes", blockHeader), len(block))
+	}
+	if want, got := sumAt(seed, off, block[4:]), le.Uint32(block); want != got {
+		return wal.Corruptf(name, off, "block checksum", hex32(want), hex32(got))
+	}
+	stored, raw, codec := int(le.Uint32(block[4:])), int(le.Uint32(block[8:])), block[13]
+	switch {
+	case stored != len(block)-blockHeader:
+		return wal.Corruptf(name, off, "block payload size", len(block)-blockHeader, stored)
+	case block[12] != wantType:
+		return wal.Corruptf(name, off, "block type", wantType, block[12])
+	case block[14] != 0 || block[15] != 0:
+		return wal.Corruptf(name, off, "block padding", 0, fmt.Sprintf("%x", block[14:16]))
+	case codec == codecNone && raw != stored,
+		codec == codecLZ4 && raw > lz4RatioMax*stored, raw > rawBytesMax:
+		return wal.Corruptf(name, off, "decoded block size", "a size that fits the payload", raw)
+	case codec != codecNone && codec != codecLZ4:
+		return fmt.Errorf("layer %s: block at offset %d has codec %d; this program knows 0 and 1", name, off, codec)
+	}
+	return nil
+}
+
+// decodePayload returns the payload of a block that passed checkBlock. It shares
+// no memory with the block.
+func decodePayload(name string, off int64, block []byte) ([]byte, error) {
+	raw := make([]byte, le.Uint32(block[8:]))
+	if block[13] == codecNone {
+		copy(raw, block[blockHeader:])
+		return raw, nil
+	}
+	n, err := lz4.UncompressBlock(block[blockHeader:], raw)
+	if err != nil || n != len(raw) {
+		return nil, wal.Corruptf(name, off, "lz4 block", fmt.Sprintf("%d bytes", len(raw)), fmt.Sprintf("%d bytes, error %v", n, err))
+	}
+	return raw, nil
+}
+
+type footer struct {
+	indexOffset int64
+	indexSize   int32
+	blocks      int
+	versions    int64
+	keys        int64
+}
+
+func (f *footer) appendTo(dst []byte, seed uint32, off int64) []byte {
+	begin := len(dst)
+	dst = le.AppendUint64(dst, uint64(f.indexOffset))
+	dst = le.AppendUint32(dst, uint32(f.indexSize))
+	dst = le.AppendUint32(dst, uint32(f.blocks))
+	dst = le.AppendUint64(dst, uint64(f.versions))
+	dst = le.AppendUint64(dst, uint64(f.keys))
+	dst = le.AppendUint32(dst, sumAt(seed, off, dst[begin:]))
+	return append(dst, footerMagic...)
+}
+
+func decodeFooter(name string, seed uint32, off int64, data []byte) (f footer, err error) {
+	if got := string(data[36:footerSize]); got != footerMagic {
+		return f, wal.Corruptf(name, off+36, "layer footer magic", fmt.Sprintf("%q", footerMagic), fmt.Sprintf("%q", got))
+	}
+	if want, got := sumAt(seed, off, data[:32]), le.Uint32(data[32:]); want != got {
+		return f, wal.Corruptf(name, off, "layer footer checksum", hex32(want), hex32(got))
+	}
+	f = footer{
+		indexOffset: int64(le.Uint64(data)),
+		indexSize:   int32(le.Uint32(data[8:])),
+		blocks:      int(le.Uint32(data[12:])),
+		versions:    int64(le.Uint64(data[16:])),
+		keys:        int64(le.Uint64(data[24:])),
+	}
+	if f.indexOffset < headerSize || f.indexSize < blockHeader || f.indexOffset+int64(f.indexSize) != off {
+		return f, wal.Corruptf(name, off, "place of the index block", fmt.Sprintf("a block that ends at %d", off), fmt.Sprintf("%d+%d", f.indexOffset, f.indexSize))
+	}
+	return f, nil
+}

@@ -1,0 +1,276 @@
+package layer_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/wal"
+)
+
+func key(n int) (k kv.Key) {
+	binary.BigEndian.PutUint64(k[10:], uint64(n))
+	return k
+}
+
+// file is a layer file in memory that counts what is read of it.
+type file struct {
+	data  []byte
+	reads int
+	bytes int
+}
+
+func (f *file) ReadRange(_ context.Context, off int64, size int, sound func([]byte) error) ([]byte, error) {
+	f.reads++
+	f.bytes += size
+	data := slices.Clone(f.data[off : off+int64(size)])
+	return data, sound(data)
+}
+
+func deltaID() layer.ID {
+	return layer.ID{Timeline: wal.TimelineID{1, 2, 3}, Kind: layer.Delta, LSNLo: 0x100, LSNHi: 0x1000, Generation: 7}
+}
+
+func imageID() layer.ID {
+	return layer.ID{Timeline: wal.TimelineID{1, 2, 3}, Kind: layer.Image, LSNLo: 0x100, LSNHi: 0x100, Generation: 7}
+}
+
+func build(id layer.ID, blockBytes int, versions []kv.Version) (layer.Desc, []byte) {
+	b := layer.NewBuilder(id, blockBytes)
+	for _, v := range versions {
+		b.Add(v)
+	}
+	return b.Finish()
+}
+
+// drawVersions draws sorted versions that fit a layer.
+func drawVersions(t *rapid.T, kind layer.Kind) []kv.Version {
+	var versions []kv.Version
+	for range rapid.IntRange(1, 60).Draw(t, "count") {
+		v := kv.Version{Key: key(rapid.IntRange(0, 8).Draw(t, "key")), Kind: kv.Image}
+		if kind == layer.Delta {
+			v.LSN = wal.LSN(rapid.IntRange(0x101, 0x1000).Draw(t, "lsn"))
+			if rapid.IntRange(0, 9).Draw(t, "kind") > 0 {
+				v.Kind = kv.Delta
+			} else if rapid.Bool().Draw(t, "tombstone") {
+				v.Kind = kv.Tombstone
+			}
+		} else {
+			v.Key = key(rapid.IntRange(0, 200).Draw(t, "wide key"))
+			v.LSN = wal.LSN(rapid.IntRange(1, 0x100).Draw(t, "lsn"))
+		}
+		if v.Kind != kv.Tombstone {
+			v.Value = rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "value")
+			if rapid.Bool().Draw(t, "compressible") {
+				v.Value = slices.Repeat(v.Value[:1], 500)
+			}
+		}
+		versions = append(versions, v)
+	}
+	slices.SortFunc(versions, kv.Version.Compare)
+	return slices.CompactFunc(versions, func(a, b kv.Version) bool {
+		return a.Key == b.Key && (a.LSN == b.LSN || kind == layer.Image)
+	})
+}
+
+func naiveWalk(versions []kv.Version, k kv.Key, ceil, floor wal.LSN) (found []kv.Version, done bool) {
+	for _, v := range slices.Backward(versions) {
+		if v.Key != k || v.LSN > ceil || v.LSN <= floor {
+			continue
+		}
+		found = append(found, v)
+		if v.Kind != kv.Delta {
+			return found, true
+		}
+	}
+	return found, false
+}
+
+func naiveKeys(versions []kv.Version, lo, hi kv.Key, limit int) []kv.Key {
+	found := []kv.Key{}
+	for _, v := range versions {
+		if !v.Key.Less(lo) && !hi.Less(v.Key) && !slices.Contains(found, v.Key) && len(found) < limit {
+			found = append(found, v.Key)
+		}
+	}
+	return found
+}
+
+func TestReaderAgreesWithItsTwin(t *testing.T) {
+	for _, id := range []layer.ID{deltaID(), imageID()} {
+		t.Run(id.Kind.String(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) { checkReader(t, id) })
+		})
+	}
+}
+
+func checkReader(t *rapid.T, id layer.ID) {
+	ctx := context.Background()
+	versions := drawVersions(t, id.Kind)
+	desc, data := build(id, rapid.IntRange(64, 2000).Draw(t, "block bytes"), versions)
+	var all []kv.Version
+	checked, err := layer.Check("layer", data, func(v kv.Version) error { all = append(all, v); return nil })
+	require.NoError(t, err)
+	require.Equal(t, desc, checked)
+	require.Equal(t, versions, all)
+
+	cache := layer.NewCache(rapid.Int64Range(0, 40_000).Draw(t, "cache bytes"))
+	r := layer.NewReader(desc, "layer", &file{data: data}, cache)
+	for range 30 {
+		k := key(rapid.IntRange(0, 9).Draw(t, "key"))
+		if id.Kind == layer.Image {
+			k = key(rapid.IntRange(0, 201).Draw(t, "wide key"))
+		}
+		ceil := wal.LSN(rapid.IntRange(0x100, 0x1001).Draw(t, "ceil"))
+		floor := wal.LSN(rapid.IntRange(0, int(ceil)).Draw(t, "floor"))
+		want, wantDone := naiveWalk(versions, k, ceil, floor)
+		got, done, err := r.Walk(ctx, k, ceil, floor, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Equal(t, wantDone || id.Kind == layer.Image, done)
+
+		lo, hi, limit := key(rapid.IntRange(0, 201).Draw(t, "lo")), key(rapid.IntRange(0, 201).Draw(t, "hi")), rapid.IntRange(0, 9).Draw(t, "limit")
+		keys, err := r.NextKeys(ctx, lo, hi, limit, []kv.Key{})
+		require.NoError(t, err)
+		require.Equal(t, naiveKeys(versions, lo, hi, limit), keys)
+	}
+}
+
+// sample covers every kind of entry, a compressed and a plain block, a chain over
+// several blocks and a value larger than a block.
+func sample() []kv.Version {
+	noise := make([]byte, 300)
+	state := uint64(1)
+	for i := range noise {
+		state = state*6364136223846793005 + 1442695040888963407
+		noise[i] = byte(state >> 56)
+	}
+	versions := []kv.Version{
+		{Key: key(1), LSN: 0x101, Kind: kv.Image, Value: make([]byte, 400)},
+		{Key: key(1), LSN: 0x150, Kind: kv.Tombstone},
+		{Key: key(2), LSN: 0x101, Kind: kv.Image, Value: noise},
+	}
+	for i := range 12 {
+		versions = append(versions, kv.Version{Key: key(3), LSN: wal.LSN(0x200 + i), Kind: kv.Delta, Value: fmt.Appendf(nil, "change number %d of key three", i)})
+	}
+	return append(versions, kv.Version{Key: key(9), LSN: 0x1000, Kind: kv.Image, Value: []byte("last")})
+}
+
+const sampleBlock = 128
+
+func TestEveryFlippedByteIsNoticed(t *testing.T) {
+	ctx := context.Background()
+	desc, data := build(deltaID(), sampleBlock, sample())
+	for at := range data {
+		for _, flip := range []byte{0x01, 0x80} {
+			bad := slices.Clone(data)
+			bad[at] ^= flip
+			_, err := layer.Check("layer", bad, func(kv.Version) error { return nil })
+			require.ErrorIs(t, err, wal.ErrCorruption, "byte %d", at)
+			require.ErrorContains(t, err, "corruption in layer at offset ")
+
+			r := layer.NewReader(desc, "layer", &file{data: bad}, layer.NewCache(0))
+			for k := range 10 {
+				want, _ := naiveWalk(sample(), key(k), 0x1000, 0)
+				got, _, err := r.Walk(ctx, key(k), 0x1000, 0, nil)
+				if err == nil {
+					require.Equal(t, want, got, "byte %d", at)
+				} else {
+					require.ErrorIs(t, err, wal.ErrCorruption, "byte %d", at)
+				}
+			}
+		}
+	}
+}
+
+func TestASoundBlockInTheWrongPlaceIsCorruption(t *testing.T) {
+	_, data := build(deltaID(), sampleBlock, sample())
+	other := deltaID()
+	other.Generation++
+	_, twin := build(other, sampleBlock, sample())
+	require.Len(t, twin, len(data))
+	mixed := slices.Concat(data[:88], twin[88:])
+	_, err := layer.Check("layer", mixed, func(kv.Version) error { return nil })
+	require.ErrorIs(t, err, wal.ErrCorruption)
+
+	for _, short := range []int{0, 50, 88, 100, len(data) - 1} {
+		_, err := layer.Check("layer", data[:short], func(kv.Version) error { return nil })
+		require.ErrorIs(t, err, wal.ErrCorruption, "first %d bytes", short)
+	}
+}
+
+func TestUnknownVersionIsRefusedByName(t *testing.T) {
+	id := deltaID()
+	id.KeyHi = key(1)
+	header := id.AppendTo(nil)
+	header[8] = 2
+	binary.LittleEndian.PutUint32(header[84:], layer.Checksum(header[:84]))
+	_, err := layer.DecodeHeader("layer", header)
+	require.EqualError(t, err, "layer layer has format version 2; this program knows version 1")
+}
+
+func TestOneReadPerBlockAndLittleMoreForAChain(t *testing.T) {
+	ctx := context.Background()
+	var versions []kv.Version
+	for k := range 100 {
+		for i := range 80 {
+			versions = append(versions, kv.Version{Key: key(k), LSN: wal.LSN(0x101 + i), Kind: kv.Delta, Value: make([]byte, 60)})
+		}
+	}
+	desc, data := build(deltaID(), 1024, versions)
+	source := &file{data: data}
+	r := layer.NewReader(desc, "layer", source, layer.NewCache(1<<20))
+	chain, _, err := r.Walk(ctx, key(50), 0x1000, 0, nil)
+	require.NoError(t, err)
+	require.Len(t, chain, 80)
+	require.Equal(t, 3, source.reads, "index, newest block, the rest of the chain in one read")
+	_, _, err = r.Walk(ctx, key(50), 0x1000, 0, nil)
+	require.NoError(t, err)
+	require.Equal(t, 3, source.reads, "the second time all is cached")
+	require.Less(t, source.bytes, len(data)/4)
+}
+
+func TestNameRoundTrip(t *testing.T) {
+	for _, id := range []layer.ID{deltaID(), imageID()} {
+		id.KeyHi = kv.MaxKey
+		name := id.Name()
+		parsed, err := layer.ParseName(name)
+		require.NoError(t, err)
+		parsed.Timeline = id.Timeline
+		require.Equal(t, id, parsed)
+		for _, bad := range []string{"", "x", name + "x", name[1:], name[:len(name)-1]} {
+			_, err := layer.ParseName(bad)
+			require.Error(t, err, "%q", bad)
+		}
+	}
+}
+
+func TestCacheStaysWithinItsBytesAndKeepsWhatIsUsed(t *testing.T) {
+	var versions []kv.Version
+	for k := range 2000 {
+		versions = append(versions, kv.Version{Key: key(k), LSN: 0x101, Kind: kv.Image, Value: make([]byte, 1000)})
+	}
+	desc, data := build(deltaID(), 1024, versions)
+	const cacheBytes = 1 << 20
+	source, cache := &file{data: data}, layer.NewCache(cacheBytes)
+	r := layer.NewReader(desc, "layer", source, cache)
+	for k := range 2000 {
+		for _, want := range []int{7, k} {
+			_, done, err := r.Walk(context.Background(), key(want), 0x1000, 0, nil)
+			require.NoError(t, err)
+			require.True(t, done)
+		}
+		require.LessOrEqual(t, cache.Bytes(), int64(cacheBytes))
+	}
+	reads := source.reads
+	_, _, err := r.Walk(context.Background(), key(7), 0x1000, 0, nil)
+	require.NoError(t, err)
+	require.Equal(t, reads, source.reads, "a block used all the time stays")
+}

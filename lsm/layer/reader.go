@@ -1,0 +1,191 @@
+package layer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal"
+)
+
+// chainReadBlocks bounds the blocks that one read of a long chain fetches beyond
+// its newest: 128 KiB of 16 KiB blocks, about where a request's cost is its bytes.
+const chainReadBlocks = 8
+
+// Source reads a layer file by range.
+type Source interface {
+	// ReadRange returns size bytes from offset off, to which sound does not
+	// object. A source that keeps copies of the file goes to the original when
+	// sound objects to a copy; it returns sound's error of the original.
+	ReadRange(ctx context.Context, off int64, size int, sound func([]byte) error) ([]byte, error)
+}
+
+// Reader reads one layer file. It holds no block itself: all are in the cache. It
+// is safe for use by many tasks. Make it with [NewReader].
+type Reader struct {
+	desc  Desc
+	name  string
+	seed  uint32
+	src   Source
+	cache *Cache
+	id    uint64
+}
+
+// NewReader makes a reader of the file that desc describes; name names it in
+// errors. It reads nothing.
+func NewReader(desc Desc, name string, src Source, cache *Cache) *Reader {
+	return &Reader{desc: desc, name: name, seed: desc.seed(), src: src, cache: cache, id: cache.register()}
+}
+
+// Desc describes the layer.
+func (r *Reader) Desc() *Desc { return &r.desc }
+
+// Walk appends to dst the versions of key with LSN in (floor, ceil], newest
+// first, down to the first that is no delta. done reports whether nothing older
+// can matter: there was such a version, or the layer is an image layer.
+func (r *Reader) Walk(ctx context.Context, key kv.Key, ceil, floor wal.LSN, dst []kv.Version) (_ []kv.Version, done bool, err error) {
+	index, err := r.index(ctx)
+	if err != nil {
+		return dst, false, err
+	}
+	done = r.desc.Kind == Image
+	// loaded holds the blocks i-len(loaded)+1 to i.
+	var loaded []dataBlock
+	for i := index.find(key, ceil); i >= 0; i-- {
+		if len(loaded) == 0 {
+			first := i
+			if i+1 < index.len() && index.key(i+1) == key && index.lsn(i+1) <= ceil {
+				first = chainStart(index, key, i)
+			}
+			if loaded, err = r.blocks(ctx, index, first, i); err != nil {
+				return dst, false, err
+			}
+		}
+		block := loaded[len(loaded)-1]
+		loaded = loaded[:len(loaded)-1]
+		for at := block.after(key, ceil) - 1; at >= 0; at-- {
+			if block.key(at) != key || block.lsn(at) <= floor {
+				return dst, done, nil
+			}
+			dst = append(dst, block.version(at))
+			if block.kind(at) != kv.Delta {
+				return dst, true, nil
+			}
+		}
+	}
+	return dst, done, nil
+}
+
+// chainStart is the number of the block from which a chain that goes on in block
+// i is fetched at once.
+func chainStart(index indexBlock, key kv.Key, i int) int {
+	first := i
+	for first > 0 && i-first+1 < chainReadBlocks && index.key(first) == key {
+		first--
+	}
+	return first
+}
+
+// NextKeys appends to dst the keys in [lo, hi], in order, at most limit of them.
+func (r *Reader) NextKeys(ctx context.Context, lo, hi kv.Key, limit int, dst []kv.Key) ([]kv.Key, error) {
+	index, err := r.index(ctx)
+	if err != nil {
+		return dst, err
+	}
+	for i, more := max(index.find(lo, 0), 0), true; more && i < index.len() && limit > 0; {
+		blocks, err := r.blocks(ctx, index, i, i)
+		if err != nil {
+			return dst, err
+		}
+		block := blocks[0]
+		for at := block.after(lo, 0); at < block.len() && limit > 0; at = block.after(lo, 0) {
+			key := block.key(at)
+			if hi.Less(key) {
+				return dst, nil
+			}
+			dst = append(dst, key)
+			limit--
+			if lo, more = key.Next(); !more {
+				return dst, nil
+			}
+		}
+		// Blocks that hold only older keys are skipped, not read.
+		i = max(index.find(lo, 0), i+1)
+	}
+	return dst, nil
+}
+
+func (r *Reader) index(ctx context.Context) (indexBlock, error) {
+	off, size := r.desc.IndexOffset, int(r.desc.IndexSize)
+	if cached := r.cache.get(blockKey{r.id, off}); cached != nil {
+		return indexBlock(cached), nil
+	}
+	data, err := r.src.ReadRange(ctx, off, size, func(data []byte) error {
+		return checkBlock(r.name, r.seed, off, data, typeIndex)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read index of layer: %w", err)
+	}
+	raw, err := decodePayload(r.name, off, data)
+	if err != nil {
+		return nil, err
+	}
+	index, err := parseIndexBlock(r.name, off, raw)
+	if err != nil {
+		return nil, err
+	}
+	r.cache.put(blockKey{r.id, off}, raw)
+	return index, nil
+}
+
+// blocks returns the data blocks first to last, read at once if any is not cached.
+func (r *Reader) blocks(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
+	blocks := make([]dataBlock, 0, last-first+1)
+	for i := first; i <= last; i++ {
+		off, _ := index.place(i)
+		cached := r.cache.get(blockKey{r.id, off})
+		if cached == nil {
+			return r.fetch(ctx, index, first, last)
+		}
+		blocks = append(blocks, dataBlock(cached))
+	}
+	return blocks, nil
+}
+
+func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
+	begin, _ := index.place(first)
+	end, size := index.place(last)
+	end += int64(size)
+	each := func(data []byte, visit func(off int64, block []byte) error) error {
+		for i := first; i <= last; i++ {
+			off, size := index.place(i)
+			if err := visit(off, data[off-begin:][:size]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	data, err := r.src.ReadRange(ctx, begin, int(end-begin), func(data []byte) error {
+		return each(data, func(off int64, block []byte) error {
+			return checkBlock(r.name, r.seed, off, block, typeData)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read layer: %w", err)
+	}
+	blocks := make([]dataBlock, 0, last-first+1)
+	err = each(data, func(off int64, stored []byte) error {
+		raw, err := decodePayload(r.name, off, stored)
+		if err != nil {
+			return err
+		}
+		block, err := parseDataBlock(r.name, off, raw)
+		if err != nil {
+			return err
+		}
+		r.cache.put(blockKey{r.id, off}, raw)
+		blocks = append(blocks, block)
+		return nil
+	})
+	return blocks, err
+}
