@@ -32,21 +32,20 @@ import (
 
 const btreeDegree = 16
 
-// Item is a layer with the number that its owner knows it by. From a delta layer
-// only what lies at or below Clip is seen; an image layer above its clip must not
-// be added.
-type Item struct {
-	ID     layer.ID
-	Clip   wal.LSN
-	Handle int
+// Item is a layer with what its owner reads it by. From a delta layer only what
+// lies at or below Clip is seen; an image layer above its clip must not be added.
+type Item[T any] struct {
+	ID    layer.ID
+	Clip  wal.LSN
+	Layer T
 }
 
 // hi is the greatest LSN that may be seen of the layer.
-func (it *Item) hi() wal.LSN { return min(it.ID.LSNHi, it.Clip) }
+func (it *Item[T]) hi() wal.LSN { return min(it.ID.LSNHi, it.Clip) }
 
 // Map is a set of layers, immutable. The zero Map is empty.
-type Map struct {
-	items    []Item // in order of Start, then of arrival
+type Map[T any] struct {
+	items    []Item[T] // in order of Start, then of arrival
 	versions []version
 	own      int // versions[own:] are not shared with the map that this one grew from
 }
@@ -68,8 +67,8 @@ type span struct {
 const none = -1
 
 // Build makes the map of the items. It fails if two delta layers overlap.
-func Build(items []Item) (*Map, error) {
-	m := &Map{}
+func Build[T any](items []Item[T]) (*Map[T], error) {
+	m := &Map[T]{}
 	if err := m.add(items); err != nil {
 		return nil, err
 	}
@@ -77,16 +76,16 @@ func Build(items []Item) (*Map, error) {
 }
 
 // With makes a map that has the added items too.
-func (m *Map) With(added ...Item) (*Map, error) {
+func (m *Map[T]) With(added ...Item[T]) (*Map[T], error) {
 	if len(m.items) > 0 && len(added) > 0 {
 		last := m.items[len(m.items)-1].ID.Start()
-		if slices.ContainsFunc(added, func(it Item) bool { return it.ID.Start() < last }) {
+		if slices.ContainsFunc(added, func(it Item[T]) bool { return it.ID.Start() < last }) {
 			return Build(slices.Concat(m.items, added))
 		}
 	}
 	// Appending never writes to what m sees: the slices are cut to their length,
 	// and the last tree is cloned before it changes.
-	next := &Map{items: slices.Clip(m.items), versions: slices.Clip(m.versions), own: len(m.versions)}
+	next := &Map[T]{items: slices.Clip(m.items), versions: slices.Clip(m.versions), own: len(m.versions)}
 	if err := next.add(added); err != nil {
 		return nil, err
 	}
@@ -94,9 +93,9 @@ func (m *Map) With(added ...Item) (*Map, error) {
 }
 
 // add puts items on top of the map, which nobody else sees yet.
-func (m *Map) add(items []Item) error {
+func (m *Map[T]) add(items []Item[T]) error {
 	sorted := slices.Clone(items)
-	slices.SortStableFunc(sorted, func(a, b Item) int {
+	slices.SortStableFunc(sorted, func(a, b Item[T]) int {
 		switch {
 		case a.ID.Start() < b.ID.Start():
 			return -1
@@ -113,7 +112,7 @@ func (m *Map) add(items []Item) error {
 	return nil
 }
 
-func (m *Map) push(it Item) error {
+func (m *Map[T]) push(it Item[T]) error {
 	number := int32(len(m.items))
 	m.items = append(m.items, it)
 	coverage := m.topFor(it.ID.Start())
@@ -145,7 +144,7 @@ func (m *Map) push(it Item) error {
 }
 
 // cover makes the item the newest of its kind in the span.
-func (m *Map) cover(s *span, number int32) error {
+func (m *Map[T]) cover(s *span, number int32) error {
 	it := &m.items[number]
 	if it.ID.Kind == layer.Image {
 		s.image = number
@@ -161,7 +160,7 @@ func (m *Map) cover(s *span, number int32) error {
 func (s span) sameLayers(other span) bool { return s.delta == other.delta && s.image == other.image }
 
 // topFor returns a tree for the layers up to start, which may be changed.
-func (m *Map) topFor(start wal.LSN) *btree.BTreeG[span] {
+func (m *Map[T]) topFor(start wal.LSN) *btree.BTreeG[span] {
 	if len(m.versions) == 0 {
 		first := btree.NewG(btreeDegree, func(a, b span) bool { return a.key.Less(b.key) })
 		first.ReplaceOrInsert(span{delta: none, image: none})
@@ -182,7 +181,7 @@ func (m *Map) topFor(start wal.LSN) *btree.BTreeG[span] {
 }
 
 // cut makes a span begin at key.
-func (m *Map) cut(coverage *btree.BTreeG[span], key kv.Key) {
+func (m *Map[T]) cut(coverage *btree.BTreeG[span], key kv.Key) {
 	s := spanAt(coverage, key)
 	if s.key != key {
 		s.key = key
@@ -199,51 +198,61 @@ func spanAt(coverage *btree.BTreeG[span], key kv.Key) (found span) {
 }
 
 // Step is one layer to look into: for versions with LSN in (Floor, Ceil].
-type Step struct {
-	Handle int
-	Image  bool // the layer is an image layer: nothing below it matters
-	Floor  wal.LSN
-	Ceil   wal.LSN
+type Step[T any] struct {
+	Layer T
+	Image bool // an image layer of LSN Floor: nothing below it matters
+	Floor wal.LSN
+	Ceil  wal.LSN
 }
 
 // Next returns the next layer to look into for versions of key with LSN at or
 // below ceil, newest first; the search goes on with ceil = Step.Floor. ok is
 // false if there is no layer.
-func (m *Map) Next(key kv.Key, ceil wal.LSN) (step Step, ok bool) {
+func (m *Map[T]) Next(key kv.Key, ceil wal.LSN) (step Step[T], ok bool) {
 	i := sort.Search(len(m.versions), func(i int) bool { return m.versions[i].start > ceil }) - 1
 	if i < 0 {
-		return Step{}, false
+		return step, false
 	}
 	s := spanAt(m.versions[i].coverage, key)
-	if s.image != none && (s.delta == none || min(ceil, m.items[s.delta].hi()) <= m.items[s.image].ID.LSNHi) {
-		it := &m.items[s.image]
-		return Step{Handle: it.Handle, Image: true, Ceil: ceil}, true
-	}
-	if s.delta == none {
-		return Step{}, false
-	}
-	it := &m.items[s.delta]
-	step = Step{Handle: it.Handle, Floor: it.ID.LSNLo, Ceil: min(ceil, it.hi())}
 	if s.image != none {
-		step.Floor = max(step.Floor, m.items[s.image].ID.LSNHi)
+		it := &m.items[s.image]
+		step = Step[T]{Layer: it.Layer, Image: true, Floor: it.ID.LSNHi, Ceil: ceil}
 	}
-	return step, true
+	if s.delta != none {
+		it := &m.items[s.delta]
+		if top := min(ceil, it.hi()); s.image == none || top > step.Floor {
+			step = Step[T]{Layer: it.Layer, Floor: max(step.Floor, it.ID.LSNLo), Ceil: top}
+		}
+	}
+	return step, s.image != none || s.delta != none
 }
 
-// Overlapping returns the handles of the layers that may have something to say
-// about keys in [lo, hi] at or below ceil.
-func (m *Map) Overlapping(lo, hi kv.Key, ceil wal.LSN) (handles []int) {
+// Overlapping returns the layers that may have something to say about keys in
+// [lo, hi] at or below ceil.
+func (m *Map[T]) Overlapping(lo, hi kv.Key, ceil wal.LSN) (layers []T) {
 	for i := range m.items {
 		it := &m.items[i]
 		if it.ID.Start() > ceil {
 			break
 		}
 		if !hi.Less(it.ID.KeyLo) && !it.ID.KeyHi.Less(lo) {
-			handles = append(handles, it.Handle)
+			layers = append(layers, it.Layer)
 		}
 	}
-	return handles
+	return layers
+}
+
+// Clipped returns the map's layers as seen from a branch at lsn.
+func (m *Map[T]) Clipped(lsn wal.LSN) (items []Item[T]) {
+	for _, it := range m.items {
+		if it.ID.Start() > lsn {
+			break
+		}
+		it.Clip = min(it.Clip, lsn)
+		items = append(items, it)
+	}
+	return items
 }
 
 // Len is the number of layers.
-func (m *Map) Len() int { return len(m.items) }
+func (m *Map[T]) Len() int { return len(m.items) }

@@ -1,0 +1,111 @@
+package manifest_test
+
+import (
+	"encoding/hex"
+	"flag"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write golden files anew")
+
+func sample() *manifest.Index {
+	desc := func(kind layer.Kind, lo, hi wal.LSN) layer.Desc {
+		return layer.Desc{
+			ID:   layer.ID{Timeline: wal.TimelineID{1}, Kind: kind, KeyLo: kv.Key{1}, KeyHi: kv.Key{2}, LSNLo: lo, LSNHi: hi, Generation: 3},
+			Size: 4096, CRC: 0xabcdef, IndexOffset: 3000, IndexSize: 1052, Versions: 17,
+		}
+	}
+	return &manifest.Index{
+		Timeline: wal.TimelineID{1}, Parent: wal.TimelineID{2}, BranchLSN: 0x10, Start: 0x10, Durable: 0x40, Cutoff: 0x12,
+		Generation: 4, Writer: manifest.WriterID{9, 9}, Sequence: 5, Meta: []byte("meta"),
+		Layers: []layer.Desc{desc(layer.Image, 0x20, 0x20), desc(layer.Delta, 0x10, 0x30)},
+	}
+}
+
+func TestRoundTripAndGoldenBytes(t *testing.T) {
+	data := sample().AppendTo(nil)
+	decoded, err := manifest.Decode("index", data)
+	require.NoError(t, err)
+	require.Equal(t, sample(), decoded)
+
+	dump := []byte(hex.Dump(data))
+	if *rewrite {
+		require.NoError(t, os.WriteFile("testdata/index.hex", dump, 0o644))
+	}
+	golden, err := os.ReadFile("testdata/index.hex")
+	require.NoError(t, err)
+	require.Equal(t, string(golden), string(dump), "the format of version 1 may not change")
+}
+
+func TestEveryFlippedByteIsNoticed(t *testing.T) {
+	data := sample().AppendTo(nil)
+	for at := range data {
+		bad := slices.Clone(data)
+		bad[at] ^= 0x10
+		_, err := manifest.Decode("tenants/t/index", bad)
+		require.ErrorIs(t, err, wal.ErrCorruption, "byte %d", at)
+		require.ErrorContains(t, err, "corruption in tenants/t/index at offset ")
+		_, err = manifest.Decode("index", data[:at])
+		require.ErrorIs(t, err, wal.ErrCorruption, "first %d bytes", at)
+	}
+}
+
+// resum gives bytes that were changed on purpose a good checksum.
+func resum(data []byte) []byte {
+	end := len(data) - 4
+	sum := layer.Checksum(data[:end])
+	return append(data[:end], byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
+}
+
+func TestUnknownVersionIsRefusedByName(t *testing.T) {
+	data := sample().AppendTo(nil)
+	data[8] = 2
+	_, err := manifest.Decode("index", resum(data))
+	require.EqualError(t, err, "index index has format version 2; this program knows version 1")
+}
+
+func TestImpossibleIndexIsRefused(t *testing.T) {
+	for name, change := range map[string]func(*manifest.Index){
+		"no id":                func(x *manifest.Index) { x.Timeline = wal.TimelineID{} },
+		"own parent":           func(x *manifest.Index) { x.Parent = x.Timeline },
+		"root with branch LSN": func(x *manifest.Index) { x.Parent = wal.TimelineID{} },
+		"durable below start":  func(x *manifest.Index) { x.Start, x.BranchLSN = 0x50, 0x50 },
+		"layer above durable":  func(x *manifest.Index) { x.Durable = 0x2f },
+		"layers out of order":  func(x *manifest.Index) { slices.Reverse(x.Layers) },
+		"same layer twice":     func(x *manifest.Index) { x.Layers[1] = x.Layers[0] },
+		"foreign layer":        func(x *manifest.Index) { x.Layers[0].Timeline = wal.TimelineID{7} },
+		"large meta":           func(x *manifest.Index) { x.Meta = make([]byte, manifest.MetaBytesMax+1) },
+		"index past the end":   func(x *manifest.Index) { x.Layers[0].IndexSize = 2000 },
+	} {
+		x := sample()
+		change(x)
+		require.Error(t, x.Validate(), name)
+		require.Panics(t, func() { x.AppendTo(nil) }, name)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(sample().AppendTo(nil))
+	small := sample()
+	small.Layers, small.Meta = nil, nil
+	f.Add(small.AppendTo(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) < 4 {
+			return
+		}
+		data = resum(slices.Clone(data))
+		x, err := manifest.Decode("index", data)
+		if err == nil {
+			require.Equal(t, data, x.AppendTo(nil))
+		}
+	})
+}
