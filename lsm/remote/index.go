@@ -1,0 +1,148 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal/env"
+)
+
+const (
+	// attemptsMax bounds how often a PUT is sent. With the pauses below it gives
+	// the bucket about five seconds to come back; whoever flushes tries again later.
+	attemptsMax = 9
+	pauseMin    = 10 * time.Millisecond
+)
+
+// ErrTaken says that an index object is not in the state that its writer expects:
+// it exists already, or another writer replaced it.
+var ErrTaken = errors.New("index was written by another")
+
+// Index is a timeline's index object in the bucket.
+type Index struct {
+	Env env.Env
+	Key string
+}
+
+// Load reads the object. It matches env.ErrNoObject if there is none.
+func (o Index) Load(ctx context.Context) (*manifest.Index, env.ETag, error) {
+	body, tag, err := o.Env.Bucket.Get(ctx, o.Key)
+	if err != nil {
+		return nil, "", fmt.Errorf("read index: %w", err)
+	}
+	x, err := manifest.Decode(o.Key, body)
+	if err != nil {
+		return nil, "", err
+	}
+	return x, tag, nil
+}
+
+// Create writes the object if there is none yet, else it matches ErrTaken.
+func (o Index) Create(ctx context.Context, x *manifest.Index) (env.ETag, error) {
+	return o.put(ctx, x, env.IfAbsent())
+}
+
+// Replace writes the object in place of the content that tag names. It matches
+// ErrTaken if another writer came before.
+//
+// If it fails otherwise, the PUT may still arrive: the same writer's next Replace
+// finds that out and builds on it.
+func (o Index) Replace(ctx context.Context, x *manifest.Index, tag env.ETag) (env.ETag, error) {
+	return o.put(ctx, x, env.IfMatch(tag))
+}
+
+func (o Index) put(ctx context.Context, x *manifest.Index, cond env.Condition) (env.ETag, error) {
+	body := x.AppendTo(nil)
+	var landed env.ETag
+	err := retry(ctx, o.Env, func() (again bool, err error) {
+		tag, err := o.Env.Bucket.Put(ctx, o.Key, body, cond)
+		if err == nil {
+			landed = tag
+			return false, nil
+		}
+		if !env.IsUnknown(err) && !errors.Is(err, env.ErrPrecondition) {
+			return true, err
+		}
+		landed, cond, err = o.settle(ctx, x, cond, err)
+		return landed == "" && !errors.Is(err, ErrTaken), err
+	})
+	if err != nil {
+		return "", fmt.Errorf("write index %s: %w", o.Key, err)
+	}
+	return landed, nil
+}
+
+// settle reads the object back after a PUT that failed with cause. It returns the
+// tag of what landed if that is x, and else the condition to try again with and
+// an error, which matches ErrTaken if trying again is no use.
+func (o Index) settle(ctx context.Context, x *manifest.Index, cond env.Condition, cause error) (env.ETag, env.Condition, error) {
+	o.Env.Trace.Cover("lsm index put settled by reading back")
+	current, tag, err := o.Load(ctx)
+	switch {
+	case errors.Is(err, env.ErrNoObject) && cond.IfAbsent:
+		return "", cond, cause
+	case errors.Is(err, env.ErrNoObject):
+		return "", cond, fmt.Errorf("%w: the object was deleted", ErrTaken)
+	case err != nil:
+		return "", cond, fmt.Errorf("%w, then %w", cause, err)
+	case current.Writer == x.Writer && current.Sequence == x.Sequence:
+		return tag, cond, nil
+	case !cond.IfAbsent && tag == cond.IfMatch:
+		return "", cond, cause
+	case !cond.IfAbsent && current.Writer == x.Writer && current.Sequence < x.Sequence:
+		// An earlier PUT of this writer, given up on, arrived late.
+		return "", env.IfMatch(tag), cause
+	}
+	return "", cond, fmt.Errorf("%w: writer %x, generation %d", ErrTaken, current.Writer[:4], current.Generation)
+}
+
+// Delete removes the object, sending the request until it succeeds.
+func (o Index) Delete(ctx context.Context) error {
+	return Delete(ctx, o.Env, o.Key)
+}
+
+// Delete removes an object, sending the request until it succeeds: deleting twice
+// is deleting once, so an unknown outcome needs no settling.
+func Delete(ctx context.Context, e env.Env, key string) error {
+	err := retry(ctx, e, func() (bool, error) {
+		return true, e.Bucket.Delete(ctx, key)
+	})
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
+// PutLayer writes a layer object. Sending it again under the same name with the
+// same bytes changes nothing, so an unknown outcome needs no settling.
+func PutLayer(ctx context.Context, e env.Env, key string, desc *layer.Desc, data []byte) error {
+	err := retry(ctx, e, func() (bool, error) {
+		_, err := e.Bucket.Put(ctx, key, data, env.Condition{})
+		return true, err
+	})
+	if err != nil {
+		return fmt.Errorf("write layer %s of %d bytes: %w", key, desc.Size, err)
+	}
+	return nil
+}
+
+// retry calls fn until it succeeds, says that again is no use, the context ends,
+// or attemptsMax calls were made, with growing pauses between them.
+func retry(ctx context.Context, e env.Env, fn func() (again bool, err error)) error {
+	for attempt := 1; ; attempt++ {
+		again, err := fn()
+		if err == nil || !again || attempt == attemptsMax {
+			return err
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if sleepErr := e.Clock.Sleep(ctx, pauseMin<<attempt); sleepErr != nil {
+			return err
+		}
+	}
+}
