@@ -1,0 +1,194 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+)
+
+// Create makes a root timeline that starts, empty, at an LSN.
+func (s *Store) Create(ctx context.Context, id wal.TimelineID, start wal.LSN, meta []byte) error {
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	x := &manifest.Index{Timeline: id, Start: start, Durable: start, Cutoff: start, Meta: slices.Clone(meta)}
+	if err := s.create(ctx, x); err != nil {
+		return fmt.Errorf("create timeline %v: %w", id, err)
+	}
+	return nil
+}
+
+// create writes a new timeline's index. The caller holds s.change.
+func (s *Store) create(ctx context.Context, x *manifest.Index) error {
+	x.Writer, x.Sequence = s.newWriter(), 1
+	if err := x.Validate(); err != nil {
+		return err
+	}
+	// The condition of the PUT guards ids under one parent; for the rest it is
+	// enough to look, as ids are random.
+	if _, err := s.listTimelines(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	_, taken := s.parents[x.Timeline]
+	s.mu.Unlock()
+	if taken {
+		return ErrTimelineExists
+	}
+	_, err := s.indexAt(x.Parent, x.Timeline).Create(ctx, x)
+	if errors.Is(err, remote.ErrTaken) {
+		return ErrTimelineExists
+	}
+	if err != nil {
+		return err
+	}
+	s.remember(x.Parent, x.Timeline)
+	return nil
+}
+
+// Branch makes a timeline, child, that equals parent up to the LSN at. It writes
+// one small object and copies no data. The parent need not be attached, nor have
+// reached the LSN. A branch below the parent's own branch point becomes a child of
+// the ancestor whose history that is.
+//
+// The child's index is written first and the parent's read again after it: who
+// collects history raises the cutoff first and lists the children after, so one
+// of the two sees the other.
+func (s *Store) Branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	if err := s.branch(ctx, parent, child, at, meta); err != nil {
+		return fmt.Errorf("branch timeline %v from %v at %v: %w", child, parent, at, err)
+	}
+	s.env.Trace.Event("lsm.branch", "parent", parent, "child", child, "at", at)
+	return nil
+}
+
+func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
+	owner, _, _, err := s.loadIndex(ctx, parent)
+	for err == nil && !owner.IsRoot() && at < owner.BranchLSN {
+		owner, _, _, err = s.loadIndex(ctx, owner.Parent)
+	}
+	if err != nil {
+		return err
+	}
+	if err := mayBranch(owner, at); err != nil {
+		return err
+	}
+	x := &manifest.Index{Timeline: child, Parent: owner.Timeline, BranchLSN: at, Start: at, Durable: at, Meta: slices.Clone(meta)}
+	if err := s.create(ctx, x); err != nil {
+		return err
+	}
+	owner, _, _, err = s.loadIndex(ctx, owner.Timeline)
+	if err == nil {
+		err = mayBranch(owner, at)
+	}
+	if err == nil {
+		return nil
+	}
+	s.env.Trace.Cover("lsm branch undone")
+	s.forget(child)
+	return errors.Join(err, s.indexAt(x.Parent, child).Delete(ctx))
+}
+
+func mayBranch(owner *manifest.Index, at wal.LSN) error {
+	switch {
+	case owner.State == manifest.Deleting:
+		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+	case owner.Cutoff > at:
+		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
+	}
+	return nil
+}
+
+// Delete removes a timeline and its layers, detaching it first if it is attached
+// here; attachments elsewhere are fenced. It is refused with a *HasChildrenError
+// while others branch from it. Call it again if it fails half-way.
+//
+// The index says that the timeline is being deleted before the children are
+// listed, and Branch reads it after it has written a child: one of the two sees
+// the other.
+func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
+	if t := s.attached(id); t != nil {
+		if err := s.checkChildren(ctx, id); err != nil {
+			return err
+		}
+		if err := t.Detach(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	if err := s.delete(ctx, id); err != nil {
+		return fmt.Errorf("delete timeline %v: %w", id, err)
+	}
+	s.env.Trace.Event("lsm.delete", "timeline", id)
+	return nil
+}
+
+func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
+	x, object, tag, err := s.loadIndex(ctx, id)
+	if err != nil {
+		return err
+	}
+	if x.State == manifest.Live {
+		if err := s.checkChildren(ctx, id); err != nil {
+			return err
+		}
+		x.State, x.Writer, x.Sequence = manifest.Deleting, s.newWriter(), 1
+		if tag, err = object.Replace(ctx, x, tag); err != nil {
+			return err
+		}
+	}
+	var children *HasChildrenError
+	if err := s.checkChildren(ctx, id); errors.As(err, &children) {
+		x.State, x.Writer, x.Sequence = manifest.Live, s.newWriter(), 1
+		_, undo := object.Replace(ctx, x, tag)
+		return errors.Join(err, undo)
+	} else if err != nil {
+		return err
+	}
+	layers, err := s.env.Bucket.List(ctx, remote.LayersPrefix(s.opts.Tenant, id))
+	if err != nil {
+		return fmt.Errorf("list layers: %w", err)
+	}
+	for _, l := range layers {
+		if err := remote.Delete(ctx, s.env, l.Key); err != nil {
+			return err
+		}
+	}
+	// The index goes last: until then the deletion can be taken up again.
+	if err := object.Delete(ctx); err != nil {
+		return err
+	}
+	s.forget(id)
+	return nil
+}
+
+// checkChildren returns a *HasChildrenError if the timeline has children.
+func (s *Store) checkChildren(ctx context.Context, id wal.TimelineID) error {
+	objects, err := s.env.Bucket.List(ctx, remote.ChildrenPrefix(s.opts.Tenant, id))
+	if err != nil {
+		return fmt.Errorf("list children: %w", err)
+	}
+	var children []wal.TimelineID
+	for _, object := range objects {
+		if _, child, ok := remote.ParseIndexKey(s.opts.Tenant, object.Key); ok {
+			children = append(children, child)
+		}
+	}
+	if len(children) > 0 {
+		return &HasChildrenError{Timeline: id, Children: children}
+	}
+	return nil
+}

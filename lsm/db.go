@@ -1,0 +1,275 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// Store is the layered store of one tenant. It is safe for use by many tasks.
+// Open it with [Open].
+type Store struct {
+	env    env.Env
+	opts   Options
+	files  *remote.Files
+	blocks *layer.Cache
+	random env.Stream // guarded by change
+
+	// change is held while timelines are made, attached, detached and deleted.
+	change *env.Lock
+
+	mu      sync.Mutex // guards what follows and every node; taken after Timeline.mu
+	nodes   map[wal.TimelineID]*node
+	parents map[wal.TimelineID]wal.TimelineID // of timelines seen in the bucket
+}
+
+// Open opens a tenant's store. It lists the tenant's timelines in the bucket and
+// writes nothing there.
+func Open(ctx context.Context, e env.Env, opts Options) (*Store, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("options of layered store: %w", err)
+	}
+	opts = opts.withDefaults()
+	files, err := remote.OpenFiles(ctx, e, opts.CacheDir, opts.CacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		env:    e,
+		opts:   opts,
+		files:  files,
+		blocks: layer.NewCache(opts.BlockCacheBytes),
+		random: e.Rand.Stream("lsm writer"),
+		change: env.NewLock(e.Tasks),
+		nodes:  make(map[wal.TimelineID]*node),
+	}
+	if _, err := s.listTimelines(ctx); err != nil {
+		return nil, errors.Join(err, files.Close(ctx))
+	}
+	return s, nil
+}
+
+// Close detaches every timeline. What was not flushed is in the log still.
+func (s *Store) Close(ctx context.Context) error {
+	for {
+		t := s.anyAttached()
+		if t == nil {
+			return s.files.Close(ctx)
+		}
+		if err := t.Detach(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// anyAttached returns the attached timeline with the least id, or nil.
+func (s *Store) anyAttached() (found *Timeline) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	//varve:unordered the least id is found in any order
+	for _, n := range s.nodes {
+		if n.timeline != nil && (found == nil || slices.Compare(n.id[:], found.node.id[:]) < 0) {
+			found = n.timeline
+		}
+	}
+	return found
+}
+
+// List describes all timelines of the tenant, as the bucket has them, in order of
+// their ids.
+func (s *Store) List(ctx context.Context) ([]Info, error) {
+	ids, err := s.listTimelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, 0, len(ids))
+	for _, id := range ids {
+		object, err := s.indexObject(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		x, _, err := object.Load(ctx)
+		if errors.Is(err, env.ErrNoObject) {
+			continue // deleted since it was listed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list timelines: %w", err)
+		}
+		infos = append(infos, infoOf(x))
+	}
+	return infos, nil
+}
+
+func infoOf(x *manifest.Index) Info {
+	return Info{
+		ID:         x.Timeline,
+		Parent:     x.Parent,
+		BranchLSN:  x.BranchLSN,
+		Start:      x.Start,
+		Durable:    x.Durable,
+		Cutoff:     x.Cutoff,
+		Generation: x.Generation,
+		Layers:     len(x.Layers),
+		Bytes:      x.Bytes(),
+		Meta:       slices.Clone(x.Meta),
+	}
+}
+
+// listTimelines reads which timelines there are, and remembers their parents.
+func (s *Store) listTimelines(ctx context.Context) ([]wal.TimelineID, error) {
+	objects, err := s.env.Bucket.List(ctx, remote.TimelinesPrefix(s.opts.Tenant))
+	if err != nil {
+		return nil, fmt.Errorf("list timelines: %w", err)
+	}
+	var ids []wal.TimelineID
+	parents := make(map[wal.TimelineID]wal.TimelineID)
+	for _, object := range objects {
+		parent, id, ok := remote.ParseIndexKey(s.opts.Tenant, object.Key)
+		if !ok {
+			return nil, fmt.Errorf("list timelines: %s is not the key of an index", object.Key)
+		}
+		ids = append(ids, id)
+		parents[id] = parent
+	}
+	slices.SortFunc(ids, func(a, b wal.TimelineID) int { return slices.Compare(a[:], b[:]) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parents = parents
+	return ids, nil
+}
+
+// indexObject finds a timeline's index object. A parent never changes, so what
+// was seen once holds.
+func (s *Store) indexObject(ctx context.Context, id wal.TimelineID) (remote.Index, error) {
+	for _, listed := range []bool{false, true} {
+		s.mu.Lock()
+		parent, ok := s.parents[id]
+		s.mu.Unlock()
+		if ok {
+			return s.indexAt(parent, id), nil
+		}
+		if listed {
+			break
+		}
+		if _, err := s.listTimelines(ctx); err != nil {
+			return remote.Index{}, err
+		}
+	}
+	return remote.Index{}, fmt.Errorf("%w: %v", ErrNoTimeline, id)
+}
+
+func (s *Store) indexAt(parent, id wal.TimelineID) remote.Index {
+	return remote.Index{Env: s.env, Key: remote.IndexKey(s.opts.Tenant, parent, id)}
+}
+
+// loadIndex reads a timeline's index.
+func (s *Store) loadIndex(ctx context.Context, id wal.TimelineID) (*manifest.Index, remote.Index, env.ETag, error) {
+	object, err := s.indexObject(ctx, id)
+	if err != nil {
+		return nil, object, "", err
+	}
+	x, tag, err := object.Load(ctx)
+	if errors.Is(err, env.ErrNoObject) {
+		s.forget(id)
+		return nil, object, "", fmt.Errorf("%w: %v", ErrNoTimeline, id)
+	}
+	if err == nil && x.Timeline != id {
+		err = wal.Corruptf(object.Key, 16, "timeline", id, x.Timeline)
+	}
+	return x, object, tag, err
+}
+
+func (s *Store) remember(parent, id wal.TimelineID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parents[id] = parent
+}
+
+func (s *Store) forget(id wal.TimelineID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.parents, id)
+}
+
+// newWriter draws a writer id. The caller holds s.change.
+func (s *Store) newWriter() (id manifest.WriterID) {
+	env.FillRandom(s.random, id[:])
+	return id
+}
+
+// node is a timeline that this store has in memory: attached, or an ancestor of
+// one that is. Guarded by Store.mu.
+type node struct {
+	id       wal.TimelineID
+	object   remote.Index
+	parent   *node
+	children []*node
+	timeline *Timeline // nil if it is not attached here
+
+	index   *manifest.Index // what is known of the object; never changed in place
+	readers []*layer.Reader // of index.Layers
+	tables  []tableRef      // newest first; none if it is not attached
+	flat    *flatMap        // own and ancestors' layers
+	state   *nodeState
+}
+
+// loadNode returns the timeline's node and those of its ancestors, reading the
+// indexes of those that are not here. The caller holds s.change.
+func (s *Store) loadNode(ctx context.Context, id wal.TimelineID) (*node, error) {
+	var path []*node // from the timeline up, not yet known
+	var known *node
+	for !id.IsZero() {
+		s.mu.Lock()
+		known = s.nodes[id]
+		s.mu.Unlock()
+		if known != nil {
+			break
+		}
+		if len(path) == ancestorsMax {
+			return nil, fmt.Errorf("timeline %v has more than %d ancestors", path[0].id, ancestorsMax)
+		}
+		x, object, _, err := s.loadIndex(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		path = append(path, &node{id: id, object: object, index: x, state: &nodeState{}})
+		id = x.Parent
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range slices.Backward(path) {
+		if n.parent = known; known != nil {
+			known.children = append(known.children, n)
+		}
+		s.nodes[n.id] = n
+		known = n
+		if err := s.setIndex(n, n.index); err != nil {
+			s.prune(n)
+			return nil, err
+		}
+	}
+	return known, nil
+}
+
+// ancestorsMax bounds the depth of branches. An attachment reads one small object
+// per ancestor; a read costs the same at any depth.
+const ancestorsMax = 4096
+
+// prune forgets nodes that nobody needs, from n up. The caller holds s.mu.
+func (s *Store) prune(n *node) {
+	for n != nil && n.timeline == nil && len(n.children) == 0 {
+		delete(s.nodes, n.id)
+		if n.parent != nil {
+			n.parent.children = slices.DeleteFunc(n.parent.children, func(c *node) bool { return c == n })
+		}
+		n = n.parent
+	}
+}

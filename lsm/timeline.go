@@ -1,0 +1,236 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/memtable"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// Timeline is one attachment of a timeline, made by [Store.Attach]. It is safe for
+// use by many tasks, though one alone may call Apply.
+type Timeline struct {
+	store    *Store
+	node     *node
+	group    env.Group
+	writer   manifest.WriterID
+	counts   counters
+	detached atomic.Bool
+
+	mu     sync.Mutex
+	moved  env.Cond // on mu: last, frozen or failed changed
+	active *memtable.Table
+	frozen []frozenTable // oldest first
+	failed error         // for good: fenced, detached, or a failed import
+
+	flushing *env.Lock // held by who writes the index; guards tag and sequence
+	tag      env.ETag
+	sequence uint64
+}
+
+// frozenTable waits to be written: versions in (table.Lo(), hi].
+type frozenTable struct {
+	table *memtable.Table
+	hi    wal.LSN
+}
+
+type counters struct {
+	reads, tables, layers           atomic.Uint64
+	versions, flushes, flushedBytes atomic.Uint64
+}
+
+// attachAttemptsMax bounds how often Attach takes over from others that attach
+// at the same time.
+const attachAttemptsMax = 16
+
+// Attach takes the timeline over: it raises the generation in the index, which
+// fences every earlier attachment, here or elsewhere, and begins where the index
+// says that layers end. Ancestors are opened to be read.
+func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error) {
+	if err := s.change.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.change.Unlock()
+	if s.attached(id) != nil {
+		return nil, fmt.Errorf("%w: %v", ErrAttached, id)
+	}
+	t := &Timeline{store: s, writer: s.newWriter(), flushing: env.NewLock(s.env.Tasks)}
+	t.moved = s.env.Tasks.NewCond(&t.mu)
+	x, err := t.takeOver(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("attach timeline %v: %w", id, err)
+	}
+	n, err := s.loadNode(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("attach timeline %v: %w", id, err)
+	}
+	t.node = n
+	if err := s.install(t, x); err != nil {
+		return nil, fmt.Errorf("attach timeline %v: %w", id, err)
+	}
+	// The task outlives the call: Detach ends it, not the caller's context.
+	t.group = s.env.Tasks.NewGroup(context.WithoutCancel(ctx))
+	t.group.Go("lsm flush", t.flushLoop)
+	s.env.Trace.Event("lsm.attach", "timeline", id, "generation", x.Generation, "durable", x.Durable)
+	return t, nil
+}
+
+func (s *Store) attached(id wal.TimelineID) *Timeline {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.nodes[id]; n != nil {
+		return n.timeline
+	}
+	return nil
+}
+
+// takeOver writes the index with the next generation.
+func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.Index, error) {
+	for attempt := 1; ; attempt++ {
+		x, object, tag, err := t.store.loadIndex(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if x.State == manifest.Deleting {
+			return nil, fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+		}
+		x.Generation++
+		t.sequence++
+		x.Writer, x.Sequence = t.writer, t.sequence
+		t.tag, err = object.Replace(ctx, x, tag)
+		if err == nil || attempt == attachAttemptsMax || !errors.Is(err, remote.ErrTaken) {
+			return x, err
+		}
+	}
+}
+
+// install shows the attachment to readers.
+func (s *Store) install(t *Timeline, x *manifest.Index) error {
+	t.active = memtable.New(x.Durable)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.node.timeline = t
+	t.node.tables = t.tableRefs()
+	t.node.state.last.Store(uint64(x.Durable))
+	if err := s.setIndex(t.node, x); err != nil {
+		t.node.timeline, t.node.tables = nil, nil
+		s.prune(t.node)
+		return err
+	}
+	return nil
+}
+
+// tableRefs lists the memtables, newest first. The caller holds t.mu, or t is new.
+func (t *Timeline) tableRefs() []tableRef {
+	refs := []tableRef{{t.active, t.active.Lo(), maxLSN}}
+	for _, f := range slices.Backward(t.frozen) {
+		refs = append(refs, tableRef{f.table, f.table.Lo(), f.hi})
+	}
+	return refs
+}
+
+// Detach ends the attachment: its tasks stop, its memtables are dropped, every
+// later call fails with ErrDetached. It does not flush.
+func (t *Timeline) Detach(ctx context.Context) error {
+	s := t.store
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	if t.detached.Swap(true) {
+		return nil
+	}
+	t.fail(ErrDetached)
+	t.group.Stop()
+	err := t.group.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := t.node
+	n.timeline, n.tables = nil, nil
+	n.state.last.Store(uint64(n.index.Durable))
+	s.publishAll(n)
+	s.prune(n)
+	return err
+}
+
+// fail ends writing for good, for the first reason given; detaching overrides it.
+func (t *Timeline) fail(reason error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil || errors.Is(reason, ErrDetached) {
+		t.failed = reason
+	}
+	t.moved.Broadcast()
+}
+
+// ID names the timeline.
+func (t *Timeline) ID() wal.TimelineID { return t.node.id }
+
+// Info describes the timeline as its index does.
+func (t *Timeline) Info() Info { return infoOf(t.index()) }
+
+// Generation is this attachment's.
+func (t *Timeline) Generation() wal.Generation { return t.index().Generation }
+
+// Meta returns the bytes that SetMeta set, or the timeline was made with.
+func (t *Timeline) Meta() []byte { return slices.Clone(t.index().Meta) }
+
+// DurableLSN is the LSN up to which everything is in layers in the bucket that
+// the index lists.
+func (t *Timeline) DurableLSN() wal.LSN { return t.index().Durable }
+
+// LastLSN is the end of what was applied last.
+func (t *Timeline) LastLSN() wal.LSN { return t.node.state.lastLSN() }
+
+func (t *Timeline) index() *manifest.Index {
+	t.store.mu.Lock()
+	defer t.store.mu.Unlock()
+	return t.node.index
+}
+
+// WaitLSN returns once LastLSN is at or above lsn. It ends with the context, or
+// when the attachment fails.
+func (t *Timeline) WaitLSN(ctx context.Context, lsn wal.LSN) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.LastLSN() < lsn {
+		if t.failed != nil {
+			return t.failed
+		}
+		if err := t.moved.Wait(ctx); err != nil {
+			return fmt.Errorf("wait for %v, applied up to %v: %w", lsn, t.LastLSN(), err)
+		}
+	}
+	return nil
+}
+
+// Stats returns the counters.
+func (t *Timeline) Stats() Stats {
+	x := t.index()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := Stats{
+		Layers:        len(x.Layers),
+		LayerBytes:    x.Bytes(),
+		MemtableBytes: t.active.Bytes(),
+		Frozen:        len(t.frozen),
+		Reads:         t.counts.reads.Load(),
+		TablesVisited: t.counts.tables.Load(),
+		LayersVisited: t.counts.layers.Load(),
+		Versions:      t.counts.versions.Load(),
+		Flushes:       t.counts.flushes.Load(),
+		FlushedBytes:  t.counts.flushedBytes.Load(),
+	}
+	for _, f := range t.frozen {
+		st.MemtableBytes += f.table.Bytes()
+	}
+	return st
+}

@@ -1,0 +1,163 @@
+package lsm
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/layermap"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/memtable"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+)
+
+type (
+	flatMap  = layermap.Map[*layer.Reader]
+	flatItem = layermap.Item[*layer.Reader]
+)
+
+const maxLSN = ^wal.LSN(0)
+
+// nodeState is the part of a node that readers look at without a lock.
+type nodeState struct {
+	last atomic.Uint64 // LSN up to which the timeline can be read here
+	view atomic.Pointer[view]
+}
+
+func (st *nodeState) lastLSN() wal.LSN { return wal.LSN(st.last.Load()) }
+
+// tableRef is a memtable as seen from a timeline: its versions in (lo, hi].
+type tableRef struct {
+	table  *memtable.Table
+	lo, hi wal.LSN
+}
+
+// line is the part of history, (lo, hi], that one timeline contributes.
+type line struct {
+	state  *nodeState
+	id     wal.TimelineID
+	lo, hi wal.LSN
+	cutoff wal.LSN
+	root   bool
+}
+
+// view is all that a timeline's readers need, immutable: a batch takes one and is
+// not disturbed by what is frozen, flushed or attached meanwhile.
+type view struct {
+	tables []tableRef // own and ancestors', newest first; they do not overlap
+	layers *flatMap   // own and ancestors'
+	lines  []line     // own, then ancestors'; the last is the root's
+	ready  bool       // every ancestor can be read up to its hi
+}
+
+// setIndex takes a newer content of a node's index object, and shows it. The
+// caller holds s.mu.
+func (s *Store) setIndex(n *node, x *manifest.Index) error {
+	known := make(map[layer.ID]*layer.Reader, len(n.readers))
+	for _, r := range n.readers {
+		known[r.Desc().ID] = r
+	}
+	readers := make([]*layer.Reader, len(x.Layers))
+	for i := range x.Layers {
+		desc := &x.Layers[i]
+		if readers[i] = known[desc.ID]; readers[i] == nil || *readers[i].Desc() != *desc {
+			readers[i] = s.newReader(desc)
+		}
+	}
+	n.index, n.readers = x, readers
+	if n.timeline == nil {
+		n.state.last.Store(uint64(x.Durable))
+	}
+	return s.remap(n)
+}
+
+func (s *Store) newReader(desc *layer.Desc) *layer.Reader {
+	key := remote.LayerKey(s.opts.Tenant, desc.ID)
+	return layer.NewReader(*desc, key, s.files.Source(key, desc), s.blocks)
+}
+
+// remap makes the layer maps of a node and its descendants anew.
+func (s *Store) remap(n *node) error {
+	var items []flatItem
+	if n.parent != nil {
+		items = n.parent.flat.Clipped(n.index.BranchLSN)
+	}
+	for _, r := range n.readers {
+		items = append(items, itemOf(r))
+	}
+	flat, err := layermap.Build(items)
+	if err != nil {
+		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
+	}
+	n.flat = flat
+	n.publish()
+	for _, c := range n.children {
+		if err := s.remap(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func itemOf(r *layer.Reader) flatItem {
+	return flatItem{ID: r.Desc().ID, Clip: maxLSN, Layer: r}
+}
+
+// addLayer takes the index that names one more layer, desc (nil if none), newer
+// than all others. The caller holds s.mu.
+func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc) error {
+	n.index = x
+	if desc == nil {
+		s.publishAll(n)
+		return nil
+	}
+	r := s.newReader(desc)
+	at, _ := slices.BinarySearchFunc(x.Layers, *desc, manifest.Compare)
+	n.readers = slices.Insert(slices.Clone(n.readers), at, r)
+	flat, err := n.flat.With(itemOf(r))
+	if err != nil {
+		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
+	}
+	n.flat = flat
+	n.publish()
+	for _, c := range n.children {
+		if desc.Start() > c.index.BranchLSN {
+			s.publishAll(c) // its layers are as they were
+		} else if err := s.remap(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishAll shows what changed in a node's tables to its readers and those of
+// its descendants. The caller holds s.mu.
+func (s *Store) publishAll(n *node) {
+	n.publish()
+	for _, c := range n.children {
+		s.publishAll(c)
+	}
+}
+
+func (n *node) publish() {
+	v := &view{layers: n.flat, ready: true}
+	hi := maxLSN
+	for at := n; at != nil; at = at.parent {
+		lo := at.index.BranchLSN
+		if hi > lo || at.parent == nil {
+			v.lines = append(v.lines, line{at.state, at.id, lo, hi, at.index.Cutoff, at.parent == nil})
+		}
+		for _, t := range at.tables {
+			if t.lo < hi {
+				v.tables = append(v.tables, tableRef{t.table, t.lo, min(t.hi, hi)})
+			}
+		}
+		if at != n && at.state.lastLSN() < hi {
+			v.ready = false
+		}
+		hi = min(hi, lo)
+	}
+	n.state.view.Store(v)
+}
