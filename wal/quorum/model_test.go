@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	modelSeeds = flag.Int("model.seeds", 300, "number of random worlds to run")
+	modelSeeds = flag.Int("model.seeds", 200, "number of random worlds to run")
 	modelFirst = flag.Int("model.first", 0, "seed of the first random world")
 )
 
@@ -71,7 +71,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		{20, (*model).propose},
 		{4, (*model).tick},
 		{10, (*model).connect},
-		{10, (*model).fetch},
+		{1 + rng.IntN(12), (*model).fetch},
 		{6, (*model).restart},
 		{2, (*model).addWriter},
 		{1, (*model).dropWriter},
@@ -167,10 +167,13 @@ func (m *model) deliverLate() {
 	if len(m.w.late) == 0 {
 		return
 	}
-	i := m.rng.IntN(len(m.w.late))
+	i := len(m.w.late) - 1 - m.rng.IntN(min(len(m.w.late), 8)) // the newest do most harm
 	l := m.w.late[i]
 	if m.rng.IntN(3) != 0 {
 		m.w.late = append(m.w.late[:i:i], m.w.late[i+1:]...)
+	}
+	if wr := m.writer(); !l.toNode && wr != nil && wr.id == l.w.id {
+		l = &letterInFlight{w: wr, n: l.n, session: l.session, contents: l.contents} // another life
 	}
 	m.arrive(l)
 }

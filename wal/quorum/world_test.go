@@ -30,10 +30,11 @@ type world struct {
 // node is a safekeeper: an acceptor and its disk.
 type node struct {
 	id     wal.NodeID
-	a      *Acceptor // nil while down
-	log    []byte    // from logStart
-	synced int       // bytes of log that survive a crash
-	state  []byte    // durable state, encoded; nil if lost
+	a      *Acceptor   // nil while down
+	log    []byte      // from logStart
+	synced int         // bytes of log that survive a crash
+	state  []byte      // durable state, encoded; nil if lost
+	terms  TermHistory // of the durable state
 	queue  []DiskEffect
 }
 
@@ -78,7 +79,8 @@ func newWorld(t testing.TB, nodes int) *world {
 	w.identity = Identity{Tenant: wal.TenantID{0xaa}, Timeline: wal.TimelineID{0xbb}, SystemID: 7, PGVersion: 15, Start: logStart}
 	for i := 1; i <= nodes; i++ {
 		n := &node{id: wal.NodeID(i)}
-		n.state = NewState(n.id, w.identity).AppendTo(nil)
+		state := NewState(n.id, w.identity)
+		n.state, n.terms = state.AppendTo(nil), state.History
 		w.nodes = append(w.nodes, n)
 		w.start(n)
 	}
@@ -164,7 +166,7 @@ func (w *world) diskStep(n *node) string {
 	text := ""
 	switch e := e.(type) {
 	case PersistState:
-		n.state, token = e.State.AppendTo(nil), e.Token
+		n.state, n.terms, token = e.State.AppendTo(nil), e.State.History, e.Token
 		text = fmt.Sprintf("persist term %d, history %v, durable %v", e.State.Term, e.State.History, e.State.Durable)
 	case TruncateLog:
 		require.LessOrEqual(w.t, e.To, n.end())
@@ -219,6 +221,7 @@ func (w *world) drainNews(wr *writer, effects ProposerEffects) {
 	if l := effects.Leading; l != nil {
 		w.note("%s leads term %d from %v", wr.name, l.Term, l.Start)
 		require.Nil(w.t, wr.leading, "leads once")
+		require.Equal(w.t, l.Start, effects.Commit, "the start is committed before anything is proposed")
 		for _, c := range w.commits {
 			// An older leader may learn late that it was elected.
 			require.True(w.t, c.Term > l.Term || c.LSN <= l.Start, "term %d starts at %v, term %d committed %v", l.Term, l.Start, c.Term, c.LSN)
@@ -280,6 +283,7 @@ func (w *world) checkCommit(wr *writer, commit wal.LSN) {
 
 // check requires what holds at every moment.
 func (w *world) check() {
+	w.checkMatching()
 	for _, n := range w.nodes {
 		if n.a == nil {
 			continue
@@ -287,6 +291,21 @@ func (w *world) check() {
 		size := int(n.a.Readable() - logStart)
 		require.LessOrEqual(w.t, size, len(w.committed), "n%d serves only what is committed", n.id)
 		require.True(w.t, bytes.Equal(w.committed[:size], n.log[:size]), "n%d serves %q, committed %q", n.id, n.log[:size], w.committed[:size])
+	}
+}
+
+// checkMatching requires that two disks whose histories share a term share its bytes, and all
+// bytes before.
+func (w *world) checkMatching() {
+	for i, a := range w.nodes {
+		for _, b := range w.nodes[:i] {
+			both := min(a.synced, b.synced)
+			common, ok := a.terms.CommonPoint(logStart+wal.LSN(both), b.terms)
+			size := common - logStart
+			if !ok || !bytes.Equal(a.log[:size], b.log[:size]) {
+				require.Fail(w.t, "shared terms have the same bytes", "n%d %v %q, n%d %v %q", a.id, a.terms, a.log, b.id, b.terms, b.log)
+			}
+		}
 	}
 }
 
