@@ -1,0 +1,211 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/redo"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Ingest takes in committed log: bytes that begin at begin, which is [Timeline.NextLSN]
+// or, for the first bytes of a log of its own, the place of the first record after it.
+// Records are cut anywhere. An error other than that begin is wrong is a StoppedError
+// and final: the records before the one at fault are taken in.
+func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) error {
+	if err := t.Stopped(); err != nil {
+		return err
+	}
+	if err := t.accept(begin); err != nil {
+		return err
+	}
+	t.decoder.Feed(bytes)
+	t.next += wal.LSN(len(bytes))
+	for {
+		ok, err := t.decoder.Next(&t.record)
+		if err != nil {
+			return t.fail(ctx, fmt.Errorf("decode the record after %v: %w", t.last.end, err))
+		}
+		if !ok {
+			break
+		}
+		if err := t.take(ctx, &t.record); err != nil {
+			return t.fail(ctx, err)
+		}
+	}
+	if err := t.send(ctx); err != nil {
+		return t.stop(err)
+	}
+	return nil
+}
+
+// accept checks where bytes begin, and starts the decoder with the first ones.
+func (t *Timeline) accept(begin wal.LSN) error {
+	if t.decoder == nil && begin == firstRecord(t.next) {
+		t.next = begin
+	}
+	if begin != t.next {
+		return fmt.Errorf("ingest into timeline %v: bytes begin at %v, want %v", t.id, begin, t.next)
+	}
+	if t.decoder == nil {
+		t.decoder = pgwal.NewDecoder("log of timeline "+t.id.String(), begin)
+	}
+	return nil
+}
+
+// firstRecord is where PostgreSQL would put a record at or after lsn: aligned, and
+// past a page header. A log of its own begins there.
+func firstRecord(lsn wal.LSN) wal.LSN {
+	const short, long = 24, 40
+	lsn = (lsn + 7) &^ 7
+	switch {
+	case lsn.SegmentOffset() == 0:
+		return lsn + long
+	case lsn%pgwal.WALPageSize == 0:
+		return lsn + short
+	}
+	return lsn
+}
+
+// fail takes in the records before the one at fault, then stops.
+func (t *Timeline) fail(ctx context.Context, cause error) error {
+	t.batch.abandon()
+	if err := t.send(ctx); err != nil {
+		return t.stop(err)
+	}
+	return t.stop(cause)
+}
+
+// take gathers the effects of one record.
+func (t *Timeline) take(ctx context.Context, rec *pgwal.Record) error {
+	t.batch.begin(rec.End)
+	t.counters.seeXID(rec.XID)
+	if err := t.effects(ctx, rec); err != nil {
+		return fmt.Errorf("record %v %s at %v: %w", rec.RMgr, rec.Kind(), rec.LSN, err)
+	}
+	t.counters.flushTo(t.batch)
+	t.last = lastRecord{start: rec.LSN, end: rec.End}
+	if t.batch.bytes >= batchBytesMax {
+		return t.send(ctx)
+	}
+	return nil
+}
+
+// send gives the gathered versions to the store, up to the last record taken. No
+// record is under way.
+func (t *Timeline) send(ctx context.Context) error {
+	if t.last.end <= t.store.LastLSN() {
+		return nil
+	}
+	t.noteLastRecord()
+	if err := t.store.Apply(ctx, t.last.end, t.batch.versions); err != nil {
+		return fmt.Errorf("store records up to %v: %w", t.last.end, err)
+	}
+	t.batch.reset()
+	if len(t.sizes) > sizesMax {
+		clear(t.sizes)
+	}
+	t.wake()
+	return nil
+}
+
+// settle sends what was gathered before the current record, whose effects depend on
+// what is stored.
+func (t *Timeline) settle(ctx context.Context) error {
+	if t.last.end <= t.store.LastLSN() {
+		return nil
+	}
+	assert.That(len(t.batch.versions) == t.batch.first, "a record that depends on what is stored has no versions yet")
+	lsn := t.batch.lsn
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	t.batch.begin(lsn)
+	return nil
+}
+
+// noteLastRecord adds the start of the last record to the batch.
+func (t *Timeline) noteLastRecord() {
+	t.batch.begin(t.last.end)
+	t.batch.image(pgkey.LastRecord(), pgkey.AppendUint64(nil, uint64(t.last.start)))
+}
+
+// effects gathers everything that a record changes.
+func (t *Timeline) effects(ctx context.Context, rec *pgwal.Record) error {
+	if err := t.pages(ctx, rec); err != nil {
+		return err
+	}
+	switch rec.RMgr {
+	case pgwal.RMgrXLOG:
+		return t.xlog(ctx, rec)
+	case pgwal.RMgrTransaction:
+		return t.transaction(ctx, rec)
+	case pgwal.RMgrStorage:
+		return t.storage(ctx, rec)
+	case pgwal.RMgrCLOG:
+		return t.clog(ctx, rec)
+	case pgwal.RMgrDatabase:
+		return t.database(ctx, rec)
+	case pgwal.RMgrTablespace:
+		return t.tablespace(rec)
+	case pgwal.RMgrMultiXact:
+		return t.multixact(ctx, rec)
+	case pgwal.RMgrRelMap:
+		return t.relmap(rec)
+	case pgwal.RMgrStandby:
+		return t.standby(rec)
+	case pgwal.RMgrHeap, pgwal.RMgrHeap2:
+		return t.visibility(ctx, rec)
+	case pgwal.RMgrCommitTs:
+		return t.commitTs(ctx, rec)
+	case pgwal.RMgrReplOrigin:
+		return t.replOrigin(rec)
+	}
+	return nil
+}
+
+// pages stores what the record makes of the pages that it lists.
+func (t *Timeline) pages(ctx context.Context, rec *pgwal.Record) error {
+	for i := range rec.Blocks {
+		ref := &rec.Blocks[i]
+		if ref.Fork == pgwal.FSMFork {
+			continue // Nobody may depend on what a free-space map says.
+		}
+		if err := t.page(ctx, rec, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Timeline) page(ctx context.Context, rec *pgwal.Record, ref *pgwal.BlockRef) error {
+	key := pgkey.Block(ref.Rel, ref.Fork, ref.Block)
+	native := redo.Native(rec.RMgr)
+	switch {
+	case ref.HasImage && (ref.ApplyImage || !native):
+		page := make([]byte, pgwal.PageSize)
+		if err := redo.Image(rec, ref, page); err != nil {
+			return err
+		}
+		t.batch.image(key, page)
+	case native:
+		t.operation = redo.AppendGeneric(t.operation[:0], ref.Data)
+		if err := t.batch.delta(key, t.operation); err != nil {
+			return err
+		}
+	case isHintWithoutImage(rec):
+		return nil
+	default:
+		return &MissingImageError{Timeline: t.id, LSN: rec.LSN, Key: key, RMgr: rec.RMgr, Kind: rec.Kind()}
+	}
+	return t.touch(ctx, forkID{ref.Rel, ref.Fork}, ref.Block)
+}
+
+// isHintWithoutImage: PostgreSQL announces a hint-bit change with an image that it
+// then leaves out if full_page_writes is off. The page does not change.
+func isHintWithoutImage(rec *pgwal.Record) bool {
+	return rec.RMgr == pgwal.RMgrXLOG && rec.Op() == pgwal.OpXLOGFPIForHint
+}

@@ -1,0 +1,143 @@
+package timeline
+
+import (
+	"context"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/redo"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// sizesMax bounds the forks whose size is kept in memory while ingesting, some 60
+// bytes each. When there are more, all are forgotten and read again from the store.
+const sizesMax = 1 << 16
+
+type forkID struct {
+	rel  pgwal.RelFileNode
+	fork pgwal.Fork
+}
+
+type forkSize struct {
+	exists bool
+	pgkey.SizeValue
+}
+
+// sizeCache holds the sizes of forks as of the last record taken in.
+type sizeCache map[forkID]forkSize
+
+// size returns a fork's size as of the record before the current one, or as the
+// current one has already changed it.
+func (t *Timeline) size(ctx context.Context, id forkID) (forkSize, error) {
+	if size, ok := t.sizes[id]; ok {
+		return size, nil
+	}
+	// The store is right: sizes in the unsent batch are all in the cache, which is
+	// only emptied when the batch is empty too.
+	sizes, exist, err := t.readSizes(ctx, []lsm.Read{{Key: pgkey.Size(id.rel, id.fork), LSN: t.store.LastLSN()}})
+	if err != nil {
+		return forkSize{}, err
+	}
+	size := forkSize{exists: exist[0], SizeValue: sizes[0]}
+	t.sizes[id] = size
+	return size, nil
+}
+
+func (t *Timeline) setSize(id forkID, size forkSize) {
+	t.sizes[id] = size
+	key := pgkey.Size(id.rel, id.fork)
+	if !size.exists {
+		t.batch.tombstone(key)
+		return
+	}
+	t.batch.image(key, size.AppendTo(nil))
+}
+
+// since is the Since of a fork that begins with the current record.
+func (t *Timeline) since() wal.LSN { return t.batch.lsn - 1 }
+
+// create makes an empty fork unless it exists.
+func (t *Timeline) create(ctx context.Context, id forkID) error {
+	size, err := t.size(ctx, id)
+	if err != nil || size.exists {
+		return err
+	}
+	t.setSize(id, forkSize{exists: true, SizeValue: pgkey.SizeValue{Since: t.since()}})
+	return nil
+}
+
+// touch makes the fork exist and hold the block.
+func (t *Timeline) touch(ctx context.Context, id forkID, block uint32) error {
+	size, err := t.size(ctx, id)
+	if err != nil || size.exists && block < size.Blocks {
+		return err
+	}
+	if !size.exists {
+		size = forkSize{exists: true, SizeValue: pgkey.SizeValue{Since: t.since()}}
+	}
+	size.Blocks = block + 1
+	t.setSize(id, size)
+	return nil
+}
+
+// drop ends a fork if it exists.
+func (t *Timeline) drop(ctx context.Context, id forkID) error {
+	size, err := t.size(ctx, id)
+	if err != nil || !size.exists {
+		return err
+	}
+	t.setSize(id, forkSize{})
+	return nil
+}
+
+// dropRelation ends all forks of a relation.
+func (t *Timeline) dropRelation(ctx context.Context, rel pgwal.RelFileNode) error {
+	for _, fork := range storedForks {
+		if err := t.drop(ctx, forkID{rel, fork}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var storedForks = []pgwal.Fork{pgwal.MainFork, pgwal.VMFork, pgwal.InitFork}
+
+// truncate shortens a fork to blocks if it is longer. Cut pages get tombstones, so
+// that they are pages of zeros when the fork grows again; one for each page, which
+// somebody wrote before. Cut to nothing, Since does it for all at once.
+func (t *Timeline) truncate(ctx context.Context, id forkID, blocks uint32) error {
+	size, err := t.size(ctx, id)
+	if err != nil || !size.exists || size.Blocks <= blocks {
+		return err
+	}
+	if blocks == 0 {
+		size.Since = t.since()
+	} else {
+		for block := blocks; block < size.Blocks; block++ {
+			t.batch.tombstone(pgkey.Block(id.rel, id.fork, block))
+		}
+	}
+	size.Blocks = blocks
+	t.setSize(id, size)
+	return nil
+}
+
+// truncateVM shortens a visibility map to what heapBlocks need, and clears the bits
+// of cut blocks on its last page.
+func (t *Timeline) truncateVM(ctx context.Context, rel pgwal.RelFileNode, heapBlocks uint32) error {
+	id := forkID{rel, pgwal.VMFork}
+	page, whole := redo.VMPlace(heapBlocks)
+	if whole {
+		return t.truncate(ctx, id, page)
+	}
+	size, err := t.size(ctx, id)
+	if err != nil || !size.exists || size.Blocks <= page {
+		return err
+	}
+	t.operation = redo.AppendVMTruncate(t.operation[:0], heapBlocks)
+	if err := t.batch.delta(pgkey.Block(rel, pgwal.VMFork, page), t.operation); err != nil {
+		return err
+	}
+	return t.truncate(ctx, id, page+1)
+}

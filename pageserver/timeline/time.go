@@ -1,0 +1,150 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/redo"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// errFound ends a scan that has what it looked for.
+var errFound = errors.New("found")
+
+// noteCommit indexes the time of a commit or abort, if it is later than all before.
+func (t *Timeline) noteCommit(rec *pgwal.Record, stamp int64) error {
+	if stamp <= t.counters.lastCommit {
+		return nil
+	}
+	t.counters.lastCommit = stamp
+	entry := pgkey.CommitTimeValue{Time: stamp, Start: rec.LSN, Prev: t.last.end}
+	t.operation = redo.AppendAppend(t.operation[:0], entry.AppendTo(nil))
+	return t.batch.delta(pgkey.CommitTime(rec.LSN), t.operation)
+}
+
+// LSNAt returns where PostgreSQL's recovery_target_time would stop: the end of the
+// last record before the first commit or abort stamped later than at. If there is
+// none and at is not in the future, that is LastLSN.
+func (t *Timeline) LSNAt(ctx context.Context, at time.Time) (wal.LSN, error) {
+	if at.After(t.env.Clock.Wall()) {
+		return 0, fmt.Errorf("find the LSN at %v: %w", at.Format(time.RFC3339Nano), ErrFutureTime)
+	}
+	head := t.store.LastLSN()
+	stamp := int64(pgwal.TimestampOf(at))
+	times, err := t.firstChunkAfter(ctx, stamp, head)
+	if err != nil {
+		return 0, err
+	}
+	for i, entry := range times {
+		if entry.Time > stamp {
+			return entry.Prev, t.checkBegun(ctx, at, entry, i == 0)
+		}
+	}
+	return head, nil
+}
+
+// checkBegun refuses a time before the first one that is known: that of the checkpoint
+// at which the cluster was imported. entry is the one found, first of its chunk or not.
+func (t *Timeline) checkBegun(ctx context.Context, at time.Time, entry pgkey.CommitTimeValue, first bool) error {
+	if !first {
+		return nil
+	}
+	chunk := uint64(entry.Start) / pgkey.CommitTimeChunk
+	earlier, _, err := t.firstChunk(ctx, 0, chunk+1, t.store.LastLSN())
+	if err != nil || earlier < chunk {
+		return err
+	}
+	return fmt.Errorf("find the LSN at %v: %w", at.Format(time.RFC3339Nano), ErrBeforeHistory)
+}
+
+// firstChunkAfter returns the commit times of the first chunk of log that has one
+// later than stamp, or nothing. Times rise along the log, so it halves the log.
+func (t *Timeline) firstChunkAfter(ctx context.Context, stamp int64, head wal.LSN) (found []pgkey.CommitTimeValue, err error) {
+	low, high := uint64(0), uint64(head)/pgkey.CommitTimeChunk+1 // chunks [low, high)
+	for low < high {
+		middle := low + (high-low)/2
+		chunk, times, err := t.firstChunk(ctx, middle, high, head)
+		switch {
+		case err != nil:
+			return nil, err
+		case times == nil:
+			high = middle
+		case times[len(times)-1].Time > stamp:
+			found, high = times, middle
+		default:
+			low = chunk + 1
+		}
+	}
+	return found, nil
+}
+
+// firstChunk returns the first chunk in [low, high) that has commit times, and them.
+func (t *Timeline) firstChunk(ctx context.Context, low, high uint64, head wal.LSN) (chunk uint64, times []pgkey.CommitTimeValue, err error) {
+	err = t.chunks(ctx, low, high, head, func(c uint64, entries []pgkey.CommitTimeValue) error {
+		chunk, times = c, entries
+		return errFound
+	})
+	if errors.Is(err, errFound) {
+		err = nil
+	}
+	return chunk, times, err
+}
+
+// lastCommitTime returns the latest commit time at or below lsn, 0 if there is none.
+// It looks ever further back: a busy log has one in its last chunk.
+func (t *Timeline) lastCommitTime(ctx context.Context, lsn wal.LSN) (last int64, err error) {
+	high := uint64(lsn)/pgkey.CommitTimeChunk + 1
+	for width := uint64(1); high > 0 && last == 0; width *= 2 {
+		low := high - min(width, high)
+		err := t.chunks(ctx, low, high, lsn, func(_ uint64, entries []pgkey.CommitTimeValue) error {
+			last = entries[len(entries)-1].Time
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		high = low
+	}
+	return last, nil
+}
+
+// chunks calls fn with the commit times of each chunk in [low, high) that has some.
+func (t *Timeline) chunks(ctx context.Context, low, high uint64, at wal.LSN, fn func(chunk uint64, times []pgkey.CommitTimeValue) error) error {
+	lo := pgkey.CommitTime(wal.LSN(low * pgkey.CommitTimeChunk))
+	hi := pgkey.CommitTime(wal.LSN(high * pgkey.CommitTimeChunk))
+	return t.store.Scan(ctx, lo, hi, at, func(key lsm.Key, chain lsm.Chain) error {
+		parsed, err := pgkey.ParseKey(key)
+		if err != nil {
+			return err
+		}
+		value, err := redo.Apply(nil, key, &chain)
+		if err != nil {
+			return err
+		}
+		times, err := pgkey.DecodeCommitTimes(value)
+		if err != nil || len(times) == 0 {
+			return err
+		}
+		return fn(parsed.Chunk, times)
+	})
+}
+
+// PrevRecord returns the start of the record that ends at lsn: the xl_prev of a
+// record appended there. It is known where a batch ended, so always at LastLSN, and 0
+// elsewhere and at the beginning of a log.
+func (t *Timeline) PrevRecord(ctx context.Context, lsn wal.LSN) (wal.LSN, error) {
+	var chains [1]lsm.Chain
+	if err := t.store.Get(ctx, []lsm.Read{{Key: pgkey.LastRecord(), LSN: lsn}}, chains[:]); err != nil {
+		return 0, fmt.Errorf("read the record before %v: %w", lsn, err)
+	}
+	if !chains[0].HasBase || chains[0].BaseLSN != lsn {
+		return 0, nil
+	}
+	start, err := pgkey.DecodeUint64(chains[0].Base)
+	return wal.LSN(start), err
+}

@@ -1,0 +1,144 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// waitMax bounds how long a read waits for the log. Shorter: a compute that starts
+// behind a long backlog fails. Longer: a mistyped LSN hangs its caller.
+const waitMax = 30 * time.Second
+
+// Timeline is one branch. Make it with [Open].
+type Timeline struct {
+	env   env.Env
+	id    wal.TimelineID
+	store *lsm.Timeline
+
+	mu       sync.Mutex
+	progress env.Cond // LastLSN rose, or stopped was set
+	stopped  *StoppedError
+
+	// What follows belongs to the task that ingests.
+	decoder   *pgwal.Decoder
+	next      wal.LSN // of the next byte that Ingest takes
+	record    pgwal.Record
+	batch     *batch
+	operation []byte // scratch for one operation of package redo
+	sizes     sizeCache
+	counters  counters
+	last      lastRecord
+
+	// Scratch for what records say.
+	clears     []pgwal.VMClear
+	completion pgwal.XactCompletion
+	xids       []uint32
+	multi      pgwal.MultiXactCreate
+}
+
+// lastRecord is the record taken in last.
+type lastRecord struct {
+	start wal.LSN // 0 if it is not known
+	end   wal.LSN
+}
+
+// Open makes a Timeline of an attached one that holds a cluster.
+func Open(ctx context.Context, e env.Env, id wal.TimelineID, store *lsm.Timeline) (*Timeline, error) {
+	t := &Timeline{env: e, id: id, store: store, batch: newBatch(), sizes: sizeCache{}}
+	t.progress = e.Tasks.NewCond(&t.mu)
+	at := store.LastLSN()
+	if err := t.loadCounters(ctx, at); err != nil {
+		return nil, fmt.Errorf("open timeline %v at %v: %w", id, at, err)
+	}
+	start, err := t.PrevRecord(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("open timeline %v at %v: %w", id, at, err)
+	}
+	t.last = lastRecord{start: start, end: at}
+	t.next = at
+	return t, nil
+}
+
+// ID names the timeline.
+func (t *Timeline) ID() wal.TimelineID { return t.id }
+
+// LastLSN is the end of the last record taken in.
+func (t *Timeline) LastLSN() wal.LSN { return t.store.LastLSN() }
+
+// DurableLSN: everything at or below it is in the bucket.
+func (t *Timeline) DurableLSN() wal.LSN { return t.store.DurableLSN() }
+
+// NextLSN is where the bytes of the next Ingest begin. Only the ingesting task asks.
+func (t *Timeline) NextLSN() wal.LSN { return t.next }
+
+// Flush makes everything taken in durable in the bucket.
+func (t *Timeline) Flush(ctx context.Context) error {
+	if err := t.store.Flush(ctx); err != nil {
+		return fmt.Errorf("flush timeline %v: %w", t.id, err)
+	}
+	return nil
+}
+
+// Stopped returns why the timeline takes in no more log, or nil.
+func (t *Timeline) Stopped() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped == nil {
+		return nil
+	}
+	return t.stopped
+}
+
+// WaitLSN returns when everything up to lsn has been taken in, with the context's
+// error if that ends first, or with a StoppedError if it will never be.
+func (t *Timeline) WaitLSN(ctx context.Context, lsn wal.LSN) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.store.LastLSN() < lsn {
+		if t.stopped != nil {
+			return t.stopped
+		}
+		if err := t.progress.Wait(ctx); err != nil {
+			return fmt.Errorf("wait for %v on timeline %v, now at %v: %w", lsn, t.id, t.store.LastLSN(), err)
+		}
+	}
+	return nil
+}
+
+// await waits until this timeline and its ancestors can be read at lsn, at most waitMax.
+func (t *Timeline) await(ctx context.Context, lsn wal.LSN) error {
+	bounded, cancel := t.env.Tasks.WithTimeout(ctx, waitMax)
+	defer cancel()
+	err := t.WaitLSN(bounded, lsn)
+	if err == nil {
+		err = t.store.AncestorReady(bounded, lsn)
+	}
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("timeline %v did not reach %v in %v, it is at %v: %w", t.id, lsn, waitMax, t.store.LastLSN(), lsm.ErrFutureLSN)
+	}
+	return err
+}
+
+// stop ends ingest for good.
+func (t *Timeline) stop(cause error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopped = &StoppedError{Timeline: t.id, At: t.store.LastLSN(), Cause: cause}
+	t.progress.Broadcast()
+	t.env.Trace.Event("timeline stopped", "timeline", t.id, "at", t.stopped.At, "cause", cause)
+	return t.stopped
+}
+
+// wake tells those who wait that LastLSN rose.
+func (t *Timeline) wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.progress.Broadcast()
+}
