@@ -30,18 +30,27 @@ func NewConn(conn env.Conn) *Conn { return &Conn{conn: conn} }
 // Read returns the next frame, or io.EOF if the peer closed the connection
 // between two frames. The payload is valid until the next Read.
 func (c *Conn) Read(ctx context.Context) (Frame, error) {
+	f, size, err := c.next(ctx)
+	c.read += size
+	c.offset += int64(size)
+	return f, err
+}
+
+// Peek returns the frame that the next Read will return.
+func (c *Conn) Peek(ctx context.Context) (Frame, error) {
+	f, _, err := c.next(ctx)
+	return f, err
+}
+
+// next returns the next frame and the bytes it takes.
+func (c *Conn) next(ctx context.Context) (Frame, int, error) {
 	for {
 		f, size, err := Decode(c.in[c.read:], c.offset)
-		if err != nil {
-			return Frame{}, err
-		}
-		if size > 0 {
-			c.read += size
-			c.offset += int64(size)
-			return f, nil
+		if err != nil || size > 0 {
+			return f, size, err
 		}
 		if err := c.fill(ctx); err != nil {
-			return Frame{}, err
+			return Frame{}, 0, err
 		}
 	}
 }

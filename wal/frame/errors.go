@@ -9,12 +9,12 @@ import (
 // CodeService upwards.
 type Code uint32
 
+// The codes that every service shares.
 const (
-	CodeInternal  Code = 1 // the request failed for a reason that only its text tells
-	CodeBadHello  Code = 2 // another service or version
-	CodeBadFrame  Code = 3 // the request's bytes make no sense
-	CodeCancelled Code = 4 // the server is stopping
-	CodeService   Code = 16
+	CodeInternal Code = 1  // the request failed for a reason that only its text tells
+	CodeBadHello Code = 2  // another service or version
+	CodeBadFrame Code = 3  // the request's bytes make no sense
+	CodeService  Code = 16 // the first of a service's own
 )
 
 // RemoteError is the failure of a request as its server told it.

@@ -150,6 +150,8 @@ const errorSize = 4
 // maxErrorText bounds the text of a RemoteError, in bytes.
 const maxErrorText = 4096
 
+// AppendTo appends the payload of a frame that carries the error; a text longer
+// than 4 KiB is cut.
 func (e *RemoteError) AppendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Code))
 	return append(dst, e.Text[:min(len(e.Text), maxErrorText)]...)

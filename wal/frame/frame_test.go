@@ -49,6 +49,9 @@ func TestConnReadsWhatWasWrittenHoweverItIsCut(t *testing.T) {
 		frames := append(sampleFrames(), Frame{Type: 3, ID: 4, Payload: big}, Frame{Type: 5, Payload: []byte{1}})
 		require.NoError(t, c.Write(t.Context(), frames...))
 		for i, want := range frames {
+			peeked, err := c.Peek(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, peeked, "frame %d, cut at %d", i, step)
 			got, err := c.Read(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, want, got, "frame %d, cut at %d", i, step)
@@ -176,6 +179,46 @@ func TestAFailedRequestTellsItsCodeAndLeavesTheConnection(t *testing.T) {
 	require.Equal(t, Code(CodeService+3), CodeOf(err))
 	_, err = c.Call(t.Context(), typeEcho, nil)
 	require.NoError(t, err)
+}
+
+// jammed is a connection that takes no bytes until it is let go.
+type jammed struct {
+	pipe
+	lock *env.Lock
+}
+
+func (j *jammed) Write(ctx context.Context, b []byte) (int, error) {
+	if err := j.lock.Lock(ctx); err != nil {
+		return 0, err
+	}
+	defer j.lock.Unlock()
+	return j.pipe.Write(ctx, b)
+}
+
+func TestASenderQueuesUpToItsBound(t *testing.T) {
+	e := newEnv(t)
+	j := &jammed{pipe: pipe{step: 1 << 20}, lock: env.NewLock(e.Tasks)}
+	require.NoError(t, j.lock.Lock(t.Context()))
+	s := NewSender(e, NewConn(j))
+	chunk := Frame{Type: 1, Payload: make([]byte, 1<<20)}
+	queued := uint64(0)
+	for ; s.Queue(chunk); queued++ {
+		chunk.ID = queued + 1
+	}
+	require.Equal(t, queueBytesMax/(len(chunk.Payload)+Overhead), int(queued))
+	group := e.Tasks.NewGroup(t.Context())
+	group.Go("sender", s.Run)
+	j.lock.Unlock()
+	require.NoError(t, s.Send(t.Context(), Frame{Type: 2})) // waits for room
+	group.Stop()
+	require.NoError(t, group.Wait())
+	require.False(t, s.Queue(Frame{Type: 3}), "the sender has ended")
+	c := NewConn(&j.pipe)
+	for i := range queued {
+		f, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, i, f.ID)
+	}
 }
 
 func TestAnotherServiceIsRefusedByName(t *testing.T) {

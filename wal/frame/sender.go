@@ -13,6 +13,13 @@ import (
 // One frame may exceed it if the queue is empty.
 const senderBytes = 4 << 20
 
+// queueBytesMax is how many encoded bytes Queue may bring together: some times the
+// window of the log's own flow control, which is what usually bounds it.
+const queueBytesMax = 64 << 20
+
+// spareBytesMax is the largest buffer that a Sender keeps when it is idle.
+const spareBytesMax = 1 << 20
+
 // Sender queues frames from many tasks for one connection. Frames leave in the
 // order of the calls of Send.
 type Sender struct {
@@ -52,6 +59,21 @@ func (s *Sender) Send(ctx context.Context, f Frame) error {
 	return nil
 }
 
+// Queue queues a frame without waiting, for callers that bound what they queue by
+// other means. False means that the frame was not queued: the queue is full, or Run
+// has ended. The caller then closes the connection, since a frame is missing.
+func (s *Sender) Queue(f Frame) bool {
+	assert.That(len(f.Payload) <= MaxPayload, "a payload of %d bytes is at most %d", len(f.Payload), MaxPayload)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || len(s.queued)+len(f.Payload) > queueBytesMax {
+		return false
+	}
+	s.queued = f.AppendTo(s.queued)
+	s.notEmpty.Signal()
+	return true
+}
+
 // Run writes what is queued until the connection or ctx ends.
 func (s *Sender) Run(ctx context.Context) error {
 	for {
@@ -76,6 +98,9 @@ func (s *Sender) take(ctx context.Context) ([]byte, error) {
 	}
 	batch := s.queued
 	s.queued, s.spare = s.spare[:0], batch
+	if cap(s.spare) > spareBytesMax {
+		s.spare = nil
+	}
 	s.notFull.Broadcast()
 	return batch, nil
 }
