@@ -1,0 +1,34 @@
+// Package safekeeper is a member of the quorum that holds the logs: one server,
+// many timelines, each an acceptor of package quorum with a log of package segment.
+//
+// The promise: what it acknowledges survives its crash. It acknowledges what is
+// synced, keeps its word on votes and terms over restarts, and where it finds that
+// it has lost something it says so and takes no part, instead of starting anew.
+//
+// # On disk
+//
+//	lock                          held while a process owns the directory
+//	timelines/ID/creating         only while the timeline is being made
+//	timelines/ID/state            the acceptor's state, replaced by rename
+//	timelines/ID/state.new        the next one, while it is being written
+//	timelines/ID/wal/             the log: segments and mark
+//
+// A directory with "creating" in it is no timeline yet: its creation was never
+// acknowledged, and is done over when asked for again. A directory without it and
+// without a sound state, or whose log has lost durable bytes, is an amnesiac: the
+// safekeeper refuses sessions and reads for it and touches none of its files. A
+// session for a timeline of which there is no trace is refused as by an amnesiac
+// too, since only the bucket knows whether it should be here.
+//
+// # How it runs
+//
+// Connections step messages into the acceptor. One task per timeline, its disk
+// task, carries out the acceptor's effects in order and releases its messages; what
+// is stepped in while it syncs shares the next sync. Connections are read no
+// further while too many bytes wait for the disk.
+//
+// A failed write or sync ends Run with an error: what is on disk is then known only
+// after a restart, which is the same code as after a crash.
+//
+// What it does not do: end an amnesia, remove segments, or offload them.
+package safekeeper

@@ -1,0 +1,266 @@
+package safekeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/quorum"
+	"github.com/varvedb/varve/wal/segment"
+	"github.com/varvedb/varve/wal/walapi"
+)
+
+// pendingBytesMax bounds the log bytes of one timeline that wait for its disk: two
+// windows of a proposer, so that one which has just lost its leadership cannot keep
+// the next from being heard.
+const pendingBytesMax = 2 * quorum.WindowBytes
+
+// sessionsMax bounds the sessions of one timeline: proposers come one at a time,
+// and leave connections behind that have not noticed yet.
+const sessionsMax = 64
+
+// timeline is an acceptor with its log, and the connections that use it.
+type timeline struct {
+	e        env.Env
+	dir      string
+	identity quorum.Identity
+	lost     error // why it takes no part: then all below is unset
+
+	log *segment.Log // the disk task's, but for ReadAt
+
+	mu       sync.Mutex
+	acceptor *quorum.Acceptor
+	sessions map[sessionKey]*connection
+	kicked   bool    // the acceptor may have effects
+	pending  int     // bytes stepped in that are not written yet
+	readable wal.LSN // what waiting readers know
+	work     env.Cond
+	drained  env.Cond
+	grown    env.Cond
+}
+
+// sessionKey names a session: proposers draw their session numbers on their own.
+type sessionKey struct {
+	proposer wal.NodeID
+	session  quorum.Session
+}
+
+type connection = walapi.Session
+
+func (t *timeline) join(key sessionKey, conn *connection) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.sessions) >= sessionsMax {
+		return fmt.Errorf("timeline %v has %d sessions already", t.identity.Timeline, sessionsMax)
+	}
+	if t.sessions[key] != nil {
+		return fmt.Errorf("session %d of proposer %d is connected already", key.session, key.proposer)
+	}
+	t.sessions[key] = conn
+	return nil
+}
+
+func (t *timeline) leave(key sessionKey, conn *connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sessions[key] == conn {
+		delete(t.sessions, key)
+	}
+}
+
+// step takes in a proposer's message, waiting while the disk is too far behind.
+func (t *timeline) step(ctx context.Context, key sessionKey, m quorum.Message) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sessions[key] == nil {
+		return fmt.Errorf("session %d of proposer %d takes no answers", key.session, key.proposer)
+	}
+	for t.pending > pendingBytesMax || t.acceptor.Busy() {
+		if err := t.drained.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if appended, ok := m.(quorum.Append); ok {
+		t.pending += len(appended.Bytes)
+	}
+	t.acceptor.Step(key.proposer, m)
+	t.kick()
+	return nil
+}
+
+// kick wakes the disk task, and readers if there is more to read.
+func (t *timeline) kick() {
+	t.kicked = true
+	t.work.Signal()
+	if readable := t.acceptor.Readable(); readable != t.readable {
+		t.readable = readable
+		t.grown.Broadcast()
+	}
+}
+
+// runDisk carries out the acceptor's effects until ctx ends or the disk fails.
+func (t *timeline) runDisk(ctx context.Context) error {
+	defer t.log.Close()
+	for {
+		disk, taken, err := t.ready(ctx)
+		if err != nil {
+			return err
+		}
+		for _, effect := range disk {
+			if err := t.carryOut(ctx, effect); err != nil {
+				return fmt.Errorf("timeline %v: %w", t.identity.Timeline, err)
+			}
+		}
+		t.taken(taken)
+	}
+}
+
+// ready waits for effects, sends the messages among them and returns the others,
+// with the number of bytes that were stepped in up to then.
+func (t *timeline) ready(ctx context.Context) ([]quorum.DiskEffect, int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.kicked {
+		if err := t.work.Wait(ctx); err != nil {
+			return nil, 0, err
+		}
+	}
+	t.kicked = false
+	effects := t.acceptor.Ready()
+	for _, send := range effects.Sends {
+		t.send(send)
+	}
+	return effects.Disk, t.pending, nil
+}
+
+// send queues a message for its session's connection. One that takes no more gets
+// no more: it is forgotten here, and ends with its next message.
+func (t *timeline) send(send quorum.Send) {
+	key := sessionKey{send.To, send.Message.Head().Session}
+	conn := t.sessions[key]
+	if conn != nil && !conn.Queue(send.Message) {
+		delete(t.sessions, key)
+	}
+}
+
+// taken notes that so many bytes no longer wait for the disk.
+func (t *timeline) taken(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pending -= n
+	assert.That(t.pending >= 0, "the %d bytes that wait for the disk are not negative", t.pending)
+	t.drained.Broadcast()
+}
+
+func (t *timeline) carryOut(ctx context.Context, effect quorum.DiskEffect) error {
+	switch effect := effect.(type) {
+	case quorum.WriteLog:
+		return t.log.Write(ctx, effect.At, effect.Bytes)
+	case quorum.SyncLog:
+		return t.persisted(effect.Token, t.log.Sync(ctx, effect.RecordEnd))
+	case quorum.TruncateLog:
+		return t.persisted(effect.Token, t.log.Truncate(ctx, effect.To))
+	case quorum.PersistState:
+		return t.persisted(effect.Token, writeState(ctx, t.e.FS, t.dir, effect.State))
+	}
+	assert.Failf("disk effect %T is known", effect)
+	return nil
+}
+
+// persisted reports an effect, unless it failed.
+func (t *timeline) persisted(token quorum.Token, err error) error {
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.acceptor.Persisted(token)
+	t.kick()
+	return nil
+}
+
+func (t *timeline) status() walapi.TimelineStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.acceptor.Status()
+	return walapi.TimelineStatus{
+		Identity: t.identity, Node: s.Node, Standing: s.Standing, Term: s.Term,
+		Flush: s.Flushed, Commit: s.Commit, Readable: t.acceptor.Readable(), History: s.History,
+	}
+}
+
+// read gives a chunk of the log, waiting for it if asked to.
+func (t *timeline) read(ctx context.Context, m walapi.ReadRequest) (walapi.Chunk, error) {
+	if m.Begin < t.identity.Start {
+		return walapi.Chunk{}, frame.Errorf(walapi.CodeBelowStart, "the log of timeline %v begins at %v, above %v", m.Timeline, t.identity.Start, m.Begin)
+	}
+	limit, err := t.waitReadable(ctx, m)
+	if err != nil {
+		return walapi.Chunk{}, err
+	}
+	chunk := walapi.Chunk{Begin: m.Begin, Limit: limit}
+	if m.Begin >= limit {
+		return chunk, nil
+	}
+	size := m.BytesMax
+	if size == 0 {
+		size = walapi.ReadBytesMax
+	}
+	chunk.Bytes = make([]byte, min(wal.LSN(size), limit-m.Begin))
+	if err := t.log.ReadAt(ctx, chunk.Bytes, m.Begin); err != nil {
+		return walapi.Chunk{}, err
+	}
+	// What is not committed may have been cut, and other bytes put in its place,
+	// while it was read.
+	if m.Term != 0 {
+		if _, err := t.limit(m); err != nil {
+			return walapi.Chunk{}, err
+		}
+	}
+	return chunk, nil
+}
+
+// waitReadable returns the end of what m may read, once that is above m.Begin or
+// m.Wait has passed.
+func (t *timeline) waitReadable(ctx context.Context, m walapi.ReadRequest) (wal.LSN, error) {
+	limit, err := t.limit(m)
+	if err != nil || limit > m.Begin || m.Wait == 0 {
+		return limit, err
+	}
+	limited, cancel := t.e.Tasks.WithTimeout(ctx, m.Wait)
+	defer cancel()
+	if err := t.waitGrown(limited, m.Begin); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return 0, err
+	}
+	return t.limit(m)
+}
+
+// waitGrown waits until there is committed log above an LSN.
+func (t *timeline) waitGrown(ctx context.Context, above wal.LSN) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.readable <= above {
+		if err := t.grown.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limit is the end of what m may read now.
+func (t *timeline) limit(m walapi.ReadRequest) (wal.LSN, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m.Term == 0 {
+		return t.acceptor.Readable(), nil
+	}
+	if term := t.acceptor.Status().Term; term != m.Term {
+		return 0, frame.Errorf(walapi.CodeWrongTerm, "timeline %v is in term %d, not in %d", m.Timeline, term, m.Term)
+	}
+	return t.acceptor.ReadableBy(m.Term), nil
+}
