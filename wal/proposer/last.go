@@ -1,0 +1,125 @@
+package proposer
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/walapi"
+)
+
+// LastRecord returns the LSN of the record that ends at X, which the first record
+// of this term must name as its xl_prev. It is 0 at a log's start, where there is
+// none. It waits for the election.
+func (p *Proposer) LastRecord(ctx context.Context) (wal.LSN, error) {
+	term, x, err := p.Elected(ctx)
+	if err != nil || x == p.cfg.Start {
+		return 0, err
+	}
+	for _, s := range p.cfg.Safekeepers {
+		var prev wal.LSN
+		if prev, err = p.lastRecordAt(ctx, s, term, x); err == nil {
+			return prev, nil
+		}
+	}
+	return 0, fmt.Errorf("find the last record before %v: %w", x, err)
+}
+
+func (p *Proposer) lastRecordAt(ctx context.Context, s Safekeeper, term wal.Term, x wal.LSN) (wal.LSN, error) {
+	ctx, cancel := p.e.Tasks.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	client, err := walapi.Dial(ctx, p.e, s.Addr)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	return lastRecord(p.cfg.Start, x, func(begin, end wal.LSN) ([]byte, error) {
+		size := min(int(end-begin), walapi.ReadBytesMax)
+		chunk, err := client.Read(ctx, walapi.ReadRequest{Timeline: p.cfg.Timeline, Term: term, Begin: begin, BytesMax: size})
+		if err == nil && len(chunk.Bytes) == 0 {
+			err = fmt.Errorf("safekeeper %d has the log only up to %v, not %v", s.ID, chunk.Limit, end)
+		}
+		return chunk.Bytes, err
+	})
+}
+
+// reader reads bytes of the log from begin on: at least one, at most up to end.
+type reader func(begin, end wal.LSN) ([]byte, error)
+
+// lastRecord finds the record that ends at x in a log that begins at start, below
+// x. Records have no way back from their end, but page headers tell where the first
+// record on their page begins: it looks for the last page where one begins below x,
+// and reads on from there.
+func lastRecord(start, x wal.LSN, read reader) (wal.LSN, error) {
+	for page := x - 1 - (x-1)%pgwal.WALPageSize; page > start; page -= pgwal.WALPageSize {
+		first, err := firstOnPage(page, read)
+		if err != nil {
+			return 0, err
+		}
+		if first != 0 && first < x {
+			return lastFrom(first, x, read)
+		}
+	}
+	return lastFrom(start, x, read)
+}
+
+// firstOnPage returns where the first record on a page begins, 0 if none does.
+func firstOnPage(page wal.LSN, read reader) (wal.LSN, error) {
+	const (
+		shortHeader = 24
+		longHeader  = 40
+		continued   = 1 // the page begins with the rest of a record
+	)
+	header := make([]byte, 0, longHeader)
+	size := wal.LSN(shortHeader)
+	if page.SegmentOffset() == 0 {
+		size = longHeader
+	}
+	for len(header) < shortHeader {
+		more, err := read(page+wal.LSN(len(header)), page+shortHeader)
+		if err != nil {
+			return 0, err
+		}
+		header = append(header, more...)
+	}
+	if binary.LittleEndian.Uint16(header) == 0 {
+		return 0, nil // left empty behind a switch to the next segment
+	}
+	first := page + size
+	if binary.LittleEndian.Uint16(header[2:])&continued != 0 {
+		first += (wal.LSN(binary.LittleEndian.Uint32(header[16:])) + 7) &^ 7
+	}
+	if first >= page+pgwal.WALPageSize {
+		return 0, nil
+	}
+	return first, nil
+}
+
+// lastFrom reads records from one that begins at from up to the one that ends at x.
+func lastFrom(from, x wal.LSN, read reader) (wal.LSN, error) {
+	decoder := pgwal.NewDecoder("log", from)
+	var rec pgwal.Record
+	last := wal.InvalidLSN
+	for at := from; at < x; {
+		bytes, err := read(at, x)
+		if err != nil {
+			return 0, err
+		}
+		decoder.Feed(bytes)
+		at += wal.LSN(len(bytes))
+		for more := true; more; {
+			if more, err = decoder.Next(&rec); err != nil {
+				return 0, err
+			}
+			if more {
+				last = rec.LSN
+			}
+		}
+	}
+	if decoder.Position() != x {
+		return 0, wal.Corruptf("log", int64(from), "end of the last record", x, decoder.Position())
+	}
+	return last, nil
+}
