@@ -54,15 +54,14 @@ func (d *Decoder) Position() wal.LSN { return d.scan.Position() }
 // without an error means that it needs more bytes. An error matches
 // [wal.ErrCorruption] and stays.
 func (d *Decoder) Next(rec *Record) (bool, error) {
-	var f frame
 	end := d.scan.end
-	ok, err := d.scan.next(&f)
-	if !ok {
+	raw, err := d.scan.next()
+	if raw == nil {
 		return false, err
 	}
-	if fault := rec.parse(f.raw, f.lsn, f.end); fault != nil {
+	if fault := rec.parse(raw, d.scan.prev, d.scan.end); fault != nil {
 		d.scan.end = end
-		return false, d.scan.corrupt(f.lsn, fault.what, fault.want, fault.got)
+		return false, d.scan.corrupt(d.scan.prev, fault.what, fault.want, fault.got)
 	}
 	return true, nil
 }
@@ -175,10 +174,8 @@ func (r *Record) parseBlock(b []byte) (header, payload int, f *fault) {
 	if flags&blockForkMask > uint8(InitFork) {
 		return 0, 0, &fault{"fork", "0 to 3", flags & blockForkMask}
 	}
-	r.Blocks = append(r.Blocks, BlockRef{
-		ID: id, Fork: Fork(flags & blockForkMask), WillInit: flags&blockWillInit != 0, dataLength: length,
-	})
-	ref := &r.Blocks[last+1]
+	ref := r.growBlocks()
+	ref.ID, ref.Fork, ref.WillInit, ref.dataLength = id, Fork(flags&blockForkMask), flags&blockWillInit != 0, length
 	header, payload = fixed, int(length)
 	if flags&blockHasImage != 0 {
 		n, f := ref.parseImage(b[fixed:])
@@ -205,6 +202,19 @@ func (r *Record) parseBlock(b []byte) (header, payload int, f *fault) {
 	}
 	ref.Block = le.Uint32(b[header:])
 	return header + blockSize, payload, nil
+}
+
+// growBlocks appends a zero element to r.Blocks and returns it. It clears the element in
+// place, because copying one in was a sixth of the time of decoding.
+func (r *Record) growBlocks() *BlockRef {
+	n := len(r.Blocks)
+	if n == cap(r.Blocks) {
+		r.Blocks = append(r.Blocks, BlockRef{})
+	}
+	r.Blocks = r.Blocks[:n+1]
+	ref := &r.Blocks[n]
+	*ref = BlockRef{}
+	return ref
 }
 
 // parseImage reads the image header at the start of h and returns its size.

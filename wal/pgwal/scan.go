@@ -53,8 +53,9 @@ const (
 type Scanner struct {
 	name string
 	end  wal.LSN // end of the last whole record
-	pos  wal.LSN // LSN of in[0]
-	in   []byte  // fed and not yet consumed
+	in   []byte  // fed last
+	off  int     // how much of in is consumed
+	pos  wal.LSN // LSN of in[off]
 
 	state scanState
 	whole bool    // part is the record last returned
@@ -67,12 +68,6 @@ type Scanner struct {
 	overwritten wal.LSN // and name this record, unless zero
 	systemID    uint64  // zero until known
 	err         error
-}
-
-// frame is a whole record: where it is, and its bytes.
-type frame struct {
-	lsn, end wal.LSN
-	raw      []byte
 }
 
 // NewScanner returns a scanner of the log from start on: the end of a record, or the
@@ -92,10 +87,10 @@ func (s *Scanner) Feed(p []byte) {
 	if s.err != nil {
 		return
 	}
-	if len(s.in) != 0 {
-		assert.Failf("everything fed before is consumed, but %d bytes at %v are not", len(s.in), s.pos)
+	if s.off != len(s.in) {
+		assert.Failf("everything fed before is consumed, but %d bytes at %v are not", len(s.in)-s.off, s.pos)
 	}
-	s.in = p
+	s.in, s.off = p, 0
 }
 
 // Position returns the end of the last whole record, or the start if there is none.
@@ -104,24 +99,25 @@ func (s *Scanner) Position() wal.LSN { return s.end }
 // Next steps over one record. False without an error means that it needs more bytes.
 // An error matches [wal.ErrCorruption] and stays.
 func (s *Scanner) Next() (bool, error) {
-	var f frame
-	return s.next(&f)
+	raw, err := s.next()
+	return raw != nil, err
 }
 
-// next finds the next record; f.raw is valid until the next call.
-func (s *Scanner) next(f *frame) (bool, error) {
+// next returns the bytes of the next record, valid until the next call, or nil if it
+// needs more. The record's LSN is then prev, and its end is end.
+func (s *Scanner) next() ([]byte, error) {
 	if s.err != nil {
-		return false, s.err
+		return nil, s.err
 	}
 	if s.whole {
 		s.dropPart()
 	}
 	if s.state == inRecord && len(s.part) == 0 {
-		if done, err := s.inPlace(f); done || err != nil {
-			return done, err
+		if raw, err := s.inPlace(); raw != nil || err != nil {
+			return raw, err
 		}
 	}
-	return s.inPieces(f)
+	return s.inPieces()
 }
 
 // dropPart forgets the record in part, and its memory if that is unusually large.
@@ -137,62 +133,63 @@ func (s *Scanner) dropPart() {
 func (s *Scanner) pageLeft() int { return int(-s.pos % WALPageSize) }
 
 // inPlace is the hot path: a record that lies with its padding in the bytes fed, on
-// one page. It returns false, having done nothing, for all others.
-func (s *Scanner) inPlace(f *frame) (bool, error) {
-	in := s.in
+// one page. It returns nil, having done nothing, for all others.
+func (s *Scanner) inPlace() ([]byte, error) {
+	in := s.in[s.off:]
 	room := min(s.pageLeft(), len(in))
 	if room < recordHeaderSize {
-		return false, nil
+		return nil, nil
 	}
 	total := int(binary.LittleEndian.Uint32(in))
 	size := align(total)
 	if size > room || total < recordHeaderSize || isSwitch(in) {
-		return false, nil
+		return nil, nil
 	}
-	lsn := s.pos
-	if err := s.checkHeader(in, lsn); err != nil {
-		return false, err
+	if err := s.checkHeader(in, s.pos); err != nil {
+		return nil, err
 	}
-	if err := s.checkRecord(in[:size], total, lsn); err != nil {
-		return false, err
+	if err := s.checkRecord(in[:size], total, s.pos); err != nil {
+		return nil, err
 	}
-	s.pos, s.in = lsn+wal.LSN(size), in[size:]
-	s.found(f, lsn, in[:total:total])
-	return true, nil
-}
-
-// found notes the record raw at lsn, which ends at pos.
-func (s *Scanner) found(f *frame, lsn wal.LSN, raw []byte) {
-	s.prev, s.end = lsn, s.pos
-	f.lsn, f.end, f.raw = lsn, s.pos, raw
+	s.prev = s.pos
+	s.off += size
+	s.pos += wal.LSN(size)
+	s.end = s.pos
+	return in[:total:total], nil
 }
 
 // inPieces consumes bytes until a record is whole or none are left.
-func (s *Scanner) inPieces(f *frame) (done bool, err error) {
-	for len(s.in) > 0 && !done && err == nil {
+func (s *Scanner) inPieces() (raw []byte, err error) {
+	for s.off < len(s.in) && raw == nil && err == nil {
 		if s.state == inRecord && s.pageLeft() == 0 {
 			s.state = inHeader
 		}
 		switch s.state {
 		case inHeader:
 			if err = s.takeHeader(); err == nil && s.state == inRecord && len(s.part) == 0 {
-				done, err = s.inPlace(f)
+				raw, err = s.inPlace()
 			}
 		case inRecord:
-			done, err = s.takeRecord(f)
+			raw, err = s.takeRecord()
 		case inZeros:
-			done, err = s.takeZeros(f)
+			raw, err = s.takeZeros()
 		}
 	}
-	return done, err
+	return raw, err
 }
 
 // take moves up to n bytes from the input to dst.
 func (s *Scanner) take(dst []byte, n int) []byte {
-	n = min(n, len(s.in))
-	dst = append(dst, s.in[:n]...)
-	s.in, s.pos = s.in[n:], s.pos+wal.LSN(n)
+	n = min(n, len(s.in)-s.off)
+	dst = append(dst, s.in[s.off:s.off+n]...)
+	s.skip(n)
 	return dst
+}
+
+// skip consumes n bytes of the input.
+func (s *Scanner) skip(n int) {
+	s.off += n
+	s.pos += wal.LSN(n)
 }
 
 // takeHeader consumes a page header, or as much of it as has come.
@@ -254,22 +251,30 @@ func (s *Scanner) checkContinuation(page wal.LSN, h pageHeader) error {
 }
 
 // takeRecord consumes bytes of a record, as far as this page has them.
-func (s *Scanner) takeRecord(f *frame) (bool, error) {
+func (s *Scanner) takeRecord() ([]byte, error) {
 	if len(s.part) == 0 {
 		s.start = s.pos
 	}
 	if len(s.part) < recordHeaderSize {
 		if err := s.takeRecordHeader(); err != nil || len(s.part) < recordHeaderSize {
-			return false, err
+			return nil, err
 		}
 	}
 	total := int(binary.LittleEndian.Uint32(s.part))
 	size := align(total)
 	s.part = s.take(s.part, min(s.pageLeft(), size-len(s.part)))
 	if len(s.part) < size {
-		return false, nil
+		return nil, nil
 	}
-	return s.finish(f, total)
+	if err := s.checkRecord(s.part, total, s.start); err != nil {
+		return nil, err
+	}
+	if isSwitch(s.part) && s.pos.SegmentOffset() != 0 {
+		// It is whole when the zeros that follow it have been seen.
+		s.state = inZeros
+		return nil, nil
+	}
+	return s.finish(), nil
 }
 
 // takeRecordHeader consumes bytes of a record's header, and checks its length as soon
@@ -291,35 +296,26 @@ func (s *Scanner) takeRecordHeader() error {
 	return s.checkHeader(s.part, s.start)
 }
 
-// finish checks the whole record in part. One that switches segments is not done
-// before the zeros that follow it have been seen.
-func (s *Scanner) finish(f *frame, total int) (bool, error) {
-	if err := s.checkRecord(s.part, total, s.start); err != nil {
-		return false, err
+// takeZeros consumes what a switch left empty: zeros up to the segment's end.
+func (s *Scanner) takeZeros() ([]byte, error) {
+	rest := s.in[s.off:]
+	n := min(len(rest), wal.SegmentSize-s.pos.SegmentOffset(), len(zeroPage))
+	if !bytes.Equal(rest[:n], zeroPage[:n]) {
+		return nil, s.corrupt(s.pos, "rest of a switched segment", "zeros", "other bytes")
 	}
-	if isSwitch(s.part) && s.pos.SegmentOffset() != 0 {
-		s.state = inZeros
-		return false, nil
+	s.skip(n)
+	if s.pos.SegmentOffset() != 0 {
+		return nil, nil
 	}
-	s.whole = true
-	s.found(f, s.start, s.part[:total:total])
-	return true, nil
+	s.state = inRecord
+	return s.finish(), nil
 }
 
-// takeZeros consumes what a switch left empty: zeros up to the segment's end.
-func (s *Scanner) takeZeros(f *frame) (bool, error) {
-	n := min(len(s.in), wal.SegmentSize-s.pos.SegmentOffset(), len(zeroPage))
-	if !bytes.Equal(s.in[:n], zeroPage[:n]) {
-		return false, s.corrupt(s.pos, "rest of a switched segment", "zeros", "other bytes")
-	}
-	s.in, s.pos = s.in[n:], s.pos+wal.LSN(n)
-	if s.pos.SegmentOffset() != 0 {
-		return false, nil
-	}
-	s.state, s.whole = inRecord, true
+// finish notes that the record in part is whole and ends at pos.
+func (s *Scanner) finish() []byte {
 	total := binary.LittleEndian.Uint32(s.part)
-	s.found(f, s.start, s.part[:total:total])
-	return true, nil
+	s.whole, s.prev, s.end = true, s.start, s.pos
+	return s.part[:total:total]
 }
 
 // checkHeader checks what can be checked of the record header b before the rest is there.
@@ -344,10 +340,10 @@ func (s *Scanner) checkRecord(padded []byte, total int, lsn wal.LSN) error {
 	if got := recordCRC(padded[:total]); got != want {
 		return s.corrupt(lsn, "record checksum", fmt.Sprintf("%08X", want), fmt.Sprintf("%08X", got))
 	}
-	for _, b := range padded[total:] {
-		if b != 0 {
-			return s.corrupt(lsn, "record padding", 0, b)
-		}
+	// The padding is the last 0 to 7 bytes of the last 8.
+	last := binary.LittleEndian.Uint64(padded[len(padded)-8:])
+	if pad := last >> (64 - 8*uint(len(padded)-total)); pad != 0 {
+		return s.corrupt(lsn, "record padding", 0, fmt.Sprintf("%X", pad))
 	}
 	if s.overwrites {
 		return s.checkOverwrite(padded[:total], lsn)
@@ -373,7 +369,7 @@ func (s *Scanner) checkOverwrite(raw []byte, lsn wal.LSN) error {
 
 // corrupt makes the error that the scanner stays in.
 func (s *Scanner) corrupt(at wal.LSN, what string, want, got any) error {
-	s.in = nil
+	s.in, s.off = nil, 0
 	s.err = wal.Corruptf(s.name, int64(at), fmt.Sprintf("%s at %v", what, at), want, got)
 	return s.err
 }
