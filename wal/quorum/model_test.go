@@ -328,9 +328,14 @@ func (w *world) settle(held map[wal.NodeID]bool) {
 			}
 		}
 		for _, wr := range w.writers {
-			for len(wr.fetches) > 0 {
+			for i := 0; i < len(wr.fetches); {
+				f := wr.fetches[i]
+				if held[f.f.From] || held[f.f.For] {
+					i++
+					continue
+				}
 				busy = true
-				w.fetchStep(wr, 0, AppendBytesMax)
+				w.fetchStep(wr, i, AppendBytesMax)
 			}
 		}
 	}
