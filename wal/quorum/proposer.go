@@ -373,7 +373,7 @@ func (p *Proposer) stepElectedReply(n *peer, m ElectedReply) {
 	if n.phase != peerElecting || m.Term != p.term {
 		return
 	}
-	assert.That(m.Flush <= p.recordEnd, "node %d has no record beyond %v, the last proposed, as it has up to %v", n.id, p.recordEnd, m.Flush)
+	assert.That(m.Flush <= p.head, "node %d has nothing beyond %v, the last proposed, as it has up to %v", n.id, p.head, m.Flush)
 	n.stream(m.Flush)
 	p.stalled = 0
 	p.advance()
@@ -384,7 +384,7 @@ func (p *Proposer) stepAppendReply(n *peer, m AppendReply) {
 		return
 	}
 	assert.That(m.Written <= n.next, "node %d was sent the log up to %v, and has up to %v", n.id, n.next, m.Written)
-	assert.That(m.Flush <= p.recordEnd, "node %d has no record beyond %v, the last proposed, as it has up to %v", n.id, p.recordEnd, m.Flush)
+	assert.That(m.Flush <= p.head, "node %d has nothing beyond %v, the last proposed, as it has up to %v", n.id, p.head, m.Flush)
 	if m.Written > n.written || m.Flush > n.flush {
 		p.stalled = 0
 	}

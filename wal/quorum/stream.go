@@ -14,7 +14,7 @@ func (p *Proposer) Room() int {
 	if p.phase != PhaseLeading {
 		return 0
 	}
-	if p.commit == p.recordEnd {
+	if p.commit >= p.recordEnd {
 		return AppendBytesMax
 	}
 	return min(AppendBytesMax, max(0, BufferBytesMax-p.buffered))

@@ -50,7 +50,6 @@ type writer struct {
 	leading *Leading
 	lost    *Lost
 	commit  wal.LSN
-	next    int // proposals made, to make records distinct
 }
 
 // conn is a connection; messages arrive in their order while it lasts.
