@@ -16,6 +16,8 @@ var (
 	ErrNoRelation = errors.New("no such relation fork")
 	// ErrBeyondEnd: the block lies beyond the fork's end at the LSN.
 	ErrBeyondEnd = errors.New("block is beyond the end of the relation fork")
+	// ErrStopped: the timeline takes in no more log; see StoppedError.
+	ErrStopped = errors.New("timeline is stopped")
 	// ErrNotImported: the timeline holds no cluster; an import of it never finished.
 	ErrNotImported = errors.New("timeline holds no cluster")
 	// ErrBeforeHistory: the time lies before the timeline's first commit is known.
@@ -49,6 +51,9 @@ type StoppedError struct {
 func (e *StoppedError) Error() string {
 	return fmt.Sprintf("timeline %v stopped at %v: %v", e.Timeline, e.At, e.Cause)
 }
+
+// Is makes errors.Is find ErrStopped.
+func (e *StoppedError) Is(target error) bool { return target == ErrStopped }
 
 // Unwrap returns the cause.
 func (e *StoppedError) Unwrap() error { return e.Cause }

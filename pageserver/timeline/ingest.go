@@ -12,9 +12,9 @@ import (
 )
 
 // Ingest takes in committed log: bytes that begin at begin, which is [Timeline.NextLSN]
-// or, for the first bytes of a log of its own, the place of the first record after it.
-// Records are cut anywhere. An error other than that begin is wrong is a StoppedError
-// and final: the records before the one at fault are taken in.
+// or, for the first bytes of a log of its own, [Timeline.Begins]. Records are cut
+// anywhere. An error other than that begin is wrong is a StoppedError and final: the
+// records before the one at fault are taken in.
 func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) error {
 	if err := t.Stopped(); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) erro
 
 // accept checks where bytes begin, and starts the decoder with the first ones.
 func (t *Timeline) accept(begin wal.LSN) error {
-	if t.decoder == nil && begin == firstRecord(t.next) {
+	if t.Begins(begin) {
 		t.next = begin
 	}
 	if begin != t.next {
@@ -56,18 +56,34 @@ func (t *Timeline) accept(begin wal.LSN) error {
 	return nil
 }
 
-// firstRecord is where PostgreSQL would put a record at or after lsn: aligned, and
-// past a page header. A log of its own begins there.
+// Begins reports whether a log of the timeline's own may begin at an LSN, so that its
+// first bytes there follow on what is taken in: nothing was ingested since Open, and
+// no record fits in between. Only the ingesting task asks.
+func (t *Timeline) Begins(at wal.LSN) bool {
+	return t.decoder == nil && (at == t.next || at == recordPosition(t.next) || at == firstRecord(t.next))
+}
+
+// recordPosition is the first place at or after lsn where a record, or the page header
+// before it, begins.
+func recordPosition(lsn wal.LSN) wal.LSN {
+	lsn = (lsn + 7) &^ 7
+	if lsn%pgwal.WALPageSize == 0 {
+		return lsn
+	}
+	return firstRecord(lsn)
+}
+
+// firstRecord is the first place at or after lsn where a record begins: aligned, and
+// past a page header.
 func firstRecord(lsn wal.LSN) wal.LSN {
 	const short, long = 24, 40
 	lsn = (lsn + 7) &^ 7
-	switch {
-	case lsn.SegmentOffset() == 0:
-		return lsn + long
-	case lsn%pgwal.WALPageSize == 0:
-		return lsn + short
+	page := lsn - lsn%pgwal.WALPageSize
+	header := wal.LSN(short)
+	if page.SegmentOffset() == 0 {
+		header = long
 	}
-	return lsn
+	return max(lsn, page+header)
 }
 
 // fail takes in the records before the one at fault, then stops.

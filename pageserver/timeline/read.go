@@ -138,16 +138,25 @@ func (t *Timeline) DatabaseRelations(ctx context.Context, spc, db uint32, lsn wa
 
 func (t *Timeline) relations(ctx context.Context, lo, hi lsm.Key, lsn wal.LSN, fn func(RelationSize) error) error {
 	return t.Values(ctx, lo, hi, lsn, func(key lsm.Key, value []byte) error {
-		parsed, err := pgkey.ParseKey(key)
+		size, err := ParseRelationSize(key, value)
 		if err != nil {
 			return err
 		}
-		size, err := pgkey.DecodeSize(value)
-		if err != nil {
-			return err
-		}
-		return fn(RelationSize{Rel: parsed.RelFileNode(), Fork: parsed.Fork, Blocks: size.Blocks})
+		return fn(size)
 	})
+}
+
+// ParseRelationSize reads a key and value of a fork's size.
+func ParseRelationSize(key lsm.Key, value []byte) (RelationSize, error) {
+	parsed, err := pgkey.ParseKey(key)
+	if err != nil {
+		return RelationSize{}, err
+	}
+	size, err := pgkey.DecodeSize(value)
+	if err != nil {
+		return RelationSize{}, fmt.Errorf("read %v: %w", parsed, err)
+	}
+	return RelationSize{Rel: parsed.RelFileNode(), Fork: parsed.Fork, Blocks: size.Blocks}, nil
 }
 
 // Value returns the value of a key that is no page of a relation, as of lsn, and

@@ -1,0 +1,233 @@
+package pageapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Client asks one pageserver. Many tasks may use it at once. It is dead when Err
+// says so: close it and dial again.
+type Client struct{ c *frame.Client }
+
+// Dial connects to a pageserver. The client lives until ctx ends or Close.
+func Dial(ctx context.Context, e env.Env, addr string) (*Client, error) {
+	c, err := frame.DialClient(ctx, e, addr, Service)
+	if err != nil {
+		return nil, fmt.Errorf("connect to pageserver %s: %w", addr, err)
+	}
+	return &Client{c}, nil
+}
+
+// Err returns why the client is dead, nil while it lives.
+func (c *Client) Err() error { return c.c.Err() }
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.c.Close() }
+
+// Import makes a root timeline of a cleanly stopped data directory on the
+// pageserver's machine. A directory that cannot be imported is ErrRefused.
+func (c *Client) Import(ctx context.Context, id wal.TimelineID, path string) (Imported, error) {
+	answer, err := c.call(ctx, TypeImport, AppendImport(nil, id, path))
+	if err != nil {
+		return Imported{}, err
+	}
+	return DecodeImported(answer)
+}
+
+// Branch makes a timeline, child, that equals parent up to an LSN.
+func (c *Client) Branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN) error {
+	_, err := c.call(ctx, TypeBranch, AppendBranch(nil, parent, child, at))
+	return err
+}
+
+// Delete removes a timeline without children; otherwise it is ErrHasChildren.
+func (c *Client) Delete(ctx context.Context, id wal.TimelineID) error {
+	_, err := c.call(ctx, TypeDelete, AppendTimeline(nil, id))
+	return err
+}
+
+// List describes all timelines of the tenant, ordered by id.
+func (c *Client) List(ctx context.Context) ([]TimelineInfo, error) {
+	answer, err := c.call(ctx, TypeList, nil)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeTimelines(answer)
+}
+
+// Follow says where a timeline's log is received from, from now on, and makes the
+// pageserver look there at once. Without addresses it keeps those it has.
+func (c *Client) Follow(ctx context.Context, id wal.TimelineID, safekeepers ...string) error {
+	_, err := c.call(ctx, TypeFollow, FollowRequest{Timeline: id, Safekeepers: safekeepers}.AppendTo(nil))
+	return err
+}
+
+// Timeline reads one timeline.
+func (c *Client) Timeline(id wal.TimelineID) *Timeline { return &Timeline{client: c, id: id} }
+
+func (c *Client) call(ctx context.Context, typ uint8, payload []byte) ([]byte, error) {
+	answer, err := c.c.Call(ctx, typ, payload)
+	if err != nil {
+		return nil, fromWire(err)
+	}
+	return answer.Payload, nil
+}
+
+// Timeline is one timeline of a pageserver, read over the network.
+type Timeline struct {
+	client *Client
+	id     wal.TimelineID
+}
+
+// ID names the timeline.
+func (t *Timeline) ID() wal.TimelineID { return t.id }
+
+// GetPages is timeline.Timeline.GetPages. All requests it takes are in flight at once.
+func (t *Timeline) GetPages(ctx context.Context, reads []timeline.PageRead, dst [][]byte) error {
+	var pending []*frame.Pending
+	for rest := reads; len(rest) > 0; {
+		n := min(len(rest), PagesMax)
+		p, err := t.client.c.Start(ctx, TypeGetPages, AppendGetPages(nil, t.id, rest[:n]))
+		if err != nil {
+			return err
+		}
+		pending, rest = append(pending, p), rest[n:]
+	}
+	for i, p := range pending {
+		answer, err := p.Wait(ctx)
+		if err != nil {
+			return fromWire(err)
+		}
+		part := dst[i*PagesMax : min(len(dst), (i+1)*PagesMax)]
+		if len(answer.Payload) != len(part)*pgwal.PageSize {
+			return wal.Corruptf("answer to GetPages", 0, "length", len(part)*pgwal.PageSize, len(answer.Payload))
+		}
+		for j := range part {
+			part[j] = append(part[j][:0], answer.Payload[j*pgwal.PageSize:(j+1)*pgwal.PageSize]...)
+		}
+	}
+	return nil
+}
+
+// RelSize is timeline.Timeline.RelSize.
+func (t *Timeline) RelSize(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, lsn wal.LSN) (uint32, error) {
+	request := RelSizeRequest{Timeline: t.id, Rel: rel, Fork: fork, LSN: lsn}
+	answer, err := t.client.call(ctx, TypeRelSize, request.AppendTo(nil))
+	if err != nil {
+		return 0, err
+	}
+	return pgkey.DecodeUint32(answer)
+}
+
+// Relations is timeline.Timeline.Relations.
+func (t *Timeline) Relations(ctx context.Context, lsn wal.LSN, fn func(timeline.RelationSize) error) error {
+	lo, hi := pgkey.AllSizes()
+	return t.relations(ctx, lo, hi, lsn, fn)
+}
+
+// DatabaseRelations is timeline.Timeline.DatabaseRelations.
+func (t *Timeline) DatabaseRelations(ctx context.Context, spc, db uint32, lsn wal.LSN, fn func(timeline.RelationSize) error) error {
+	lo, hi := pgkey.SizeRange(spc, db)
+	return t.relations(ctx, lo, hi, lsn, fn)
+}
+
+func (t *Timeline) relations(ctx context.Context, lo, hi lsm.Key, lsn wal.LSN, fn func(timeline.RelationSize) error) error {
+	return t.Values(ctx, lo, hi, lsn, func(key lsm.Key, value []byte) error {
+		size, err := timeline.ParseRelationSize(key, value)
+		if err != nil {
+			return err
+		}
+		return fn(size)
+	})
+}
+
+// Values is timeline.Timeline.Values. It asks in pieces; fn may end it early.
+func (t *Timeline) Values(ctx context.Context, lo, hi lsm.Key, lsn wal.LSN, fn func(key lsm.Key, value []byte) error) error {
+	for {
+		request := ValuesRequest{Timeline: t.id, Lo: lo, Hi: hi, LSN: lsn}
+		answer, err := t.client.call(ctx, TypeValues, request.AppendTo(nil))
+		if err != nil {
+			return err
+		}
+		last, more, err := decodeValuesAnswer(answer, fn)
+		if err != nil || !more {
+			return err
+		}
+		lo, _ = last.Next()
+	}
+}
+
+// errFound ends a walk over values that has what it looked for.
+var errFound = errors.New("found")
+
+// Value is timeline.Timeline.Value.
+func (t *Timeline) Value(ctx context.Context, key lsm.Key, lsn wal.LSN) (value []byte, ok bool, err error) {
+	next, more := key.Next()
+	if !more {
+		return nil, false, fmt.Errorf("read key %v: it is no PostgreSQL object's", key)
+	}
+	err = t.Values(ctx, key, next, lsn, func(_ lsm.Key, v []byte) error {
+		value, ok = v, true
+		return errFound
+	})
+	if errors.Is(err, errFound) {
+		err = nil
+	}
+	return value, ok, err
+}
+
+// Position says how far the timeline has come.
+func (t *Timeline) Position(ctx context.Context) (Position, error) {
+	return t.position(ctx, TypePosition, AppendTimeline(nil, t.id))
+}
+
+// Flush makes everything taken in durable in the bucket.
+func (t *Timeline) Flush(ctx context.Context) (Position, error) {
+	return t.position(ctx, TypeFlush, AppendTimeline(nil, t.id))
+}
+
+// WaitLSN returns when the timeline has taken in everything up to lsn, or when ctx ends.
+func (t *Timeline) WaitLSN(ctx context.Context, lsn wal.LSN) error {
+	for {
+		p, err := t.position(ctx, TypeWaitLSN, AppendTimelineLSN(nil, t.id, lsn))
+		if err != nil || p.Last >= lsn {
+			return err
+		}
+	}
+}
+
+func (t *Timeline) position(ctx context.Context, typ uint8, payload []byte) (Position, error) {
+	answer, err := t.client.call(ctx, typ, payload)
+	if err != nil {
+		return Position{}, err
+	}
+	return DecodePosition(answer)
+}
+
+// LSNAt is timeline.Timeline.LSNAt.
+func (t *Timeline) LSNAt(ctx context.Context, at time.Time) (wal.LSN, error) {
+	answer, err := t.client.call(ctx, TypeLSNAt, AppendLSNAt(nil, t.id, at))
+	if err != nil {
+		return 0, err
+	}
+	return DecodeLSN(answer)
+}
+
+// PrevRecord is timeline.Timeline.PrevRecord.
+func (t *Timeline) PrevRecord(ctx context.Context, lsn wal.LSN) (wal.LSN, error) {
+	answer, err := t.client.call(ctx, TypePrevRecord, AppendTimelineLSN(nil, t.id, lsn))
+	if err != nil {
+		return 0, err
+	}
+	return DecodeLSN(answer)
+}

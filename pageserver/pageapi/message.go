@@ -1,0 +1,92 @@
+package pageapi
+
+import (
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Service is the name in the hello.
+const Service = "varve-page"
+
+// Types of frames.
+const (
+	TypeGetPages   uint8 = 1
+	TypeRelSize    uint8 = 2
+	TypeValues     uint8 = 3
+	TypePosition   uint8 = 4
+	TypeWaitLSN    uint8 = 5
+	TypeLSNAt      uint8 = 6
+	TypePrevRecord uint8 = 7
+	TypeImport     uint8 = 8
+	TypeBranch     uint8 = 9
+	TypeDelete     uint8 = 10
+	TypeList       uint8 = 11
+	TypeFollow     uint8 = 12
+	TypeFlush      uint8 = 13
+)
+
+const (
+	// PagesMax bounds the pages of one GetPages: an answer of 2 MiB. Less would
+	// make a scan pay for round trips, more would keep small reads waiting behind it.
+	PagesMax = 256
+	// valuesBytesMax is the size at which an answer to Values is closed; its last
+	// value may go beyond.
+	valuesBytesMax = 4 << 20
+	// WaitMax bounds how long a WaitLSN waits before it answers that it has not come.
+	WaitMax = 20 * time.Second
+	// sourcesMax bounds the addresses in a Follow.
+	sourcesMax = 64
+	// textMax bounds a path or an address, in bytes.
+	textMax = 4096
+)
+
+// Position says how far a timeline has come.
+type Position struct {
+	Last    wal.LSN // end of the last record taken in
+	Durable wal.LSN // everything up to it is in the bucket
+}
+
+// Imported says what an import found.
+type Imported struct {
+	SystemID   uint64
+	LSN        wal.LSN // end of the cluster's log: where the timeline begins
+	PrevRecord wal.LSN // start of the last record before it
+}
+
+// TimelineInfo describes a timeline.
+type TimelineInfo struct {
+	ID         wal.TimelineID
+	Parent     wal.TimelineID // zero for a root
+	BranchLSN  wal.LSN        // where it leaves its parent
+	Start      wal.LSN        // first LSN of its own history
+	Cutoff     wal.LSN        // reads below it are refused
+	Position                  // Last is 0 while the timeline is not open
+	Generation wal.Generation
+	Layers     int
+	Bytes      int64  // of its own layers
+	Stopped    string // why it takes in no more log, or is not open; empty if all is well
+}
+
+// FollowRequest says where a timeline's log is received from, from now on.
+type FollowRequest struct {
+	Timeline    wal.TimelineID
+	Safekeepers []string // addresses
+}
+
+// ValuesRequest asks for all keys in [Lo, Hi) with a value at LSN.
+type ValuesRequest struct {
+	Timeline wal.TimelineID
+	Lo, Hi   lsm.Key
+	LSN      wal.LSN
+}
+
+// RelSizeRequest asks for a fork's size.
+type RelSizeRequest struct {
+	Timeline wal.TimelineID
+	Rel      pgwal.RelFileNode
+	Fork     pgwal.Fork
+	LSN      wal.LSN
+}
