@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/datadir"
@@ -257,4 +258,10 @@ func (p *importer) counters() {
 	p.put(pgkey.OldestMulti(), c.oldestMulti.AppendTo(nil))
 	p.put(pgkey.CommitTsRange(), c.commitTs.AppendTo(nil))
 	p.put(pgkey.LastRecord(), pgkey.AppendUint64(nil, uint64(p.info.PrevRecord)))
+	// The index of commit times begins here: no history is older than this checkpoint.
+	p.put(pgkey.CommitTime(p.info.PrevRecord), pgkey.CommitTimeValue{
+		Time:  int64(pgwal.TimestampOf(time.Unix(p.info.Control.CheckPointCopy.Time, 0))),
+		Start: p.info.PrevRecord,
+		Prev:  p.info.LSN,
+	}.AppendTo(nil))
 }
