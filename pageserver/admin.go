@@ -1,0 +1,104 @@
+package pageserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/wal"
+)
+
+// importDir makes a root timeline of a data directory. After a failure there is no
+// such timeline.
+func (s *Server) importDir(ctx context.Context, payload []byte) ([]byte, error) {
+	id, path, err := pageapi.DecodeImport(payload)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	if s.cfg.OpenDir == nil {
+		return nil, fmt.Errorf("import %s: this pageserver opens no directories: %w", path, pageapi.ErrRefused)
+	}
+	if err := s.admin.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.admin.Unlock()
+	info, err := s.importInto(ctx, id, path)
+	var refused *basebackup.RefusedError
+	if errors.As(err, &refused) {
+		return nil, &pageapi.Error{Kind: pageapi.ErrRefused, Text: fmt.Sprintf("import %s: %v", path, err)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", path, err)
+	}
+	return pageapi.Imported{SystemID: info.SystemID, LSN: info.LSN, PrevRecord: info.PrevRecord}.AppendTo(nil), nil
+}
+
+func (s *Server) importInto(ctx context.Context, id wal.TimelineID, path string) (*basebackup.Info, error) {
+	fsys, err := s.cfg.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	// Refuse before anything is made.
+	info, err := basebackup.Inspect(fsys)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Create(ctx, id, info.LSN, nil); err != nil {
+		return nil, err
+	}
+	under, err := s.store.Attach(ctx, id)
+	if err == nil {
+		_, err = basebackup.Import(ctx, fsys, under)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), id))
+	}
+	s.start(under)
+	return info, nil
+}
+
+// makeBranch makes a child of a timeline and attaches it.
+func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error) {
+	parent, child, at, err := pageapi.DecodeBranch(payload)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	if err := s.admin.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.admin.Unlock()
+	if err := s.store.Branch(ctx, parent, child, at, nil); err != nil {
+		return nil, err
+	}
+	return nil, s.attach(ctx, child)
+}
+
+// remove deletes a timeline. The store refuses if others branch from it, before
+// anything is stopped.
+func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
+	id, err := pageapi.DecodeTimeline(payload)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	if err := s.admin.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.admin.Unlock()
+	b, err := s.branch(id)
+	if err != nil && !errors.Is(err, lsm.ErrNoTimeline) {
+		return nil, err
+	}
+	if err := s.store.Delete(ctx, id); err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	delete(s.branches, id)
+	s.mu.Unlock()
+	return nil, b.stop(ctx)
+}

@@ -1,0 +1,179 @@
+package pageserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// openMax bounds how long a request waits for a timeline to be opened, which waits
+// for its ancestors. Shorter: a branch at the head of a busy parent fails its first
+// reader. Longer: nobody learns that the ancestor has stopped.
+const openMax = 30 * time.Second
+
+// branch is an attached timeline and the tasks that belong to it.
+type branch struct {
+	env   env.Env
+	id    wal.TimelineID
+	under *lsm.Timeline
+
+	mu      sync.Mutex
+	changed env.Cond           // something below changed
+	opened  *timeline.Timeline // nil until it is open
+	ended   error              // why the tasks ended; nil while they run
+	cancel  context.CancelFunc // ends the tasks; nil before they run
+	sources []string           // addresses of safekeepers
+	asked   uint64             // counts follow
+}
+
+func newBranch(e env.Env, under *lsm.Timeline, sources []string) *branch {
+	b := &branch{env: e, id: under.ID(), under: under, sources: sources}
+	b.changed = e.Tasks.NewCond(&b.mu)
+	return b
+}
+
+// run opens the timeline and follows its log. It returns nil: a timeline that ends
+// ends no other.
+func (b *branch) run(ctx context.Context) error {
+	ctx, cancel := b.env.Tasks.WithCancel(ctx)
+	defer cancel()
+	b.mu.Lock()
+	b.cancel = cancel
+	b.mu.Unlock()
+	err := b.live(ctx)
+	b.mu.Lock()
+	b.ended = err
+	b.changed.Broadcast()
+	b.mu.Unlock()
+	b.env.Trace.Event("timeline ended", "timeline", b.id, "error", err)
+	return nil
+}
+
+func (b *branch) live(ctx context.Context) error {
+	if err := b.awaitAncestors(ctx); err != nil {
+		return fmt.Errorf("open timeline %v: %w", b.id, err)
+	}
+	t, err := timeline.Open(ctx, b.env, b.id, b.under)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.opened = t
+	b.changed.Broadcast()
+	b.mu.Unlock()
+	return b.receive(ctx, t)
+}
+
+// awaitAncestors returns when the timeline can be read where it begins. An ancestor
+// that is attached is waited for; one that is not yet attached here will be.
+func (b *branch) awaitAncestors(ctx context.Context) error {
+	for {
+		err := b.under.AncestorReady(ctx, b.under.LastLSN())
+		if !errors.Is(err, lsm.ErrAncestorNotReady) {
+			return err
+		}
+		if err := b.env.Clock.Sleep(ctx, retryDelay); err != nil {
+			return err
+		}
+	}
+}
+
+// stop ends the tasks and waits for their end.
+func (b *branch) stop(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.ended == nil {
+		if b.cancel != nil {
+			b.cancel()
+		}
+		if err := b.changed.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// timeline returns the timeline when it is open.
+func (b *branch) timeline(ctx context.Context) (*timeline.Timeline, error) {
+	limited, cancel := b.env.Tasks.WithTimeout(ctx, openMax)
+	defer cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.opened == nil {
+		if b.ended != nil {
+			return nil, b.ended
+		}
+		if err := b.changed.Wait(limited); err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("timeline %v waits for its ancestors: %w", b.id, lsm.ErrAncestorNotReady)
+		}
+	}
+	return b.opened, nil
+}
+
+// standing says how far the timeline is, and why it does not go on, if so.
+func (b *branch) standing() (last wal.LSN, stopped string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.opened == nil {
+		stopped = "waits for its ancestors"
+	} else {
+		last = b.opened.LastLSN()
+	}
+	if b.ended != nil {
+		stopped = b.ended.Error()
+	}
+	return last, stopped
+}
+
+// follow changes where the log comes from, unless sources is empty, and makes the
+// task look there at once.
+func (b *branch) follow(sources []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(sources) > 0 {
+		b.sources = slices.Clone(sources)
+	}
+	b.asked++
+	b.changed.Broadcast()
+}
+
+// currentSources returns the addresses, and the count of follow that they belong to.
+func (b *branch) currentSources() (sources []string, asked uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sources, b.asked
+}
+
+// pause waits for retryDelay, or until follow is called again.
+func (b *branch) pause(ctx context.Context, asked uint64) error {
+	limited, cancel := b.env.Tasks.WithTimeout(ctx, retryDelay)
+	defer cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.asked == asked {
+		if err := b.changed.Wait(limited); err != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// timeline returns an open timeline by its id.
+func (s *Server) timeline(ctx context.Context, id wal.TimelineID) (*timeline.Timeline, error) {
+	b, err := s.branch(id)
+	if err != nil {
+		return nil, err
+	}
+	return b.timeline(ctx)
+}

@@ -1,0 +1,145 @@
+package pageserver
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/frame"
+)
+
+// Config says what a pageserver serves, and where.
+type Config struct {
+	Tenant      wal.TenantID
+	Listen      string   // address, as env.Net has them
+	Safekeepers []string // addresses; those of a timeline until a Follow names others
+
+	// OpenDir opens a directory that is to be imported. Nil refuses imports.
+	OpenDir func(path string) (fs.FS, error)
+	// Ready is called once, with the address that is listened on. It may be nil.
+	Ready func(addr string)
+	// Store tunes the layered store; its Tenant is overridden.
+	Store lsm.Options
+}
+
+// Server is a pageserver. Make it with [New], and call Run once.
+type Server struct {
+	env   env.Env
+	cfg   Config
+	store *lsm.Store
+	group env.Group
+
+	// admin is held while timelines are made and removed.
+	admin *env.Lock
+
+	mu       sync.Mutex
+	branches map[wal.TimelineID]*branch
+}
+
+// New makes a server.
+func New(e env.Env, cfg Config) *Server {
+	cfg.Store.Tenant = cfg.Tenant
+	return &Server{env: e, cfg: cfg, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
+}
+
+// Run serves until ctx ends. It returns an error if the bucket cannot be read, or the
+// address cannot be listened on.
+func (s *Server) Run(ctx context.Context) (err error) {
+	if s.store, err = lsm.Open(ctx, s.env, s.cfg.Store); err != nil {
+		return fmt.Errorf("start pageserver: %w", err)
+	}
+	defer func() {
+		if closed := s.store.Close(context.WithoutCancel(ctx)); err == nil {
+			err = closed
+		}
+	}()
+	s.group = s.env.Tasks.NewGroup(ctx)
+	defer func() {
+		s.group.Stop()
+		// Branches end with the server's stop; what else befell them was traced.
+		_ = s.group.Wait()
+	}()
+	if err := s.attachAll(ctx); err != nil {
+		return fmt.Errorf("start pageserver: %w", err)
+	}
+	listener, err := s.env.Net.Listen(ctx, s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("start pageserver: %w", err)
+	}
+	if s.cfg.Ready != nil {
+		s.cfg.Ready(listener.Addr())
+	}
+	return frame.Serve(ctx, s.env, listener, pageapi.Service, func(ctx context.Context, c *frame.Conn) error {
+		return frame.ServeRequests(ctx, s.env, c, s.handle)
+	})
+}
+
+// attachAll attaches every timeline of the tenant.
+func (s *Server) attachAll(ctx context.Context) error {
+	infos, err := s.store.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		if err := s.attach(ctx, info.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach takes a timeline over and starts its tasks.
+func (s *Server) attach(ctx context.Context, id wal.TimelineID) error {
+	under, err := s.store.Attach(ctx, id)
+	if err != nil {
+		return err
+	}
+	s.start(under)
+	return nil
+}
+
+func (s *Server) start(under *lsm.Timeline) {
+	b := newBranch(s.env, under, s.cfg.Safekeepers)
+	s.mu.Lock()
+	s.branches[b.id] = b
+	s.mu.Unlock()
+	// The tasks of a timeline are a group of their own, so that it can be stopped alone.
+	s.group.Go("timeline", b.run)
+}
+
+// branch returns a timeline that is attached here.
+func (s *Server) branch(id wal.TimelineID) (*branch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.branches[id]; b != nil {
+		return b, nil
+	}
+	return nil, fmt.Errorf("%w: %v", lsm.ErrNoTimeline, id)
+}
+
+// Timelines names the timelines that are attached here, in order.
+func (s *Server) Timelines() []wal.TimelineID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.branches), func(a, b wal.TimelineID) int { return slices.Compare(a[:], b[:]) })
+}
+
+// handle answers one request.
+func (s *Server) handle(ctx context.Context, request frame.Frame) (frame.Frame, error) {
+	serve, known := handlers[request.Type]
+	if !known {
+		return frame.Frame{}, frame.Errorf(frame.CodeBadFrame, "unknown request type %d", request.Type)
+	}
+	payload, err := serve(s, ctx, request.Payload)
+	if err != nil {
+		return frame.Frame{}, pageapi.ToWire(err)
+	}
+	return frame.Frame{Type: request.Type, Payload: payload}, nil
+}

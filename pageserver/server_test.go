@@ -1,0 +1,321 @@
+package pageserver_test
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver"
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/redo"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/env/osenv"
+	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/pgwal/pgtest"
+	"github.com/varvedb/varve/wal/quorum"
+	"github.com/varvedb/varve/wal/walapi"
+)
+
+var (
+	tenant   = wal.TenantID{1}
+	mainID   = wal.TimelineID{2}
+	branchID = wal.TimelineID{3}
+	rel      = pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 30000}
+)
+
+// logs is a safekeeper as far as readers of committed log see one.
+type logs struct {
+	e     env.Env
+	mu    sync.Mutex
+	grown env.Cond
+	logs  map[wal.TimelineID]*committed
+}
+
+type committed struct {
+	start wal.LSN
+	bytes []byte
+}
+
+func serveLogs(t *testing.T, e env.Env, addr string) *logs {
+	l := &logs{e: e, logs: map[wal.TimelineID]*committed{}}
+	l.grown = e.Tasks.NewCond(&l.mu)
+	listener, err := e.Net.Listen(t.Context(), addr)
+	require.NoError(t, err)
+	group := e.Tasks.NewGroup(t.Context())
+	group.Go("serve logs", func(ctx context.Context) error { return walapi.Serve(ctx, e, listener, l) })
+	t.Cleanup(func() {
+		group.Stop()
+		_ = group.Wait()
+	})
+	return l
+}
+
+// commit adds bytes to a log, which begins at start if it is new.
+func (l *logs) commit(id wal.TimelineID, start wal.LSN, bytes []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.logs[id]
+	if c == nil {
+		c = &committed{start: start}
+		l.logs[id] = c
+	}
+	c.bytes = append(c.bytes, bytes...)
+	l.grown.Broadcast()
+}
+
+func (l *logs) Session(context.Context, *walapi.Session) error { return nil }
+func (l *logs) Create(context.Context, quorum.Identity) error  { return nil }
+func (l *logs) List(context.Context) ([]wal.TimelineID, error) { return nil, nil }
+func (l *logs) noTimeline(id wal.TimelineID) error {
+	return frame.Errorf(walapi.CodeNoTimeline, "no timeline %v", id)
+}
+
+func (l *logs) Status(_ context.Context, id wal.TimelineID) (walapi.TimelineStatus, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.logs[id]
+	if c == nil {
+		return walapi.TimelineStatus{}, l.noTimeline(id)
+	}
+	return walapi.TimelineStatus{Identity: quorum.Identity{Tenant: tenant, Timeline: id, Start: c.start}, Standing: 1}, nil
+}
+
+func (l *logs) Read(ctx context.Context, m walapi.ReadRequest) (walapi.Chunk, error) {
+	limited, cancel := l.e.Tasks.WithTimeout(ctx, m.Wait)
+	defer cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		c := l.logs[m.Timeline]
+		if c == nil {
+			return walapi.Chunk{}, l.noTimeline(m.Timeline)
+		}
+		end := c.start + wal.LSN(len(c.bytes))
+		if m.Begin < end || limited.Err() != nil {
+			n := min(end-m.Begin, 1000) // small pieces, cut anywhere
+			at := m.Begin - c.start
+			return walapi.Chunk{Begin: m.Begin, Limit: end, Bytes: c.bytes[at : at+n]}, nil
+		}
+		_ = l.grown.Wait(limited)
+	}
+}
+
+// running is a pageserver on a bucket.
+type running struct {
+	client *pageapi.Client
+	stop   func()
+}
+
+// run starts a pageserver with an empty local disk.
+func run(t *testing.T, dir, local string, safekeepers ...string) *running {
+	t.Helper()
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, local), BucketDir: filepath.Join(dir, "bucket")})
+	require.NoError(t, err)
+	ready := env.NewMailbox[string](e.Tasks, 1)
+	server := pageserver.New(e, pageserver.Config{
+		Tenant: tenant, Listen: "unix:" + filepath.Join(dir, local+".sock"), Safekeepers: safekeepers,
+		OpenDir: func(path string) (fs.FS, error) { return os.DirFS(path), nil },
+		Ready:   func(addr string) { ready.TryPut(addr) },
+	})
+	group := e.Tasks.NewGroup(t.Context())
+	group.Go("pageserver", server.Run)
+	addr, err := ready.Take(t.Context())
+	require.NoError(t, err)
+	client, err := pageapi.Dial(t.Context(), e, addr)
+	require.NoError(t, err)
+	var once sync.Once
+	stop := func() {
+		once.Do(func() {
+			client.Close()
+			group.Stop()
+			_ = group.Wait()
+		})
+	}
+	t.Cleanup(stop)
+	return &running{client: client, stop: stop}
+}
+
+// shortDir is a directory whose path leaves room for the names of sockets.
+func shortDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "varve")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func page(content byte) []byte {
+	p := make([]byte, pgwal.PageSize)
+	p[12], p[15], p[17], p[18], p[19] = 25, 0x20, 0x20, 4, 0x20
+	p[24] = content
+	return p
+}
+
+func fpi(block uint32, content byte) pgwal.RecordSpec {
+	return pgwal.FullPageImage(rel, pgwal.MainFork, block, page(content), pgwal.CompressionLZ4)
+}
+
+func read(t *testing.T, tl *pageapi.Timeline, block uint32, lsn wal.LSN) byte {
+	t.Helper()
+	pages := make([][]byte, 1)
+	require.NoError(t, tl.GetPages(t.Context(), []timeline.PageRead{{Rel: rel, Block: block, LSN: lsn}}, pages))
+	return pages[0][24]
+}
+
+func TestAClusterIsImportedFollowedBranchedAndServedFromTheBucket(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "logs")})
+	require.NoError(t, err)
+	addrs := []string{"unix:" + filepath.Join(dir, "sk1"), "unix:" + filepath.Join(dir, "sk2"), "unix:" + filepath.Join(dir, "sk3")}
+	stalled, good := serveLogs(t, e, addrs[1]), serveLogs(t, e, addrs[2]) // nobody listens at the first
+
+	first := run(t, dir, "ps1", addrs...)
+	imported, err := first.client.Import(ctx, mainID, postgres.DataDir)
+	require.NoError(t, err)
+	require.NotZero(t, imported.SystemID)
+	log := pgwal.NewEncoder(imported.LSN, imported.PrevRecord, imported.SystemID)
+	_, at := log.Append(fpi(0, 1))
+	stalled.commit(mainID, imported.LSN, log.Bytes())
+	for i := range byte(40) {
+		log.Append(fpi(uint32(i), 2))
+	}
+	_, end := log.Append(fpi(40, 3))
+	good.commit(mainID, imported.LSN, log.Take())
+
+	tl := first.client.Timeline(mainID)
+	require.NoError(t, tl.WaitLSN(ctx, end))
+	require.Equal(t, byte(1), read(t, tl, 0, at))
+	require.Equal(t, byte(2), read(t, tl, 0, end))
+	size, err := tl.RelSize(ctx, rel, pgwal.MainFork, end)
+	require.NoError(t, err)
+	require.Equal(t, uint32(41), size)
+	reads, pages := []timeline.PageRead(nil), make([][]byte, 1000)
+	for i := range pages {
+		reads = append(reads, timeline.PageRead{Rel: rel, Block: uint32(i % 41), LSN: end})
+	}
+	require.NoError(t, tl.GetPages(ctx, reads, pages))
+	for i, p := range pages {
+		require.Equal(t, byte(2+i%41/40), p[24])
+		require.NotZero(t, redo.PageLSN(p))
+	}
+
+	// The same state over the network that basebackup would make beside the timeline.
+	state, err := basebackup.StartState(ctx, tl, end, 0, time.Unix(0, 0))
+	require.NoError(t, err)
+	require.Equal(t, imported.SystemID, state.Control.SystemID)
+	relations := 0
+	require.NoError(t, tl.Relations(ctx, end, func(timeline.RelationSize) error { relations++; return nil }))
+	require.Greater(t, relations, 500)
+
+	// A branch in the past; its parent cannot be deleted.
+	require.NoError(t, first.client.Branch(ctx, mainID, branchID, at))
+	child := first.client.Timeline(branchID)
+	require.Equal(t, byte(1), read(t, child, 0, at))
+	own := pgwal.NewEncoder(at, 0, imported.SystemID)
+	_, childEnd := own.Append(fpi(0, 9))
+	good.commit(branchID, at, own.Take())
+	require.NoError(t, child.WaitLSN(ctx, childEnd))
+	require.Equal(t, byte(9), read(t, child, 0, childEnd))
+	err = first.client.Delete(ctx, mainID)
+	require.ErrorIs(t, err, pageapi.ErrHasChildren)
+	require.ErrorContains(t, err, branchID.String())
+	require.Equal(t, byte(2), read(t, tl, 0, end), "a refusal changes nothing")
+
+	// All from the bucket: another local disk, no safekeepers.
+	position, err := tl.Flush(ctx)
+	require.NoError(t, err)
+	require.Equal(t, end, position.Durable)
+	_, err = child.Flush(ctx)
+	require.NoError(t, err)
+	first.stop()
+	second := run(t, dir, "ps2")
+	tl, child = second.client.Timeline(mainID), second.client.Timeline(branchID)
+	require.Equal(t, byte(1), read(t, tl, 0, at))
+	require.Equal(t, byte(3), read(t, tl, 40, end))
+	require.Equal(t, byte(9), read(t, child, 0, childEnd))
+	list, err := second.client.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.Equal(t, mainID, list[1].Parent)
+	require.Equal(t, at, list[1].BranchLSN)
+	require.Equal(t, childEnd, list[1].Last)
+	require.Empty(t, list[1].Stopped)
+
+	// It follows as soon as it is told whom.
+	_, more := log.Append(fpi(41, 4))
+	good.commit(mainID, imported.LSN, log.Take())
+	require.NoError(t, second.client.Follow(ctx, mainID, addrs[2]))
+	require.NoError(t, tl.WaitLSN(ctx, more))
+	require.Equal(t, byte(4), read(t, tl, 41, more))
+
+	require.NoError(t, second.client.Delete(ctx, branchID))
+	_, err = child.Position(ctx)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+}
+
+func TestErrorsCrossTheWireAsWhatTheyAre(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "logs")})
+	require.NoError(t, err)
+	addr := "unix:" + filepath.Join(dir, "sk")
+	safekeeper := serveLogs(t, e, addr)
+	ps := run(t, dir, "ps", addr)
+
+	postgres.Up(t)
+	_, err = ps.client.Import(ctx, mainID, postgres.DataDir)
+	require.ErrorIs(t, err, pageapi.ErrRefused, "it runs")
+	postgres.Stop(t, syscall.SIGINT)
+	list, err := ps.client.List(ctx)
+	require.NoError(t, err)
+	require.Empty(t, list, "nothing is left of a refused import")
+
+	imported, err := ps.client.Import(ctx, mainID, postgres.DataDir)
+	require.NoError(t, err)
+	_, err = ps.client.Import(ctx, mainID, postgres.DataDir)
+	require.ErrorIs(t, err, lsm.ErrTimelineExists)
+	tl := ps.client.Timeline(mainID)
+	get := func(rel pgwal.RelFileNode, block uint32, lsn wal.LSN) error {
+		return tl.GetPages(ctx, []timeline.PageRead{{Rel: rel, Block: block, LSN: lsn}}, make([][]byte, 1))
+	}
+	pgClass := pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 1259}
+	require.NoError(t, get(pgClass, 0, imported.LSN))
+	require.ErrorIs(t, get(rel, 0, imported.LSN), timeline.ErrNoRelation)
+	require.ErrorIs(t, get(pgClass, 1<<20, imported.LSN), timeline.ErrBeyondEnd)
+	require.ErrorIs(t, get(pgClass, 0, imported.LSN-1), lsm.ErrBelowHorizon)
+	require.ErrorIs(t, ps.client.Branch(ctx, mainID, branchID, imported.LSN-1), lsm.ErrBelowHorizon)
+	require.ErrorIs(t, ps.client.Branch(ctx, wal.TimelineID{77}, branchID, imported.LSN), lsm.ErrNoTimeline)
+	_, err = tl.LSNAt(ctx, time.Unix(1_000_000_000, 0))
+	require.ErrorIs(t, err, timeline.ErrBeforeHistory)
+	_, err = tl.LSNAt(ctx, time.Now().Add(time.Hour))
+	require.ErrorIs(t, err, timeline.ErrFutureTime)
+	lsn, err := tl.LSNAt(ctx, time.Now())
+	require.NoError(t, err)
+	require.Equal(t, imported.LSN, lsn)
+	prev, err := tl.PrevRecord(ctx, imported.LSN)
+	require.NoError(t, err)
+	require.Equal(t, imported.PrevRecord, prev)
+
+	log := pgwal.NewEncoder(imported.LSN, imported.PrevRecord, imported.SystemID)
+	_, bad := log.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrBtree, Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 4, Data: []byte("x")}}})
+	safekeeper.commit(mainID, imported.LSN, log.Take())
+	err = tl.WaitLSN(ctx, bad)
+	require.ErrorIs(t, err, timeline.ErrStopped)
+	require.ErrorContains(t, err, "relation 1663/5/30000 fork main block 4 without an image")
+	require.NoError(t, get(pgClass, 0, imported.LSN), "what came before is served")
+	list, err = ps.client.List(ctx)
+	require.NoError(t, err)
+	require.Contains(t, list[0].Stopped, "without an image")
+}
