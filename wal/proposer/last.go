@@ -48,51 +48,61 @@ func (p *Proposer) lastRecordAt(ctx context.Context, s Safekeeper, term wal.Term
 // reader reads bytes of the log from begin on: at least one, at most up to end.
 type reader func(begin, end wal.LSN) ([]byte, error)
 
+// exactly reads all of [begin, end).
+func (read reader) exactly(begin, end wal.LSN) (bytes []byte, err error) {
+	for at := begin; at < end; at = begin + wal.LSN(len(bytes)) {
+		more, err := read(at, end)
+		if err != nil {
+			return nil, err
+		}
+		bytes = append(bytes, more...)
+	}
+	return bytes, nil
+}
+
 // lastRecord finds the record that ends at x in a log that begins at start, below
 // x. Records have no way back from their end, but page headers tell where the first
 // record on their page begins: it looks for the last page where one begins below x,
 // and reads on from there.
 func lastRecord(start, x wal.LSN, read reader) (wal.LSN, error) {
 	for page := x - 1 - (x-1)%pgwal.WALPageSize; page > start; page -= pgwal.WALPageSize {
-		first, err := firstOnPage(page, read)
+		first, err := firstOnPage(page, x, read)
 		if err != nil {
 			return 0, err
 		}
-		if first != 0 && first < x {
+		if first != 0 {
 			return lastFrom(first, x, read)
 		}
 	}
 	return lastFrom(start, x, read)
 }
 
-// firstOnPage returns where the first record on a page begins, 0 if none does.
-func firstOnPage(page wal.LSN, read reader) (wal.LSN, error) {
+// firstOnPage returns where the first record on a page begins, 0 if none does below
+// x. Behind a switch to the next segment everything is zero, page headers too.
+func firstOnPage(page, x wal.LSN, read reader) (wal.LSN, error) {
 	const (
 		shortHeader = 24
 		longHeader  = 40
 		continued   = 1 // the page begins with the rest of a record
+		lengthSize  = 4 // of the length that a record begins with, never 0
 	)
-	header := make([]byte, 0, longHeader)
-	size := wal.LSN(shortHeader)
+	first := page + shortHeader
 	if page.SegmentOffset() == 0 {
-		size = longHeader
+		first = page + longHeader
 	}
-	for len(header) < shortHeader {
-		more, err := read(page+wal.LSN(len(header)), page+shortHeader)
-		if err != nil {
-			return 0, err
-		}
-		header = append(header, more...)
+	header, err := read.exactly(page, min(page+shortHeader, x))
+	if err != nil || len(header) < shortHeader || binary.LittleEndian.Uint16(header) == 0 {
+		return 0, err
 	}
-	if binary.LittleEndian.Uint16(header) == 0 {
-		return 0, nil // left empty behind a switch to the next segment
-	}
-	first := page + size
 	if binary.LittleEndian.Uint16(header[2:])&continued != 0 {
 		first += (wal.LSN(binary.LittleEndian.Uint32(header[16:])) + 7) &^ 7
 	}
-	if first >= page+pgwal.WALPageSize {
+	if first >= min(page+pgwal.WALPageSize, x) {
 		return 0, nil
+	}
+	length, err := read.exactly(first, first+lengthSize)
+	if err != nil || binary.LittleEndian.Uint32(length) == 0 {
+		return 0, err
 	}
 	return first, nil
 }

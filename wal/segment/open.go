@@ -30,6 +30,9 @@ func Open(ctx context.Context, fs env.FS, cfg Config, durable wal.LSN) (*Log, er
 }
 
 func (l *Log) recover(ctx context.Context, durable wal.LSN) error {
+	if err := l.checkSegments(ctx, durable); err != nil {
+		return err
+	}
 	if err := l.openMark(ctx); err != nil {
 		return err
 	}

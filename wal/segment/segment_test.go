@@ -181,6 +181,13 @@ func TestAMissingSegmentBelowTheMarkIsCorruption(t *testing.T) {
 	require.ErrorIs(t, err, wal.ErrCorruption)
 }
 
+func TestAMissingDirectoryIsCorruption(t *testing.T) {
+	d := newDisk(t, start)
+	require.NoError(t, os.RemoveAll(d.path("")))
+	_, err := segment.Open(t.Context(), d, d.cfg, start)
+	require.ErrorIs(t, err, wal.ErrCorruption)
+}
+
 func TestARottenMarkIsNoMark(t *testing.T) {
 	d := newDisk(t, start)
 	l := d.open(t, start)
