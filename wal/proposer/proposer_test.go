@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -45,6 +46,8 @@ type node struct {
 	e     env.Env
 	addr  string
 	group env.Group // nil while stopped
+
+	process *exec.Cmd // of a node that is a process; see proof_test.go
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -154,8 +157,9 @@ func (w *writer) commit(n int) wal.LSN {
 	return end
 }
 
+// message is a record that does nothing (XLOG_NOOP) and carries n bytes.
 func message(n int, fill byte) pgwal.RecordSpec {
-	return pgwal.RecordSpec{RMgr: pgwal.RMgrLogicalMsg, MainData: bytes.Repeat([]byte{fill}, n)}
+	return pgwal.RecordSpec{RMgr: pgwal.RMgrXLOG, Info: 0x20, MainData: bytes.Repeat([]byte{fill}, n)}
 }
 
 // follow reads the committed log of a safekeeper up to an LSN, waiting for it.
@@ -171,6 +175,14 @@ func (n *node) follow(to wal.LSN) []byte {
 	}
 	require.Len(n.c.t, log, int(to-start))
 	return log
+}
+
+// waitReadable waits until a safekeeper serves the committed log up to an LSN.
+func (n *node) waitReadable(timeline wal.TimelineID, lsn wal.LSN) {
+	client := n.client()
+	defer client.Close()
+	_, err := client.Read(n.c.t.Context(), walapi.ReadRequest{Timeline: timeline, Begin: lsn - 1, Wait: walapi.WaitMax})
+	require.NoError(n.c.t, err)
 }
 
 func TestALogIsWrittenAndFollowed(t *testing.T) {
