@@ -8,36 +8,35 @@ import (
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
-	"github.com/varvedb/varve/wal"
 )
 
 // importDir makes a root timeline of a data directory. After a failure there is no
 // such timeline.
 func (s *Server) importDir(ctx context.Context, payload []byte) ([]byte, error) {
-	id, path, err := pageapi.DecodeImport(payload)
+	m, err := pageapi.DecodeImport(payload)
 	if err != nil {
 		return nil, badRequest(err)
 	}
 	if s.cfg.OpenDir == nil {
-		return nil, fmt.Errorf("import %s: this pageserver opens no directories: %w", path, pageapi.ErrRefused)
+		return nil, fmt.Errorf("import %s: this pageserver opens no directories: %w", m.Path, pageapi.ErrRefused)
 	}
 	if err := s.admin.Lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.admin.Unlock()
-	info, err := s.importInto(ctx, id, path)
+	info, err := s.importInto(ctx, m)
 	var refused *basebackup.RefusedError
 	if errors.As(err, &refused) {
-		return nil, &pageapi.Error{Kind: pageapi.ErrRefused, Text: fmt.Sprintf("import %s: %v", path, err)}
+		return nil, &pageapi.Error{Kind: pageapi.ErrRefused, Text: fmt.Sprintf("import %s: %v", m.Path, err)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("import %s: %w", path, err)
+		return nil, fmt.Errorf("import %s: %w", m.Path, err)
 	}
 	return pageapi.Imported{SystemID: info.SystemID, LSN: info.LSN, PrevRecord: info.PrevRecord}.AppendTo(nil), nil
 }
 
-func (s *Server) importInto(ctx context.Context, id wal.TimelineID, path string) (*basebackup.Info, error) {
-	fsys, err := s.cfg.OpenDir(path)
+func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*basebackup.Info, error) {
+	fsys, err := s.cfg.OpenDir(m.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -46,15 +45,15 @@ func (s *Server) importInto(ctx context.Context, id wal.TimelineID, path string)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Create(ctx, id, info.LSN, nil); err != nil {
+	if err := s.store.Create(ctx, m.Timeline, info.LSN, m.Meta); err != nil {
 		return nil, err
 	}
-	under, err := s.store.Attach(ctx, id)
+	under, err := s.store.Attach(ctx, m.Timeline)
 	if err == nil {
 		_, err = basebackup.Import(ctx, fsys, under)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), id))
+		return nil, errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), m.Timeline))
 	}
 	s.start(under)
 	return info, nil
@@ -62,7 +61,7 @@ func (s *Server) importInto(ctx context.Context, id wal.TimelineID, path string)
 
 // makeBranch makes a child of a timeline and attaches it.
 func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error) {
-	parent, child, at, err := pageapi.DecodeBranch(payload)
+	m, err := pageapi.DecodeBranch(payload)
 	if err != nil {
 		return nil, badRequest(err)
 	}
@@ -70,10 +69,10 @@ func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error)
 		return nil, err
 	}
 	defer s.admin.Unlock()
-	if err := s.store.Branch(ctx, parent, child, at, nil); err != nil {
+	if err := s.store.Branch(ctx, m.Parent, m.Child, m.At, m.Meta); err != nil {
 		return nil, err
 	}
-	return nil, s.attach(ctx, child)
+	return nil, s.attach(ctx, m.Child)
 }
 
 // remove deletes a timeline. The store refuses if others branch from it, before

@@ -194,7 +194,7 @@ func (s *Server) list(ctx context.Context, _ []byte) ([]byte, error) {
 	for _, x := range infos {
 		info := pageapi.TimelineInfo{
 			ID: x.ID, Parent: x.Parent, BranchLSN: x.BranchLSN, Start: x.Start, Cutoff: x.Cutoff,
-			Position: pageapi.Position{Durable: x.Durable}, Generation: x.Generation, Layers: x.Layers, Bytes: x.Bytes,
+			Position: pageapi.Position{Durable: x.Durable}, Generation: x.Generation, Layers: x.Layers, Bytes: x.Bytes, Meta: x.Meta,
 		}
 		if b, err := s.branch(x.ID); err == nil {
 			info.Last, info.Stopped = b.standing()

@@ -36,17 +36,17 @@ func (c *Client) Close() error { return c.c.Close() }
 
 // Import makes a root timeline of a cleanly stopped data directory on the
 // pageserver's machine. A directory that cannot be imported is ErrRefused.
-func (c *Client) Import(ctx context.Context, id wal.TimelineID, path string) (Imported, error) {
-	answer, err := c.call(ctx, TypeImport, AppendImport(nil, id, path))
+func (c *Client) Import(ctx context.Context, m ImportRequest) (Imported, error) {
+	answer, err := c.call(ctx, TypeImport, m.AppendTo(nil))
 	if err != nil {
 		return Imported{}, err
 	}
 	return DecodeImported(answer)
 }
 
-// Branch makes a timeline, child, that equals parent up to an LSN.
-func (c *Client) Branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN) error {
-	_, err := c.call(ctx, TypeBranch, AppendBranch(nil, parent, child, at))
+// Branch makes a timeline that equals its parent up to an LSN.
+func (c *Client) Branch(ctx context.Context, m BranchRequest) error {
+	_, err := c.call(ctx, TypeBranch, m.AppendTo(nil))
 	return err
 }
 

@@ -25,8 +25,8 @@ import (
 //	WaitLSN, PrevRecord
 //	               timeline (16) | LSN (8)
 //	LSNAt          timeline (16) | nanoseconds since 1970 (8)
-//	Branch         parent (16) | child (16) | LSN (8)
-//	Import         timeline (16) | path (text)
+//	Branch         parent (16) | child (16) | LSN (8) | meta (text)
+//	Import         timeline (16) | path (text) | meta (text)
 //	Follow         timeline (16) | address (text) | ...
 //	Position's answer
 //	               last LSN (8) | durable LSN (8)
@@ -35,7 +35,8 @@ import (
 //	Import's answer
 //	               system identifier (8) | LSN (8) | previous record (8)
 //	List's answer  id (16) parent (16) branch LSN (8) start (8) cutoff (8) last (8)
-//	               durable (8) generation (4) layers (4) bytes (8) stopped (text) | ...
+//	               durable (8) generation (4) layers (4) bytes (8) stopped (text)
+//	               meta (text) | ...
 const (
 	timelineBytes = 16
 	relBytes      = 12
@@ -170,28 +171,29 @@ func DecodeLSNAt(b []byte) (id wal.TimelineID, at time.Time, err error) {
 	return id, at, r.finish("LSNAt")
 }
 
-// AppendBranch appends a Branch.
-func AppendBranch(dst []byte, parent, child wal.TimelineID, at wal.LSN) []byte {
-	return appendLSN(append(append(dst, parent[:]...), child[:]...), at)
+// AppendTo appends the request to dst.
+func (m BranchRequest) AppendTo(dst []byte) []byte {
+	dst = append(append(dst, m.Parent[:]...), m.Child[:]...)
+	return appendText(appendLSN(dst, m.At), m.Meta)
 }
 
 // DecodeBranch reads a Branch.
-func DecodeBranch(b []byte) (parent, child wal.TimelineID, at wal.LSN, err error) {
+func DecodeBranch(b []byte) (m BranchRequest, err error) {
 	r := reader{rest: b}
-	parent, child, at = r.timeline(), r.timeline(), r.lsn()
-	return parent, child, at, r.finish("Branch")
+	m = BranchRequest{Parent: r.timeline(), Child: r.timeline(), At: r.lsn(), Meta: []byte(r.text())}
+	return m, r.finish("Branch")
 }
 
-// AppendImport appends an Import.
-func AppendImport(dst []byte, id wal.TimelineID, path string) []byte {
-	return appendText(append(dst, id[:]...), []byte(path))
+// AppendTo appends the request to dst.
+func (m ImportRequest) AppendTo(dst []byte) []byte {
+	return appendText(appendText(append(dst, m.Timeline[:]...), []byte(m.Path)), m.Meta)
 }
 
 // DecodeImport reads an Import.
-func DecodeImport(b []byte) (id wal.TimelineID, path string, err error) {
+func DecodeImport(b []byte) (m ImportRequest, err error) {
 	r := reader{rest: b}
-	id, path = r.timeline(), r.text()
-	return id, path, r.finish("Import")
+	m = ImportRequest{Timeline: r.timeline(), Path: r.text(), Meta: []byte(r.text())}
+	return m, r.finish("Import")
 }
 
 // AppendTo appends the request to dst.
@@ -256,7 +258,7 @@ func (m TimelineInfo) AppendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(m.Generation))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(m.Layers))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(m.Bytes))
-	return appendText(dst, []byte(m.Stopped))
+	return appendText(appendText(dst, []byte(m.Stopped)), m.Meta)
 }
 
 // DecodeTimelines reads the answer to List.
@@ -266,7 +268,7 @@ func DecodeTimelines(b []byte) (list []TimelineInfo, err error) {
 		m := TimelineInfo{ID: r.timeline(), Parent: r.timeline(), BranchLSN: r.lsn(), Start: r.lsn(), Cutoff: r.lsn()}
 		m.Position = Position{Last: r.lsn(), Durable: r.lsn()}
 		m.Generation, m.Layers, m.Bytes = wal.Generation(r.u32()), int(r.u32()), int64(r.u64())
-		m.Stopped = r.text()
+		m.Stopped, m.Meta = r.text(), []byte(r.text())
 		list = append(list, m)
 	}
 	return list, r.finish("answer to List")

@@ -68,6 +68,21 @@ type TimelineInfo struct {
 	Layers     int
 	Bytes      int64  // of its own layers
 	Stopped    string // why it takes in no more log, or is not open; empty if all is well
+	Meta       []byte // what its maker gave it to keep
+}
+
+// ImportRequest asks for a root timeline made of a data directory.
+type ImportRequest struct {
+	Timeline wal.TimelineID
+	Path     string
+	Meta     []byte // kept in the timeline's index, told by List
+}
+
+// BranchRequest asks for a timeline, Child, that equals Parent up to At.
+type BranchRequest struct {
+	Parent, Child wal.TimelineID
+	At            wal.LSN
+	Meta          []byte // kept in the timeline's index, told by List
 }
 
 // FollowRequest says where a timeline's log is received from, from now on.
