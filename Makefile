@@ -27,6 +27,10 @@ test: prerequisites lint bin/gotestsum ## lint, then every test, real PostgreSQL
 race: ## every test under the race detector (nightly: longer than CI's budget)
 	$(MAKE) test FLAGS='-race $(FLAGS)'
 
+.PHONY: waldump-full
+waldump-full: prerequisites ## compare the decoder with pg_waldump over more than a million records
+	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '^TestDumpEqualsPgWaldump$$' ./wal/pgwal
+
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs
 	@unformatted=$$(gofmt -l $(GO_FILES)); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
