@@ -4,9 +4,7 @@ import "fmt"
 
 func appendXactBody(dst []byte, rec *Record) ([]byte, error) {
 	switch rec.Op() {
-	case OpXactCommit, OpXactCommitPrepared:
-		return appendCompletion(dst, rec)
-	case OpXactAbort, OpXactAbortPrepared:
+	case OpXactCommit, OpXactCommitPrepared, OpXactAbort, OpXactAbortPrepared:
 		return appendCompletion(dst, rec)
 	case OpXactPrepare:
 		return appendPrepare(dst, rec)
