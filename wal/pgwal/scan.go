@@ -113,8 +113,8 @@ func (s *Scanner) next() ([]byte, error) {
 		s.dropPart()
 	}
 	if s.state == inRecord && len(s.part) == 0 {
-		if raw, err := s.inPlace(); raw != nil || err != nil {
-			return raw, err
+		if raw := s.inPlace(); raw != nil {
+			return raw, nil
 		}
 	}
 	return s.inPieces()
@@ -132,30 +132,31 @@ func (s *Scanner) dropPart() {
 // start.
 func (s *Scanner) pageLeft() int { return int(-s.pos % WALPageSize) }
 
-// inPlace is the hot path: a record that lies with its padding in the bytes fed, on
-// one page. It returns nil, having done nothing, for all others.
-func (s *Scanner) inPlace() ([]byte, error) {
+// inPlace is the hot path: a sound record that lies with its padding in the bytes fed,
+// on one page. For all others it returns nil, having done nothing, and leaves it to
+// inPieces to say what is wrong, if anything.
+func (s *Scanner) inPlace() []byte {
 	in := s.in[s.off:]
 	room := min(s.pageLeft(), len(in))
 	if room < recordHeaderSize {
-		return nil, nil
+		return nil
 	}
 	total := int(binary.LittleEndian.Uint32(in))
 	size := align(total)
-	if size > room || total < recordHeaderSize || isSwitch(in) {
-		return nil, nil
+	if total < recordHeaderSize || size > room {
+		return nil
 	}
-	if err := s.checkHeader(in, s.pos); err != nil {
-		return nil, err
+	raw := in[:total:total]
+	if !s.linked(raw) || isSwitch(raw) || s.overwrites {
+		return nil
 	}
-	if err := s.checkRecord(in[:size], total, s.pos); err != nil {
-		return nil, err
+	if recordCRC(raw) != binary.LittleEndian.Uint32(raw[20:]) || padding(in[:size], total) != 0 {
+		return nil
 	}
 	s.prev = s.pos
-	s.off += size
-	s.pos += wal.LSN(size)
+	s.skip(size)
 	s.end = s.pos
-	return in[:total:total], nil
+	return raw
 }
 
 // inPieces consumes bytes until a record is whole or none are left.
@@ -167,7 +168,7 @@ func (s *Scanner) inPieces() (raw []byte, err error) {
 		switch s.state {
 		case inHeader:
 			if err = s.takeHeader(); err == nil && s.state == inRecord && len(s.part) == 0 {
-				raw, err = s.inPlace()
+				raw = s.inPlace()
 			}
 		case inRecord:
 			raw, err = s.takeRecord()
@@ -266,7 +267,7 @@ func (s *Scanner) takeRecord() ([]byte, error) {
 	if len(s.part) < size {
 		return nil, nil
 	}
-	if err := s.checkRecord(s.part, total, s.start); err != nil {
+	if err := s.checkRecord(total); err != nil {
 		return nil, err
 	}
 	if isSwitch(s.part) && s.pos.SegmentOffset() != 0 {
@@ -293,7 +294,7 @@ func (s *Scanner) takeRecordHeader() error {
 	if len(s.part) < recordHeaderSize {
 		return nil
 	}
-	return s.checkHeader(s.part, s.start)
+	return s.checkHeader()
 }
 
 // takeZeros consumes what a switch left empty: zeros up to the segment's end.
@@ -318,35 +319,37 @@ func (s *Scanner) finish() []byte {
 	return s.part[:total:total]
 }
 
-// checkHeader checks what can be checked of the record header b before the rest is there.
-func (s *Scanner) checkHeader(b []byte, lsn wal.LSN) error {
-	if m := RMgr(b[17]); !m.valid() {
-		return s.corrupt(lsn, "resource manager", "a known one", uint8(m))
-	}
-	prev := wal.LSN(binary.LittleEndian.Uint64(b[8:]))
-	if s.prev.IsValid() {
-		if prev != s.prev {
-			return s.corrupt(lsn, "link to the record before", s.prev, prev)
-		}
-	} else if prev >= lsn {
-		return s.corrupt(lsn, "link to the record before", "less than its own LSN", prev)
+// linked reports whether the record header b follows the last record.
+func (s *Scanner) linked(b []byte) bool {
+	return wal.LSN(binary.LittleEndian.Uint64(b[8:])) == s.prev && RMgr(b[17]).valid()
+}
+
+// checkHeader checks what can be checked of the header in part before the rest is there.
+func (s *Scanner) checkHeader() error {
+	prev := wal.LSN(binary.LittleEndian.Uint64(s.part[8:]))
+	switch m := RMgr(s.part[17]); {
+	case !m.valid():
+		return s.corrupt(s.start, "resource manager", "a known one", uint8(m))
+	case s.prev.IsValid() && prev != s.prev:
+		return s.corrupt(s.start, "link to the record before", s.prev, prev)
+	case prev >= s.start:
+		return s.corrupt(s.start, "link to the record before", "less than its own LSN", prev)
 	}
 	return nil
 }
 
-// checkRecord checks a record of total bytes and the padding behind it.
-func (s *Scanner) checkRecord(padded []byte, total int, lsn wal.LSN) error {
-	want := binary.LittleEndian.Uint32(padded[20:])
-	if got := recordCRC(padded[:total]); got != want {
-		return s.corrupt(lsn, "record checksum", fmt.Sprintf("%08X", want), fmt.Sprintf("%08X", got))
+// checkRecord checks the record of total bytes in part, and the padding behind it.
+func (s *Scanner) checkRecord(total int) error {
+	raw := s.part[:total]
+	want := binary.LittleEndian.Uint32(raw[20:])
+	if got := recordCRC(raw); got != want {
+		return s.corrupt(s.start, "record checksum", fmt.Sprintf("%08X", want), fmt.Sprintf("%08X", got))
 	}
-	// The padding is the last 0 to 7 bytes of the last 8.
-	last := binary.LittleEndian.Uint64(padded[len(padded)-8:])
-	if pad := last >> (64 - 8*uint(len(padded)-total)); pad != 0 {
-		return s.corrupt(lsn, "record padding", 0, fmt.Sprintf("%X", pad))
+	if pad := padding(s.part, total); pad != 0 {
+		return s.corrupt(s.start, "record padding", 0, fmt.Sprintf("%X", pad))
 	}
 	if s.overwrites {
-		return s.checkOverwrite(padded[:total], lsn)
+		return s.checkOverwrite(raw, s.start)
 	}
 	return nil
 }
@@ -376,6 +379,13 @@ func (s *Scanner) corrupt(at wal.LSN, what string, want, got any) error {
 
 // isSwitch reports whether the record header b is XLOG_SWITCH's.
 func isSwitch(b []byte) bool { return RMgr(b[17]) == RMgrXLOG && b[16]&infoMask == infoSwitch }
+
+// padding returns the bytes that pad a record of total bytes to a multiple of 8: the
+// last 0 to 7 of the last 8.
+func padding(padded []byte, total int) uint64 {
+	last := binary.LittleEndian.Uint64(padded[len(padded)-8:])
+	return last >> (64 - 8*uint(len(padded)-total))
+}
 
 // recordCRC computes the CRC-32C of a record: what follows the header, then the header
 // up to the CRC itself.
