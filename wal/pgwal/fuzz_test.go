@@ -2,9 +2,7 @@ package pgwal_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -81,11 +79,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	page := make([]byte, pgwal.PageSize)
 	f.Fuzz(func(t *testing.T, rmgr, info uint8, body []byte) {
-		raw := append(make([]byte, 24), body...)
-		binary.LittleEndian.PutUint32(raw, uint32(len(raw)))
-		raw[16], raw[17] = info, rmgr
-		table := crc32.MakeTable(crc32.Castagnoli)
-		binary.LittleEndian.PutUint32(raw[20:], crc32.Update(crc32.Checksum(body, table), table, raw[:20]))
+		raw := rawRecord(rmgr, info, body)
 		var r pgwal.Record
 		if err := pgwal.DecodeRecord("record", 0x3000028, 0x3000028+wal.LSN(len(raw)), raw, &r); err != nil {
 			require.True(t, errors.Is(err, wal.ErrCorruption))

@@ -7,51 +7,41 @@ import (
 	"github.com/varvedb/varve/wal/assert"
 )
 
-// Kinds and flags of the records that Varve writes itself, PostgreSQL 15's wire format.
-const (
-	infoCheckpointShutdown = 0x00 // XLOG_CHECKPOINT_SHUTDOWN
-	infoFullPageImage      = 0xB0 // XLOG_FPI
-	infoXactCommit         = 0x00 // XLOG_XACT_COMMIT
-	infoXactAbort          = 0x20 // XLOG_XACT_ABORT
-	xactHasInfo            = 0x80 // XLOG_XACT_HAS_INFO
-	infoSpecialRelUpdate   = 0x01 // XLR_SPECIAL_REL_UPDATE
-
-	xactHasSubXIDs      = 1 << 1 // XACT_XINFO_HAS_SUBXACTS
-	xactHasRelFileNodes = 1 << 2 // XACT_XINFO_HAS_RELFILENODES
-)
+// infoSpecialRelUpdate in the Info of a record says that it changes relation files in
+// a way that its block references do not show. It is PostgreSQL's XLR_SPECIAL_REL_UPDATE.
+const infoSpecialRelUpdate = 0x01
 
 // ShutdownCheckpoint is the record that a clean shutdown ends in and a start without
-// replay begins from. checkpoint is the body of the checkpoint, as PostgreSQL lays it
-// out.
+// replay begins from. checkpoint is a [CheckPoint] in bytes.
 func ShutdownCheckpoint(checkpoint []byte) RecordSpec {
-	return RecordSpec{RMgr: RMgrXLOG, Info: infoCheckpointShutdown, MainData: checkpoint}
+	return RecordSpec{RMgr: RMgrXLOG, Info: OpXLOGCheckpointShutdown, MainData: checkpoint}
 }
 
-// Commit is the record that makes a transaction and its subtransactions count. time is
-// in microseconds since 2000-01-01 UTC; dropped are the relations whose files go away.
-func Commit(xid XID, time int64, subXIDs []XID, dropped []RelFileNode) RecordSpec {
-	return xactEnd(infoXactCommit, xid, time, subXIDs, dropped)
+// Commit is the record that makes a transaction and its subtransactions count.
+// dropped are the relations whose files go away.
+func Commit(xid XID, time Timestamp, subXIDs []XID, dropped []RelFileNode) RecordSpec {
+	return xactEnd(OpXactCommit, xid, time, subXIDs, dropped)
 }
 
 // Abort is the record that says that a transaction and its subtransactions never will
 // count. Its arguments are those of [Commit].
-func Abort(xid XID, time int64, subXIDs []XID, dropped []RelFileNode) RecordSpec {
-	return xactEnd(infoXactAbort, xid, time, subXIDs, dropped)
+func Abort(xid XID, time Timestamp, subXIDs []XID, dropped []RelFileNode) RecordSpec {
+	return xactEnd(OpXactAbort, xid, time, subXIDs, dropped)
 }
 
-func xactEnd(info uint8, xid XID, time int64, subXIDs []XID, dropped []RelFileNode) RecordSpec {
+func xactEnd(info uint8, xid XID, time Timestamp, subXIDs []XID, dropped []RelFileNode) RecordSpec {
 	le := binary.LittleEndian
 	has := uint32(0)
 	if len(subXIDs) > 0 {
-		has |= xactHasSubXIDs
+		has |= XactHasSubXIDs
 	}
 	if len(dropped) > 0 {
-		has |= xactHasRelFileNodes
+		has |= XactHasRels
 		info |= infoSpecialRelUpdate
 	}
 	body := le.AppendUint64(nil, uint64(time))
 	if has != 0 {
-		info |= xactHasInfo
+		info |= InfoXactHasInfo
 		body = le.AppendUint32(body, has)
 	}
 	if len(subXIDs) > 0 {
@@ -72,7 +62,7 @@ func xactEnd(info uint8, xid XID, time int64, subXIDs []XID, dropped []RelFileNo
 // FullPageImage is the record that replaces a page by image, which has [PageSize] bytes.
 func FullPageImage(rel RelFileNode, fork Fork, block BlockNumber, image []byte, compress Compression) RecordSpec {
 	b := BlockSpec{Rel: rel, Fork: fork, Block: block, Image: image, Apply: true, Compress: compress}
-	return RecordSpec{RMgr: RMgrXLOG, Info: infoFullPageImage, Blocks: []BlockSpec{b}}
+	return RecordSpec{RMgr: RMgrXLOG, Info: OpXLOGFPI, Blocks: []BlockSpec{b}}
 }
 
 // PageChange says that the bytes of a page from Offset on become Data.

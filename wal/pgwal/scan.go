@@ -25,9 +25,7 @@ const (
 	// the usual record across a page, below what would matter per stream.
 	retainMax = 1 << 20
 
-	infoMask                = 0xF0 // the resource manager's bits of xl_info
-	infoSwitch              = 0x40 // XLOG_SWITCH
-	infoOverwriteContrecord = 0xD0 // XLOG_OVERWRITE_CONTRECORD
+	infoMask = 0xF0 // the resource manager's bits of xl_info
 )
 
 var (
@@ -358,7 +356,7 @@ func (s *Scanner) checkRecord(total int) error {
 // it must say so, and name it.
 func (s *Scanner) checkOverwrite(raw []byte, lsn wal.LSN) error {
 	const size = recordHeaderSize + 2 + 16 // LSN and time, behind a short main data header
-	if RMgr(raw[17]) != RMgrXLOG || raw[16]&infoMask != infoOverwriteContrecord || len(raw) != size {
+	if RMgr(raw[17]) != RMgrXLOG || raw[16]&infoMask != OpXLOGOverwriteContrecord || len(raw) != size {
 		return s.corrupt(lsn, "first record of a page that overwrites a record",
 			"OVERWRITE_CONTRECORD", fmt.Sprintf("%v %02X", RMgr(raw[17]), raw[16]))
 	}
@@ -378,7 +376,7 @@ func (s *Scanner) corrupt(at wal.LSN, what string, want, got any) error {
 }
 
 // isSwitch reports whether the record header b is XLOG_SWITCH's.
-func isSwitch(b []byte) bool { return RMgr(b[17]) == RMgrXLOG && b[16]&infoMask == infoSwitch }
+func isSwitch(b []byte) bool { return RMgr(b[17]) == RMgrXLOG && b[16]&infoMask == OpXLOGSwitch }
 
 // padding returns the bytes that pad a record of total bytes to a multiple of 8: the
 // last 0 to 7 of the last 8.

@@ -128,6 +128,39 @@ func TestScannerRefusesALengthThatNoRecordHas(t *testing.T) {
 	}
 }
 
+func TestScannerRefusesARecordThatDoesNotFollow(t *testing.T) {
+	for _, next := range []wal.LSN{0x3000050, 0x4000000 - 8, 0x3002000} { // on a page, across two, at a start
+		e := pgwal.NewEncoder(next-40, 0, systemID)
+		first, _ := e.Append(pgwal.Commit(3, 1, nil, nil))
+		for prev, want := range map[wal.LSN]string{first: "", first - 8: "link to the record before", 0: "link to the record before"} {
+			second := pgwal.NewEncoder(next, prev, systemID)
+			second.Append(pgwal.Commit(4, 1, nil, nil))
+			_, err := scan(pgwal.NewScanner("log", next-40), append(bytes.Clone(e.Bytes()), second.Bytes()...), 1000)
+			if want == "" {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorContains(t, err, want)
+		}
+	}
+	// A first record is sound after any record below it.
+	e := pgwal.NewEncoder(0x3000050, 0x3000048, systemID)
+	e.Append(pgwal.Commit(4, 1, nil, nil))
+	_, err := scan(pgwal.NewScanner("log", 0x3000050), e.Bytes(), 1000)
+	require.NoError(t, err)
+	_, err = scan(pgwal.NewScanner("log", 0x3000048), e.Bytes(), 1000)
+	require.ErrorContains(t, err, "link to the record before at 0/3000048: want less than its own LSN")
+}
+
+func TestScannerRefusesAnUnknownManager(t *testing.T) {
+	for rmgr, sound := range map[pgwal.RMgr]bool{0: true, 21: true, 22: false, 127: false, 128: true, 255: true} {
+		e := pgwal.NewEncoder(0x3000050, 0, systemID)
+		e.Append(pgwal.RecordSpec{RMgr: rmgr, MainData: []byte("x")})
+		_, err := scan(pgwal.NewScanner("log", 0x3000050), e.Bytes(), 1000)
+		require.Equal(t, sound, err == nil, "%d", rmgr)
+	}
+}
+
 func TestScannerMemoryIsBoundedByWhatItWasFed(t *testing.T) {
 	// A length of a gigabyte, in a header that is otherwise right, costs one page: the
 	// next page's header gives it away.
@@ -197,7 +230,7 @@ func TestOverwriteMustNameTheAbandonedRecord(t *testing.T) {
 	e.Append(pgwal.Commit(4, 1, nil, nil))
 	e.Bytes()[40+2] |= 8
 	_, err = scan(pgwal.NewScanner("log", 0x3002000-40), e.Bytes(), 100)
-	require.ErrorContains(t, err, "page that overwrites a record")
+	require.ErrorContains(t, err, ": page that overwrites a record at 0/3002000: want a record in progress")
 
 	// The flag with some other record behind it.
 	_, err = scan(pgwal.NewScanner("log", 0x3002000), e.Bytes()[40:], 100)
