@@ -1,0 +1,327 @@
+package lsm_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// start makes a root timeline and attaches it.
+func start(t *testing.T, w *world) (*lsm.Store, *lsm.Timeline) {
+	s := w.openSmall()
+	require.NoError(t, s.Create(context.Background(), timelineID(1), 10, nil))
+	return s, attach(t, s, timelineID(1))
+}
+
+func TestOfTwoAttachmentsOnlyTheLaterCommits(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	oldStore, old := start(t, withBucket(t, b))
+	apply(t, old, put(1, 20, "Ia"))
+	flush(t, old)
+	apply(t, old, put(1, 30, "Db"), put(1, 40, "Dc"))
+
+	newStore := withBucket(t, b).openSmall()
+	young := attach(t, newStore, timelineID(1))
+	require.Equal(t, wal.LSN(20), young.LastLSN())
+	require.Equal(t, wal.Generation(2), young.Generation())
+
+	// The zombie's layer lands, its index does not.
+	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
+	require.Equal(t, wal.LSN(20), old.DurableLSN())
+	require.Len(t, b.keys("-00000001.delta"), 2)
+	require.ErrorIs(t, old.Apply(ctx, 50, nil), lsm.ErrFenced)
+	require.ErrorIs(t, old.SetMeta(ctx, nil), lsm.ErrFenced)
+	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
+	require.ErrorIs(t, old.WaitLSN(ctx, 50), lsm.ErrFenced)
+	require.Equal(t, "Ia+Db+Dc", get(t, old, 1, 40), "it may serve what it has")
+
+	// The young one writes layers of the same ranges, with other content.
+	apply(t, young, put(1, 30, "Dx"), put(1, 40, "Dy"))
+	flush(t, young)
+	require.Equal(t, "Ia+Dx+Dy", get(t, young, 1, 40))
+	require.Len(t, b.keys("-00000002.delta"), 1)
+
+	require.NoError(t, oldStore.Close(ctx))
+	require.NoError(t, newStore.Close(ctx))
+	last := withBucket(t, b).openSmall()
+	require.Equal(t, "Ia+Dx+Dy", get(t, attach(t, last, timelineID(1)), 1, 40))
+	require.NoError(t, last.Close(ctx))
+}
+
+func TestALateIndexPutOfAFencedWriterDoesNothing(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	oldStore, old := start(t, withBucket(t, b))
+	apply(t, old, put(1, 20, "Ia"))
+	// The old writer's index PUT hangs in the network.
+	b.fate = func(_, key string) fate {
+		if strings.HasSuffix(key, "index") {
+			return arrivesLate
+		}
+		return succeeds
+	}
+	reads := 0
+	b.before = func(op, key string, _ []byte) error {
+		if op != "get" {
+			return nil
+		}
+		// Instead of settling, the old writer is cut off and a young one attaches.
+		if reads++; reads == 1 {
+			b.mu.Lock()
+			late := b.late
+			b.late, b.fate = nil, nil
+			b.mu.Unlock()
+			b.before = nil
+			youngStore := withBucket(t, b).openSmall()
+			young := attach(t, youngStore, timelineID(1))
+			require.Equal(t, wal.LSN(10), young.LastLSN())
+			b.mu.Lock()
+			for _, fn := range late {
+				fn()
+			}
+			b.mu.Unlock()
+			apply(t, young, put(1, 20, "Ib"))
+			flush(t, young)
+			require.NoError(t, youngStore.Close(ctx))
+		}
+		return nil
+	}
+	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
+	require.NoError(t, oldStore.Close(ctx))
+	last := withBucket(t, b).openSmall()
+	require.Equal(t, "Ib", get(t, attach(t, last, timelineID(1)), 1, 20))
+	require.NoError(t, last.Close(ctx))
+}
+
+func TestEveryFateOfEveryPutEndsWellOrWithAnError(t *testing.T) {
+	ctx := context.Background()
+	for bad := refused; bad < fates; bad++ {
+		for nth := range 8 {
+			t.Run(fmt.Sprintf("fate %d of call %d", bad, nth), func(t *testing.T) {
+				b := newMemBucket()
+				calls := 0
+				b.fate = func(string, string) fate {
+					if calls++; calls-1 == nth {
+						return bad
+					}
+					return succeeds
+				}
+				w := withBucket(t, b)
+				s, tl := start(t, w)
+				apply(t, tl, put(1, 20, "Ia"))
+				flush(t, tl)
+				require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+				require.NoError(t, tl.SetMeta(ctx, []byte("meta")))
+				apply(t, tl, put(1, 30, "Db"))
+				flush(t, tl)
+				require.Greater(t, calls, nth)
+				require.NoError(t, s.Close(ctx))
+
+				s = w.openSmall()
+				tl = attach(t, s, timelineID(1))
+				require.Equal(t, wal.Generation(2), tl.Generation())
+				require.Equal(t, []byte("meta"), tl.Meta())
+				require.Equal(t, "Ia+Db", get(t, tl, 1, 30))
+				require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20))
+				require.NoError(t, s.Delete(ctx, timelineID(2)))
+				require.NoError(t, s.Close(ctx))
+			})
+		}
+	}
+}
+
+func TestAFailedCommitThatLandedIsBuiltOn(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s, tl := start(t, w)
+	apply(t, tl, put(1, 20, "Ia"))
+	// The PUT lands unheard, and the bucket cannot be read for as long as the
+	// store tries to settle it.
+	ill := true
+	b.fate = func(_, key string) fate {
+		if ill && strings.HasSuffix(key, "index") {
+			return unheard
+		}
+		return succeeds
+	}
+	b.before = func(op, _ string, _ []byte) error {
+		if ill && op == "get" {
+			return errBucket
+		}
+		return nil
+	}
+	err := tl.Flush(ctx)
+	require.ErrorIs(t, err, errBucket)
+	require.NotErrorIs(t, err, lsm.ErrFenced)
+	require.Equal(t, wal.LSN(10), tl.DurableLSN())
+	ill = false
+	require.NoError(t, tl.Flush(ctx))
+	require.Equal(t, wal.LSN(20), tl.DurableLSN())
+	require.NoError(t, s.Close(ctx))
+}
+
+func TestACrashBetweenLayerAndIndexLosesNothingDurable(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s, tl := start(t, w)
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	apply(t, tl, put(1, 30, "Db"))
+	b.fate = func(_, key string) fate {
+		if strings.HasSuffix(key, "index") {
+			return refused
+		}
+		return succeeds
+	}
+	require.ErrorIs(t, tl.Flush(ctx), errBucket)
+	require.Len(t, b.keys(".delta"), 2)
+	require.NoError(t, s.Close(ctx))
+
+	b.fate = nil
+	s = withBucket(t, b).openSmall()
+	tl = attach(t, s, timelineID(1))
+	require.Equal(t, wal.LSN(20), tl.LastLSN())
+	require.Equal(t, "Ia", get(t, tl, 1, 20))
+	apply(t, tl, put(1, 30, "Db"))
+	flush(t, tl)
+	require.Equal(t, "Ia+Db", get(t, tl, 1, 30))
+	require.Len(t, b.keys(".delta"), 3, "the orphan keeps its own name")
+	require.NoError(t, s.Close(ctx))
+}
+
+// raiseCutoff changes an index object as one who collects history does.
+func raiseCutoff(t *testing.T, b *memBucket, key string, cutoff wal.LSN) {
+	x, err := manifest.Decode(key, b.objects[key])
+	require.NoError(t, err)
+	x.Cutoff = cutoff
+	x.Writer[0]++
+	b.objects[key] = x.AppendTo(nil)
+}
+
+func TestABranchThatMeetsTheCollectorIsUndone(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"), put(1, 30, "Ib"))
+	flush(t, tl)
+	parent := b.keys("/root/")[0]
+	b.before = func(op, key string, _ []byte) error {
+		if op == "put" && key != parent {
+			raiseCutoff(t, b, parent, 25)
+		}
+		return nil
+	}
+	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil), lsm.ErrBelowHorizon)
+	require.Empty(t, b.keys("/"+timelineID(2).String()+"/index"))
+	b.before = nil
+	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 24, nil), lsm.ErrBelowHorizon)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 25, nil))
+	child := attach(t, s, timelineID(2))
+	require.Equal(t, "Ia", get(t, child, 1, 25))
+	require.NoError(t, s.Close(ctx))
+}
+
+func TestADeleteThatMeetsABranchGivesWay(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s, tl := start(t, w)
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	other := withBucket(t, b).openSmall()
+	deleting := false
+	b.before = func(op, key string, body []byte) error {
+		if deleting || op != "put" {
+			return nil
+		}
+		if x, err := manifest.Decode(key, body); err == nil && x.State == manifest.Deleting {
+			deleting = true
+			require.NoError(t, other.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+		}
+		return nil
+	}
+	var children *lsm.HasChildrenError
+	require.ErrorAs(t, s.Delete(ctx, timelineID(1)), &children)
+	require.True(t, deleting)
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(1)), 1, 20), "it lives on")
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20))
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, other.Close(ctx))
+}
+
+func TestABranchThatMeetsADeleteIsUndone(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, _ := start(t, withBucket(t, b))
+	other := withBucket(t, b).openSmall()
+	b.before = func(op, key string, _ []byte) error {
+		if op == "put" && strings.Contains(key, timelineID(2).String()) {
+			b.before = nil
+			require.NoError(t, s.Delete(ctx, timelineID(1)))
+		}
+		return nil
+	}
+	require.ErrorIs(t, other.Branch(ctx, timelineID(1), timelineID(2), 20, nil), lsm.ErrNoTimeline)
+	require.Empty(t, b.keys(""))
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, other.Close(ctx))
+}
+
+func TestApplyWaitsForABucketThatDoesNotKeepUp(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s := w.openWith(w.env, lsm.Options{MemtableBytes: 1, FrozenMax: 1})
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	b.mu.Lock() // every PUT hangs
+	apply(t, tl, put(1, 20, "Ia"))
+	apply(t, tl, put(1, 30, "Db"))
+	impatient, cancel := w.env.Tasks.WithCancel(ctx)
+	cancel()
+	err := tl.Apply(impatient, 40, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "wait for a memtable to be written")
+	require.Equal(t, 1, tl.Stats().Frozen)
+	require.Equal(t, "Ia+Db", get(t, tl, 1, 30), "reads go on")
+	b.mu.Unlock()
+	require.NoError(t, tl.Apply(ctx, 40, nil))
+	flush(t, tl)
+	require.Equal(t, "Ia+Db", get(t, tl, 1, 40))
+	require.NoError(t, s.Close(ctx))
+}
+
+func TestAnErrorOfTheBucketIsNotCorruption(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s, tl := start(t, w)
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	require.NoError(t, s.Close(ctx))
+	w.wipeLocal()
+	s = w.openSmall()
+	tl = attach(t, s, timelineID(1))
+	b.before = func(op, _ string, _ []byte) error {
+		if op == "range" {
+			return &env.DefiniteError{Err: errBucket}
+		}
+		return nil
+	}
+	err := tl.Get(ctx, []lsm.Read{{Key: key(1), LSN: 20}}, make([]lsm.Chain, 1))
+	require.ErrorIs(t, err, errBucket)
+	require.NotErrorIs(t, err, wal.ErrCorruption)
+	require.ErrorContains(t, err, "get "+key(1).String()+" at 0/14 of timeline")
+	require.NoError(t, s.Close(ctx))
+}
