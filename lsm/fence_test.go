@@ -227,8 +227,14 @@ func TestABranchThatMeetsTheCollectorIsUndone(t *testing.T) {
 	b.before = nil
 	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 24, nil), lsm.ErrBelowHorizon)
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 25, nil))
+	require.NoError(t, s.Close(ctx))
+
+	raiseCutoff(t, b, parent, 28)
+	s = withBucket(t, b).openSmall()
 	child := attach(t, s, timelineID(2))
-	require.Equal(t, "Ia", get(t, child, 1, 25))
+	require.Equal(t, "Ia", get(t, child, 1, 25), "the branch point is kept")
+	err := child.Get(ctx, []lsm.Read{{Key: key(1), LSN: 24}}, make([]lsm.Chain, 1))
+	require.ErrorIs(t, err, lsm.ErrBelowHorizon)
 	require.NoError(t, s.Close(ctx))
 }
 

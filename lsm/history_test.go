@@ -197,6 +197,9 @@ func (h *history) branch(t *rapid.T) {
 
 // reopen drops the store and opens another on the same bucket.
 func (h *history) reopen(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "stay open") > 0 {
+		return
+	}
 	for _, m := range h.timelines {
 		if m.open != nil {
 			h.detach(t, m)

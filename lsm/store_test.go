@@ -207,9 +207,9 @@ func TestStoryOfBranches(t *testing.T) {
 		require.Equal(t, "Ia", get(t, grandchild, 1, 29))
 	}
 	check(tl, child, grandchild)
-	flush(t, tl)
+	flush(t, child) // the parent's memtable reaches past the branch point
 	check(tl, child, grandchild)
-	flush(t, child)
+	flush(t, tl) // and so does its layer
 	check(tl, child, grandchild)
 
 	var children *lsm.HasChildrenError

@@ -3,8 +3,12 @@ package layer_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
+	"flag"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +18,8 @@ import (
 	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/wal"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write golden files anew")
 
 func key(n int) (k kv.Key) {
 	binary.BigEndian.PutUint64(k[10:], uint64(n))
@@ -200,10 +206,136 @@ func TestASoundBlockInTheWrongPlaceIsCorruption(t *testing.T) {
 	_, err := layer.Check("layer", mixed, func(kv.Version) error { return nil })
 	require.ErrorIs(t, err, wal.ErrCorruption)
 
+	// Two blocks of one file that change places.
+	var versions []kv.Version
+	for k := range 3 {
+		versions = append(versions, kv.Version{Key: key(k), LSN: 0x101, Kind: kv.Image, Value: make([]byte, 100)})
+	}
+	desc, data := build(deltaID(), 64, versions)
+	size := (int(desc.IndexOffset) - 88) / 3
+	swapped := slices.Concat(data[:88], data[88+size:88+2*size], data[88:88+size], data[88+2*size:])
+	r := layer.NewReader(desc, "layer", &file{data: swapped}, layer.NewCache(0))
+	_, _, err = r.Walk(context.Background(), key(0), 0x1000, 0, nil)
+	require.ErrorIs(t, err, wal.ErrCorruption)
+	require.ErrorContains(t, err, "corruption in layer at offset 88: block checksum")
+
 	for _, short := range []int{0, 50, 88, 100, len(data) - 1} {
 		_, err := layer.Check("layer", data[:short], func(kv.Version) error { return nil })
 		require.ErrorIs(t, err, wal.ErrCorruption, "first %d bytes", short)
 	}
+}
+
+// golden bytes pin format version 1: a store of today must be read for ever.
+func TestGoldenBytes(t *testing.T) {
+	image := []kv.Version{{Key: key(4), LSN: 0x90, Kind: kv.Image, Value: make([]byte, 300)}, {Key: key(5), LSN: 0x100, Kind: kv.Image, Value: []byte("five")}}
+	for _, c := range []struct {
+		id       layer.ID
+		versions []kv.Version
+	}{{deltaID(), sample()}, {imageID(), image}} {
+		desc, data := build(c.id, sampleBlock, c.versions)
+		name := "testdata/" + c.id.Kind.String() + ".hex"
+		if *rewrite {
+			require.NoError(t, os.WriteFile(name, []byte(hex.Dump(data)), 0o644))
+		}
+		dump, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, string(dump), hex.Dump(data), "what is written is what version 1 is")
+
+		var read []kv.Version
+		checked, err := layer.Check(name, undump(t, string(dump)), func(v kv.Version) error { read = append(read, v); return nil })
+		require.NoError(t, err)
+		require.Equal(t, desc, checked)
+		require.Equal(t, c.versions, read)
+	}
+}
+
+// undump reads what hex.Dump writes.
+func undump(t *testing.T, dump string) (data []byte) {
+	for line := range strings.Lines(dump) {
+		fields := strings.Fields(line[min(8, len(line)):])
+		for _, field := range fields[:min(16, len(fields))] {
+			if strings.HasPrefix(field, "|") {
+				break
+			}
+			b, err := hex.DecodeString(field)
+			require.NoError(t, err)
+			data = append(data, b...)
+		}
+	}
+	return data
+}
+
+func FuzzCheck(f *testing.F) {
+	_, delta := build(deltaID(), sampleBlock, sample())
+	f.Add(delta)
+	_, image := build(imageID(), sampleBlock, []kv.Version{{Key: key(4), LSN: 0x90, Kind: kv.Image, Value: make([]byte, 300)}})
+	f.Add(image)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		layer.Reseal(data)
+		b := layer.NewBuilder(headerID(data), sampleBlock)
+		desc, err := layer.Check("layer", data, func(v kv.Version) error { b.Add(v); return nil })
+		if err != nil {
+			return
+		}
+		again, _ := b.Finish()
+		require.Equal(t, desc.ID, again.ID)
+		require.Equal(t, desc.Versions, again.Versions)
+	})
+}
+
+// headerID is the identity in data's header, if it has a possible one.
+func headerID(data []byte) layer.ID {
+	id, err := layer.DecodeHeader("layer", data)
+	if err != nil {
+		return deltaID()
+	}
+	return id
+}
+
+func FuzzParseName(f *testing.F) {
+	id := deltaID()
+	f.Add(id.Name())
+	f.Fuzz(func(t *testing.T, name string) {
+		if id, err := layer.ParseName(name); err == nil {
+			require.Equal(t, name, id.Name())
+		}
+	})
+}
+
+func BenchmarkWalk(b *testing.B) {
+	for _, deltas := range []int{0, 1, 10, 100, 1000} {
+		var versions []kv.Version
+		for k := range 200 {
+			versions = append(versions, kv.Version{Key: key(k), LSN: 0x101, Kind: kv.Image, Value: make([]byte, 8192)})
+			for i := range deltas {
+				versions = append(versions, kv.Version{Key: key(k), LSN: wal.LSN(0x102 + i), Kind: kv.Delta, Value: make([]byte, 70)})
+			}
+		}
+		desc, data := build(deltaID(), 16<<10, versions)
+		for _, cacheBytes := range []int64{1 << 30, 0} {
+			b.Run(fmt.Sprintf("deltas=%d/cache=%d", deltas, cacheBytes>>20), func(b *testing.B) {
+				r := layer.NewReader(desc, "layer", inPlace(data), layer.NewCache(cacheBytes))
+				var dst []kv.Version
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					i++
+					var err error
+					if dst, _, err = r.Walk(context.Background(), key(i*31%200), 0x1000, 0, dst[:0]); err != nil || len(dst) != deltas+1 {
+						b.Fatal(err, len(dst))
+					}
+				}
+			})
+		}
+	}
+}
+
+// inPlace is a layer file in memory, read without a copy.
+type inPlace []byte
+
+func (f inPlace) ReadRange(_ context.Context, off int64, size int, sound func([]byte) error) ([]byte, error) {
+	data := f[off : off+int64(size)]
+	return data, sound(data)
 }
 
 func TestUnknownVersionIsRefusedByName(t *testing.T) {
