@@ -4,6 +4,7 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -38,23 +39,13 @@ func ParseKey(s string) (k Key, err error) {
 func (k Key) Compare(other Key) int {
 	// By words: the compiler calls no memory comparison for it, and keys of one
 	// relation differ in their last bytes only.
-	if c := compareWords(binary.BigEndian.Uint64(k[0:]), binary.BigEndian.Uint64(other[0:])); c != 0 {
+	if c := cmp.Compare(binary.BigEndian.Uint64(k[0:]), binary.BigEndian.Uint64(other[0:])); c != 0 {
 		return c
 	}
-	if c := compareWords(binary.BigEndian.Uint64(k[8:]), binary.BigEndian.Uint64(other[8:])); c != 0 {
+	if c := cmp.Compare(binary.BigEndian.Uint64(k[8:]), binary.BigEndian.Uint64(other[8:])); c != 0 {
 		return c
 	}
-	return compareWords(uint64(binary.BigEndian.Uint16(k[16:])), uint64(binary.BigEndian.Uint16(other[16:])))
-}
-
-func compareWords(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return cmp.Compare(binary.BigEndian.Uint16(k[16:]), binary.BigEndian.Uint16(other[16:]))
 }
 
 // Less reports whether k lies before other.
@@ -114,5 +105,5 @@ func (v Version) Compare(other Version) int {
 	if c := v.Key.Compare(other.Key); c != 0 {
 		return c
 	}
-	return compareWords(uint64(v.LSN), uint64(other.LSN))
+	return cmp.Compare(v.LSN, other.LSN)
 }

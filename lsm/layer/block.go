@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 
@@ -57,16 +58,15 @@ func (b dataBlock) offset(i int) int {
 func (b dataBlock) key(i int) kv.Key   { return kv.Key(b[b.offset(i):][:kv.KeySize]) }
 func (b dataBlock) lsn(i int) wal.LSN  { return wal.LSN(le.Uint64(b[b.offset(i)+kv.KeySize:])) }
 func (b dataBlock) kind(i int) kv.Kind { return kv.Kind(b[b.offset(i)+kv.KeySize+8]) }
-func (b dataBlock) value(i int) []byte {
-	begin, end := b.offset(i)+entryHeader, b.offset(i+1)
-	if begin == end {
-		return nil
-	}
-	return b[begin:end:end]
-}
 
+// version returns entry i; its value is part of the block.
 func (b dataBlock) version(i int) kv.Version {
-	return kv.Version{Key: b.key(i), LSN: b.lsn(i), Kind: b.kind(i), Value: b.value(i)}
+	entry := b[b.offset(i):b.offset(i+1):b.offset(i+1)]
+	v := kv.Version{Key: kv.Key(entry), LSN: wal.LSN(le.Uint64(entry[kv.KeySize:])), Kind: kv.Kind(entry[kv.KeySize+8])}
+	if len(entry) > entryHeader {
+		v.Value = entry[entryHeader:]
+	}
+	return v
 }
 
 // compare places entry i against (key, lsn).
@@ -80,7 +80,10 @@ func (b dataBlock) after(key kv.Key, lsn wal.LSN) int {
 }
 
 func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {
-	return kv.Version{Key: a, LSN: aLSN}.Compare(kv.Version{Key: b, LSN: bLSN})
+	if c := a.Compare(b); c != 0 {
+		return c
+	}
+	return cmp.Compare(aLSN, bLSN)
 }
 
 // indexBlock is an index block's payload that passed parseIndexBlock.

@@ -52,17 +52,23 @@ func (r *Reader) Walk(ctx context.Context, key kv.Key, ceil, floor wal.LSN, dst 
 	// loaded holds the blocks i-len(loaded)+1 to i.
 	var loaded []dataBlock
 	for i := index.find(key, ceil); i >= 0; i-- {
+		var block dataBlock
 		if len(loaded) == 0 {
+			block = r.cached(index, i)
+		}
+		if block == nil && len(loaded) == 0 {
 			first := i
 			if i+1 < index.len() && index.key(i+1) == key && index.lsn(i+1) <= ceil {
 				first = chainStart(index, key, i)
 			}
-			if loaded, err = r.blocks(ctx, index, first, i); err != nil {
+			if loaded, err = r.fetch(ctx, index, first, i); err != nil {
 				return dst, false, err
 			}
 		}
-		block := loaded[len(loaded)-1]
-		loaded = loaded[:len(loaded)-1]
+		if block == nil {
+			block = loaded[len(loaded)-1]
+			loaded = loaded[:len(loaded)-1]
+		}
 		for at := block.after(key, ceil) - 1; at >= 0; at-- {
 			if block.key(at) != key || block.lsn(at) <= floor {
 				return dst, done, nil
@@ -93,11 +99,14 @@ func (r *Reader) NextKeys(ctx context.Context, lo, hi kv.Key, limit int, dst []k
 		return dst, err
 	}
 	for i, more := max(index.find(lo, 0), 0), true; more && i < index.len() && limit > 0; {
-		blocks, err := r.blocks(ctx, index, i, i)
-		if err != nil {
-			return dst, err
+		block := r.cached(index, i)
+		if block == nil {
+			blocks, err := r.fetch(ctx, index, i, i)
+			if err != nil {
+				return dst, err
+			}
+			block = blocks[0]
 		}
-		block := blocks[0]
 		for at := block.after(lo, 0); at < block.len() && limit > 0; at = block.after(lo, 0) {
 			key := block.key(at)
 			if hi.Less(key) {
@@ -138,20 +147,13 @@ func (r *Reader) index(ctx context.Context) (indexBlock, error) {
 	return index, nil
 }
 
-// blocks returns the data blocks first to last, read at once if any is not cached.
-func (r *Reader) blocks(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
-	blocks := make([]dataBlock, 0, last-first+1)
-	for i := first; i <= last; i++ {
-		off, _ := index.place(i)
-		cached := r.cache.get(blockKey{r.id, off})
-		if cached == nil {
-			return r.fetch(ctx, index, first, last)
-		}
-		blocks = append(blocks, dataBlock(cached))
-	}
-	return blocks, nil
+// cached returns a data block if it is in memory, else nil.
+func (r *Reader) cached(index indexBlock, i int) dataBlock {
+	off, _ := index.place(i)
+	return dataBlock(r.cache.get(blockKey{r.id, off}))
 }
 
+// fetch reads the data blocks first to last at once.
 func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
 	begin, _ := index.place(first)
 	end, size := index.place(last)

@@ -7,6 +7,6 @@ import (
 
 // Steps is how many entries a search for key at ceil goes past.
 func (t *Table) Steps(key kv.Key, ceil wal.LSN) int {
-	_, steps := t.newestAt(t.heads[key], ceil)
+	_, steps := t.newestAt(t.newest(key), ceil)
 	return steps
 }

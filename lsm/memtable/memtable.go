@@ -34,9 +34,12 @@ const (
 	// fit what is left starts a new chunk, so at most one value's size is wasted.
 	arenaChunkBytes = 1 << 20
 	// entryBytes is what one version costs beside its value, and keyBytes what a
-	// key costs once: map slot, key list.
+	// key costs once: map slot, key, head, each with room to grow.
 	entryBytes = 40
-	keyBytes   = 64
+	keyBytes   = 96
+
+	// jumpDepth older versions must be there before an entry gets a jump link.
+	jumpDepth = 8
 
 	btreeDegree = 32
 )
@@ -55,17 +58,26 @@ type entry struct {
 	kind  kv.Kind
 }
 
+// head is a key's newest entry, with what an insert needs of it: the entry itself
+// has long left the processor's cache.
+type head struct {
+	entry uint32
+	depth uint32
+	lsn   wal.LSN
+}
+
 // Table holds the versions with LSN in (Lo, last]. Make it with [New].
 type Table struct {
 	lo wal.LSN
 
 	mu      sync.RWMutex
-	heads   map[kv.Key]uint32
+	numbers map[kv.Key]uint32 // of keys, in order of first insert
+	keys    []kv.Key          // by number
+	heads   []head            // by number
 	chunks  [][]entry
 	count   uint32
 	arena   [][]byte
 	bytes   int64
-	keys    []kv.Key // in order of first insert
 	ordered *btree.BTreeG[kv.Key]
 	indexed int // keys[:indexed] are in ordered
 }
@@ -74,7 +86,7 @@ type Table struct {
 func New(lo wal.LSN) *Table {
 	return &Table{
 		lo:      lo,
-		heads:   make(map[kv.Key]uint32),
+		numbers: make(map[kv.Key]uint32),
 		chunks:  [][]entry{make([]entry, 1, entriesPerChunk)},
 		count:   1,
 		ordered: btree.NewG(btreeDegree, kv.Key.Less),
@@ -113,20 +125,34 @@ func (t *Table) insert(v *kv.Version) {
 			v.LSN, v.Key, t.lo, v.Kind, len(v.Value))
 	}
 	e := entry{lsn: v.LSN, kind: v.Kind, size: uint32(len(v.Value))}
-	head, known := t.heads[v.Key]
+	number, known := t.numbers[v.Key]
 	if known {
-		older := t.entry(head)
+		older := &t.heads[number]
 		if older.lsn >= v.LSN {
 			assert.Failf("versions of %v ascend: %v comes after %v", v.Key, v.LSN, older.lsn)
 		}
-		e.prev, e.jump, e.depth = head, t.jumpFrom(head), older.depth+1
+		e.prev, e.depth = older.entry, older.depth+1
+		if e.depth >= jumpDepth {
+			e.jump = t.jumpFrom(older.entry)
+		}
 	} else {
+		number = uint32(len(t.keys))
+		t.numbers[v.Key] = number
 		t.keys = append(t.keys, v.Key)
+		t.heads = append(t.heads, head{})
 		t.bytes += keyBytes
 	}
 	e.chunk, e.off = t.store(v.Value)
-	t.heads[v.Key] = t.push(e)
+	t.heads[number] = head{t.push(e), e.depth, e.lsn}
 	t.bytes += entryBytes + int64(len(v.Value))
+}
+
+// newest returns the key's newest entry, or none.
+func (t *Table) newest(key kv.Key) uint32 {
+	if number, known := t.numbers[key]; known {
+		return t.heads[number].entry
+	}
+	return none
 }
 
 // jumpFrom picks the jump link of a new entry whose older neighbour is i: if the
@@ -188,7 +214,7 @@ func (t *Table) value(e *entry) []byte {
 func (t *Table) Walk(key kv.Key, ceil, floor wal.LSN, dst []kv.Version) (_ []kv.Version, done bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for i, _ := t.newestAt(t.heads[key], ceil); i != none; {
+	for i, _ := t.newestAt(t.newest(key), ceil); i != none; {
 		e := t.entry(i)
 		if e.lsn <= floor {
 			break
@@ -254,7 +280,7 @@ func (t *Table) All(key kv.Key, dst []kv.Version) []kv.Version {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	begin := len(dst)
-	for i := t.heads[key]; i != none; {
+	for i := t.newest(key); i != none; {
 		e := t.entry(i)
 		dst = append(dst, kv.Version{Key: key, LSN: e.lsn, Kind: e.kind, Value: t.value(e)})
 		i = e.prev
