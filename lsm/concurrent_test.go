@@ -111,6 +111,22 @@ func TestAChildFollowsAnAncestorThatIsAttachedElsewhere(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+func TestAChildIsToldThatItsAncestorStopped(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 30, nil))
+	child := attach(t, s, timelineID(2))
+	young := withBucket(t, b).openSmall()
+	attach(t, young, timelineID(1))
+	require.ErrorIs(t, tl.SetMeta(ctx, nil), lsm.ErrFenced)
+	err := child.AncestorReady(ctx, 30)
+	require.ErrorIs(t, err, lsm.ErrAncestorNotReady)
+	require.ErrorIs(t, err, lsm.ErrFenced)
+	require.NoError(t, young.Close(ctx))
+	require.NoError(t, s.Close(ctx))
+}
+
 // BenchmarkDepth reads through ancestors: the time must not grow with depth.
 func BenchmarkDepth(b *testing.B) {
 	ctx := context.Background()

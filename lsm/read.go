@@ -213,7 +213,12 @@ func (s *Store) awaitAncestor(ctx context.Context, l *line, need wal.LSN) error 
 		return ErrDetached
 	}
 	if attached != nil {
-		return attached.WaitLSN(ctx, need)
+		err := attached.WaitLSN(ctx, need)
+		if err != nil && ctx.Err() == nil {
+			// Detached or fenced: it is the ancestor that failed, not the child.
+			err = fmt.Errorf("%w: timeline %v is needed up to %v and stopped: %w", ErrAncestorNotReady, l.id, need, err)
+		}
+		return err
 	}
 	if err := s.refresh(ctx, l.id); err != nil {
 		return err
