@@ -239,19 +239,25 @@ func Seal(ctx context.Context, e env.Env, cfg Config) (head wal.LSN, err error) 
 	p := New(e, cfg)
 	group := e.Tasks.NewGroup(ctx)
 	group.Go("proposer", p.Run)
-	group.Go("seal", func(ctx context.Context) error {
-		defer group.Stop()
-		if _, head, err = p.Elected(ctx); err != nil {
-			return err
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.await(ctx, func() bool { return p.core.Status().Announced >= head })
-	})
-	if err := group.Wait(); err != nil {
+	head, err = p.sealed(ctx)
+	group.Stop()
+	// The proposer's end was told to sealed, if it came first.
+	_ = group.Wait()
+	if err != nil {
 		return 0, fmt.Errorf("seal timeline %v: %w", cfg.Timeline, err)
 	}
 	return head, nil
+}
+
+// sealed waits until a majority has been told that the log is committed up to X.
+func (p *Proposer) sealed(ctx context.Context) (wal.LSN, error) {
+	_, x, err := p.Elected(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return x, p.await(ctx, func() bool { return p.core.Status().Announced >= x })
 }
 
 // ErrFenced is matched by the error of a proposer that met a higher term.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,10 +293,30 @@ func TestADirectoryHasOneOwner(t *testing.T) {
 	require.ErrorIs(t, err, env.ErrLocked)
 }
 
-// slowDisk holds each sync of a segment until it is let go, and counts them.
+// gate holds calls until they are let go, one by one, or the test is over.
+type gate struct{ begun, proceed, over chan struct{} }
+
+func newGate(t testing.TB) *gate {
+	g := &gate{begun: make(chan struct{}), proceed: make(chan struct{}), over: make(chan struct{})}
+	t.Cleanup(func() { close(g.over) })
+	return g
+}
+
+func (g *gate) pass() {
+	select {
+	case g.begun <- struct{}{}:
+	case <-g.over:
+	}
+	select {
+	case <-g.proceed:
+	case <-g.over:
+	}
+}
+
+// slowDisk holds each sync of a segment.
 type slowDisk struct {
 	env.FS
-	begun, proceed chan struct{}
+	*gate
 }
 
 type slowFile struct {
@@ -312,8 +333,7 @@ func (d *slowDisk) Open(ctx context.Context, name string) (env.File, error) {
 }
 
 func (f *slowFile) Sync(ctx context.Context) error {
-	f.d.begun <- struct{}{}
-	<-f.d.proceed
+	f.d.pass()
 	return f.File.Sync(ctx)
 }
 
@@ -321,7 +341,7 @@ func TestWhatArrivesDuringASyncSharesTheNext(t *testing.T) {
 	k := newKeeper(t)
 	require.NoError(t, k.client().Create(t.Context(), id))
 	k.down()
-	d := &slowDisk{FS: k.e.FS, begun: make(chan struct{}), proceed: make(chan struct{})}
+	d := &slowDisk{FS: k.e.FS, gate: newGate(t)}
 	k.e.FS = d
 	k.up()
 	l := k.lead(1)
@@ -344,4 +364,55 @@ func TestWhatArrivesDuringASyncSharesTheNext(t *testing.T) {
 	<-d.begun
 	d.proceed <- struct{}{}
 	require.Equal(t, last, l.receive().(quorum.AppendReply).Flush, "one sync for all fifty")
+}
+
+// heldReads holds the reads of segments, once armed.
+type heldReads struct {
+	env.FS
+	armed atomic.Bool
+	*gate
+}
+
+type heldFile struct {
+	env.File
+	d *heldReads
+}
+
+func (d *heldReads) Open(ctx context.Context, name string) (env.File, error) {
+	f, err := d.FS.Open(ctx, name)
+	if _, ok := segment.ParseName(filepath.Base(name)); ok && err == nil {
+		f = &heldFile{f, d}
+	}
+	return f, err
+}
+
+func (f *heldFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if f.d.armed.Load() {
+		f.d.pass()
+	}
+	return f.File.ReadAt(ctx, p, off)
+}
+
+// Bytes that are not committed may be cut while they are read: they are given only
+// if the term is still the reader's afterwards.
+func TestBytesReadWhileTheTermChangedAreNotGiven(t *testing.T) {
+	k := newKeeper(t)
+	require.NoError(t, k.client().Create(t.Context(), id))
+	k.down()
+	d := &heldReads{FS: k.e.FS, gate: newGate(t)}
+	k.e.FS = d
+	k.up()
+	l := k.lead(1)
+	l.flushed(l.append(100, 0))
+	d.armed.Store(true)
+	c := k.client()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Read(context.Background(), walapi.ReadRequest{Timeline: id.Timeline, Term: 1, Begin: start})
+		failed <- err
+	}()
+	<-d.begun
+	k.lead(2)
+	d.proceed <- struct{}{}
+	require.Equal(t, walapi.CodeWrongTerm, frame.CodeOf(<-failed))
 }
