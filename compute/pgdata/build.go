@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/datadir"
 )
 
 const (
@@ -21,17 +24,10 @@ const (
 	buildingSuffix    = ".building"
 )
 
-// File is a file, or a directory if Mode says so, of a start state.
-type File struct {
-	Path string      // slash-separated, relative to the data directory
-	Mode fs.FileMode // permissions, and fs.ModeDir
-	Body []byte
-}
-
 // Contents is everything that goes into a data directory.
 type Contents struct {
 	Settings Settings
-	Files    []File
+	Files    []basebackup.File // of the start state, and of the log
 	Pages    Pages
 }
 
@@ -86,11 +82,6 @@ func (b *builder) build(ctx context.Context, c Contents) error {
 	if err := b.account.MakeDir(b.root, dirMode); err != nil {
 		return err
 	}
-	for _, dir := range directories {
-		if err := b.directory(dir, dirMode); err != nil {
-			return err
-		}
-	}
 	for _, file := range append(configFiles(c.Settings), c.Files...) {
 		if err := b.file(file); err != nil {
 			return err
@@ -99,19 +90,19 @@ func (b *builder) build(ctx context.Context, c Contents) error {
 	return b.relations(ctx, c.Pages)
 }
 
-func configFiles(s Settings) []File {
-	files := []File{
+func configFiles(s Settings) []basebackup.File {
+	files := []basebackup.File{
 		{Path: "postgresql.conf", Mode: fileMode, Body: s.Conf()},
 		{Path: "pg_hba.conf", Mode: fileMode, Body: s.HBA()},
 		{Path: "pg_ident.conf", Mode: fileMode},
 	}
 	if s.Mode == ReadOnly {
-		files = append(files, File{Path: "standby.signal", Mode: fileMode})
+		files = append(files, basebackup.File{Path: "standby.signal", Mode: fileMode})
 	}
 	return files
 }
 
-func (b *builder) file(file File) error {
+func (b *builder) file(file basebackup.File) error {
 	if file.Mode.IsDir() {
 		return b.directory(file.Path, file.Mode.Perm())
 	}
@@ -158,10 +149,12 @@ func (b *builder) directory(name string, mode fs.FileMode) error {
 // tablespace makes a tablespace's directory and the link to it. PostgreSQL makes the
 // version's directory in it only with CREATE TABLESPACE.
 func (b *builder) tablespace(oid, link string) error {
-	if _, err := strconv.ParseUint(oid, 10, 32); err != nil {
+	spc, err := strconv.ParseUint(oid, 10, 32)
+	if err != nil {
 		return fmt.Errorf("make tablespace: %w", err)
 	}
-	for _, dir := range []string{"", oid, filepath.Join(oid, tablespaceVersionDir)} {
+	version := filepath.Base(datadir.TablespaceDir(uint32(spc)))
+	for _, dir := range []string{"", oid, filepath.Join(oid, version)} {
 		if err := b.account.MakeDir(filepath.Join(b.tablespaces, dir), dirMode); err != nil {
 			return err
 		}

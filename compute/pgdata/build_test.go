@@ -8,13 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/datadir"
+	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
 )
@@ -22,15 +24,12 @@ import (
 // stoppedDir is a cleanly stopped data directory as the source of another.
 type stoppedDir struct {
 	dir   string
-	files []pgdata.File
+	files []basebackup.File
 	forks []pgdata.Fork
 }
 
-var (
-	relationFile = regexp.MustCompile(`^(base/\d+|global|pg_tblspc/\d+/PG_15_\d+/\d+)/(\d+)(_fsm|_vm|_init)?$`)
-	config       = regexp.MustCompile(`^(postgresql|pg_hba|pg_ident|postgresql\.auto)\.conf$|^postmaster\.`)
-	forkNumbers  = map[string]pgwal.Fork{"": pgwal.MainFork, "_fsm": pgwal.FSMFork, "_vm": pgwal.VMFork, "_init": pgwal.InitFork}
-)
+// config matches what a built directory has of its own.
+var config = regexp.MustCompile(`^(postgresql|pg_hba|pg_ident|postgresql\.auto)\.conf$|^postmaster\.`)
 
 func readStoppedDir(t *testing.T, dir string) *stoppedDir {
 	t.Helper()
@@ -49,54 +48,41 @@ func (s *stoppedDir) walk(t *testing.T, below string) {
 	// The slash makes a link be followed.
 	root := filepath.Join(s.dir, below) + "/"
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
+		if err != nil {
 			return err
 		}
 		rest, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}
-		return s.add(filepath.Join(below, rest), path)
+		name := filepath.Join(below, rest)
+		switch {
+		case entry.IsDir():
+			s.files = append(s.files, basebackup.File{Path: name, Mode: fs.ModeDir | 0o700})
+		case entry.Type().IsRegular():
+			return s.add(name, path)
+		}
+		return nil
 	})
 	require.NoError(t, err)
 }
 
 func (s *stoppedDir) add(name, path string) error {
-	match := relationFile.FindStringSubmatch(name)
-	if match == nil {
+	rel, fork, segment, err := datadir.ParseForkPath(name)
+	if err != nil {
 		body, err := os.ReadFile(path)
 		if err == nil && !config.MatchString(name) {
-			s.files = append(s.files, pgdata.File{Path: name, Mode: 0o600, Body: body})
+			s.files = append(s.files, basebackup.File{Path: name, Mode: 0o600, Body: body})
 		}
 		return err
 	}
+	assert.That(segment == 0, "relation %s has one segment", rel)
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	fork := pgdata.Fork{Rel: relationOf(match[1]), Fork: forkNumbers[match[3]], Blocks: uint32(info.Size() / pgwal.PageSize)}
-	fork.Rel.Rel = number(match[2])
-	s.forks = append(s.forks, fork)
+	s.forks = append(s.forks, pgdata.Fork{Rel: rel, Fork: fork, Blocks: uint32(info.Size() / pgwal.PageSize)})
 	return nil
-}
-
-func relationOf(dir string) pgwal.RelFileNode {
-	parts := strings.Split(dir, "/")
-	switch parts[0] {
-	case "global":
-		return pgwal.RelFileNode{Spc: 1664}
-	case "base":
-		return pgwal.RelFileNode{Spc: 1663, DB: number(parts[1])}
-	}
-	return pgwal.RelFileNode{Spc: number(parts[1]), DB: number(parts[3])}
-}
-
-func number(text string) uint32 {
-	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		panic(err)
-	}
-	return uint32(n)
 }
 
 func (s *stoppedDir) Forks(_ context.Context, fn func(pgdata.Fork) error) error {
@@ -109,7 +95,7 @@ func (s *stoppedDir) Forks(_ context.Context, fn func(pgdata.Fork) error) error 
 }
 
 func (s *stoppedDir) Read(_ context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error {
-	file, err := os.Open(filepath.Join(s.dir, pgdata.RelationPath(rel, fork, 0)))
+	file, err := os.Open(filepath.Join(s.dir, datadir.SegmentPath(rel, fork, 0)))
 	if err != nil {
 		return err
 	}
@@ -264,7 +250,7 @@ func TestForksAreCutIntoSegmentsWithHoles(t *testing.T) {
 		require.Equal(t, int64(max(blocks, 1)-1), stats.ZeroPages)
 		var total int64
 		for n := uint32(0); ; n++ {
-			path := filepath.Join(dir, pgdata.RelationPath(pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 7}, pgwal.MainFork, n))
+			path := filepath.Join(dir, datadir.SegmentPath(pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 7}, pgwal.MainFork, n))
 			info, err := os.Stat(path)
 			require.NoError(t, err)
 			total += info.Size()
@@ -282,9 +268,9 @@ func TestBuildLeavesNothingWhenItFails(t *testing.T) {
 	cause := errors.New("horizon")
 	_, err := pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Pages: zeros{blocks: 1, fail: cause}})
 	require.ErrorIs(t, err, cause)
-	outside := []pgdata.File{{Path: "../outside/file"}, {Path: "pg_tblspc/name", Mode: fs.ModeDir | 0o700}}
+	outside := []basebackup.File{{Path: "../outside/file"}, {Path: "pg_tblspc/name", Mode: fs.ModeDir | 0o700}}
 	for _, file := range outside {
-		_, err = pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Files: []pgdata.File{file}, Pages: zeros{}})
+		_, err = pgdata.Build(t.Context(), dir, pgdata.Account{}, pgdata.Contents{Files: []basebackup.File{file}, Pages: zeros{}})
 		require.Error(t, err)
 	}
 	entries, err := os.ReadDir(filepath.Dir(dir))

@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/varvedb/varve/wal/pgwal"
 )
 
 func TestVersions(t *testing.T) {
@@ -33,13 +31,6 @@ func TestMissingPostgresIsNamedWithItsFix(t *testing.T) {
 	t.Setenv(BinDirVariable, dir)
 	_, err = FindBinaries(t.Context(), "")
 	require.ErrorContains(t, err, "want PostgreSQL 15, got 14.9: set VARVE_PG_BIN")
-}
-
-func TestRelationPaths(t *testing.T) {
-	require.Equal(t, "base/5/16384", RelationPath(pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 16384}, pgwal.MainFork, 0))
-	require.Equal(t, "base/5/16384_vm.2", RelationPath(pgwal.RelFileNode{Spc: 1663, DB: 5, Rel: 16384}, pgwal.VMFork, 2))
-	require.Equal(t, "global/1262", RelationPath(pgwal.RelFileNode{Spc: 1664, Rel: 1262}, pgwal.MainFork, 0))
-	require.Equal(t, "pg_tblspc/16390/PG_15_202209061/5/7_init", RelationPath(pgwal.RelFileNode{Spc: 16390, DB: 5, Rel: 7}, pgwal.InitFork, 0))
 }
 
 func TestConfQuotes(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/varvedb/varve/pageserver/datadir"
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
@@ -69,29 +70,29 @@ func copies(fork pgwal.Fork, unlogged bool) []pgwal.Fork {
 
 // fork writes a fork's pages under the name of as.
 func (b *builder) fork(ctx context.Context, pages Pages, fork Fork, as pgwal.Fork) error {
-	if err := b.parent(RelationPath(fork.Rel, as, 0)); err != nil {
+	if err := b.parent(datadir.SegmentPath(fork.Rel, as, 0)); err != nil {
 		return err
 	}
 	for segment := uint32(0); ; segment++ {
-		first := segment * segmentBlocks
-		blocks := min(fork.Blocks-first, segmentBlocks)
+		first := segment * datadir.SegmentBlocks
+		blocks := min(fork.Blocks-first, datadir.SegmentBlocks)
 		if err := b.segment(ctx, pages, fork, as, segment, blocks); err != nil {
 			return err
 		}
 		// A full segment is followed by another, be it empty.
-		if blocks < segmentBlocks {
+		if blocks < datadir.SegmentBlocks {
 			return nil
 		}
 	}
 }
 
 func (b *builder) segment(ctx context.Context, pages Pages, fork Fork, as pgwal.Fork, segment, blocks uint32) error {
-	path := b.path(RelationPath(fork.Rel, as, segment))
+	path := b.path(datadir.SegmentPath(fork.Rel, as, segment))
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 	if err != nil {
 		return err
 	}
-	err = b.fill(ctx, pages, fork, file, segment*segmentBlocks, blocks)
+	err = b.fill(ctx, pages, fork, file, segment*datadir.SegmentBlocks, blocks)
 	if closed := file.Close(); err == nil {
 		err = closed
 	}

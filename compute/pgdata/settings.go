@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/varvedb/varve/pageserver/pgcontrol"
 )
 
 // Mode says what a PostgreSQL may do.
@@ -28,6 +30,18 @@ type Floors struct {
 	MaxPreparedTransactions int32
 	MaxLocksPerTransaction  int32
 	TrackCommitTimestamp    bool
+}
+
+// FloorsOf takes them from a control file.
+func FloorsOf(control *pgcontrol.File) Floors {
+	return Floors{
+		MaxConnections:          control.MaxConnections,
+		MaxWorkerProcesses:      control.MaxWorkerProcesses,
+		MaxWALSenders:           control.MaxWALSenders,
+		MaxPreparedTransactions: control.MaxPreparedXacts,
+		MaxLocksPerTransaction:  control.MaxLocksPerXact,
+		TrackCommitTimestamp:    control.TrackCommitTimestamp,
+	}
 }
 
 // Settings is what differs from one PostgreSQL to the next.
