@@ -1,0 +1,213 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Storage is one timeline of a pageserver.
+type Storage interface {
+	// Follow makes the pageserver take the timeline's log from the safekeepers.
+	Follow(ctx context.Context) error
+	// StartState waits until the log is there up to at. prev is the LSN of the last
+	// record, 0 if the log begins at at.
+	StartState(ctx context.Context, at, prev wal.LSN) (*basebackup.State, error)
+	// Forks calls fn for every fork of every relation.
+	Forks(ctx context.Context, at wal.LSN, fn func(pgdata.Fork) error) error
+	// ReadPages fills dst with whole pages from block first of a fork on.
+	ReadPages(ctx context.Context, at wal.LSN, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error
+}
+
+// Events tells what happens in a life. Fields may be nil.
+type Events struct {
+	Step    func(text string)    // a step that may take long begins
+	Ready   func(Ready)          // PostgreSQL takes connections, and commits return
+	Stopped func(end wal.LSN)    // an ordinary stop: all of the log, up to end, is committed
+	Built   func(s pgdata.Stats) // the directory is there
+}
+
+// Ready describes a running PostgreSQL.
+type Ready struct {
+	ConnString string
+	Start      wal.LSN  // what it started from
+	Term       wal.Term // 0: read-only
+	PID        int      // of the postmaster
+}
+
+func (e Events) withDefaults() Events {
+	if e.Step == nil {
+		e.Step = func(string) {}
+	}
+	if e.Ready == nil {
+		e.Ready = func(Ready) {}
+	}
+	if e.Stopped == nil {
+		e.Stopped = func(wal.LSN) {}
+	}
+	if e.Built == nil {
+		e.Built = func(pgdata.Stats) {}
+	}
+	return e
+}
+
+// life is one run of an endpoint.
+type life struct {
+	e       env.Env
+	cfg     Config
+	events  Events
+	storage Storage
+	bin     pgdata.Binaries
+	account pgdata.Account
+	lock    *os.File
+}
+
+// Run runs one PostgreSQL until ctx ends, which stops it in order and returns nil, or
+// until something goes wrong.
+func Run(ctx context.Context, e env.Env, storage Storage, cfg Config, events Events) error {
+	l := &life{e: e, cfg: cfg.withDefaults(), events: events.withDefaults(), storage: storage}
+	err := l.begin(ctx)
+	if err == nil {
+		err = l.live(ctx)
+	}
+	if l.lock != nil {
+		err = errors.Join(err, l.lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("run endpoint %s: %w", l.cfg.Name, err)
+	}
+	return nil
+}
+
+// live ends with the directory gone, but after an ordinary stop of a read-write life.
+func (l *life) live(ctx context.Context) error {
+	var err error
+	if l.cfg.At == 0 {
+		if err = l.readWrite(ctx); err == nil {
+			return nil
+		}
+	} else {
+		err = l.readOnly(ctx)
+	}
+	return errors.Join(err, pgdata.Discard(l.cfg.dataDir()))
+}
+
+// begin checks all that can be checked before a term is won, and throws away what an
+// earlier life left.
+func (l *life) begin(ctx context.Context) (err error) {
+	if err := l.cfg.validate(); err != nil {
+		return err
+	}
+	if l.bin, err = pgdata.FindBinaries(ctx, l.cfg.PGBin); err != nil {
+		return err
+	}
+	if l.account, err = pgdata.FindAccount(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{l.makeDirs, l.takeLock, l.discard, l.cfg.checkFree} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return l.checkAccess(ctx)
+}
+
+func (l *life) takeLock() error {
+	lock, err := os.OpenFile(filepath.Join(l.cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock endpoint directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return errors.Join(fmt.Errorf("endpoint directory %s is %w by a running endpoint: stop that one first", l.cfg.Dir, ErrInUse), lock.Close())
+	}
+	l.lock = lock
+	return nil
+}
+
+// discard ends what is left of an earlier life and removes its directory.
+func (l *life) discard() error {
+	deadline := time.Now().Add(goneTimeout)
+	for left := processesIn(l.cfg.dataDir()); len(left) > 0; left = processesIn(l.cfg.dataDir()) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("end processes %v of an earlier life: they do not end", left)
+		}
+		killProcessesIn(l.cfg.dataDir())
+		// Not our children: there is nothing to wait on.
+		time.Sleep(time.Millisecond)
+	}
+	if err := os.Rename(l.cfg.logPath(), l.cfg.logPath()+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keep the log of the life before: %w", err)
+	}
+	return pgdata.Discard(l.cfg.dataDir())
+}
+
+// checkAccess tells whether PostgreSQL can work in the endpoint's directory.
+func (l *life) checkAccess(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, l.bin.Path("postgres"), "--version")
+	cmd.Dir = l.cfg.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: l.account.Credential()}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("start %s in %s: %w: PostgreSQL's user (postgres, if we are root) must be able to enter that directory: choose another or open its parents to all (chmod o+x)",
+			cmd.Path, l.cfg.Dir, err)
+	}
+	return nil
+}
+
+// pagesAt is the storage as of one LSN.
+type pagesAt struct {
+	storage Storage
+	at      wal.LSN
+}
+
+func (p pagesAt) Forks(ctx context.Context, fn func(pgdata.Fork) error) error {
+	return p.storage.Forks(ctx, p.at, fn)
+}
+
+func (p pagesAt) Read(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error {
+	return p.storage.ReadPages(ctx, p.at, rel, fork, first, dst)
+}
+
+// startPostgres builds the directory for the state at an LSN and starts PostgreSQL
+// on it. Once it returns a process, that must be killed.
+func (l *life) startPostgres(ctx context.Context, mode pgdata.Mode, at wal.LSN, state *basebackup.State) (*process, error) {
+	settings := pgdata.Settings{
+		Mode: mode, Port: l.cfg.Port, SocketDir: l.cfg.SocketDir, ListenAddress: l.cfg.ListenAddress,
+		Floors: pgdata.FloorsOf(state.Control),
+	}
+	l.events.Step(fmt.Sprintf("fetching all pages as of %v", at))
+	stats, err := pgdata.Build(ctx, l.cfg.dataDir(), l.account, pgdata.Contents{
+		Settings: settings,
+		Files:    append(state.Files, state.Segments()...),
+		Pages:    pagesAt{l.storage, at},
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.events.Built(stats)
+	l.events.Step("starting PostgreSQL " + l.bin.Version)
+	p, err := launch(l.bin, l.account, l.cfg.dataDir(), l.cfg.logPath(), settings)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.waitReady(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("wait until postgres takes connections: %w", err), p.kill())
+	}
+	return p, nil
+}
+
+func (l *life) ready(p *process, start wal.LSN, term wal.Term) {
+	l.cfg.Logger.Info("endpoint is ready", "endpoint", l.cfg.Name, "start", start.String(), "term", uint64(term), "pid", p.cmd.Process.Pid)
+	l.events.Ready(Ready{ConnString: l.cfg.connString(), Start: start, Term: term, PID: p.cmd.Process.Pid})
+}

@@ -1,0 +1,166 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/proposer"
+	"github.com/varvedb/varve/wal/proposer/pgsource"
+)
+
+// blameTimeout is how long a stream's end waits for the end of PostgreSQL, which is
+// then the reason for it.
+const blameTimeout = 2 * time.Second
+
+// writer is a read-write life from the moment that it has a proposer.
+type writer struct {
+	*life
+	proposer *proposer.Proposer
+	lost     chan error // gets the end of the proposer
+
+	term wal.Term
+	x    wal.LSN // where the term's log starts
+
+	postgres *process
+	source   *pgsource.Source
+	streamed chan error // gets the end of the source
+}
+
+// readWrite runs a primary whose log goes to the quorum.
+func (l *life) readWrite(ctx context.Context) error {
+	l.events.Step("making sure that the log is on the safekeepers")
+	if err := ensureLog(ctx, l.e, l.cfg.Identity, l.cfg.Safekeepers); err != nil {
+		return err
+	}
+	// The end of ctx asks for an ordinary stop, which needs proposer and source.
+	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	w := &writer{life: l, lost: make(chan error, 1), streamed: make(chan error, 1)}
+	w.proposer = proposer.New(l.e, proposer.Config{ID: l.cfg.Proposer, Identity: l.cfg.Identity, Safekeepers: l.cfg.Safekeepers})
+	go func() { w.lost <- w.proposer.Run(alive) }()
+	err := w.rule(ctx, alive)
+	if w.postgres != nil {
+		err = errors.Join(err, w.postgres.kill())
+	}
+	end(errEnded)
+	if w.source != nil {
+		<-w.streamed
+	}
+	<-w.lost
+	return err
+}
+
+// errEnded is the cause of the end of a life's tasks when its outcome is known.
+var errEnded = errors.New("the endpoint has ended")
+
+// rule takes the log over, starts PostgreSQL on it and watches over both.
+func (w *writer) rule(ctx, alive context.Context) error {
+	state, err := w.win(ctx)
+	if err != nil {
+		return err
+	}
+	if w.postgres, err = w.startPostgres(ctx, pgdata.ReadWrite, w.x, state); err != nil {
+		return err
+	}
+	w.source, err = pgsource.Open(ctx, pgsource.Config{
+		ConnString: w.cfg.connString(), Start: state.Start, SystemID: w.cfg.Identity.SystemID,
+	})
+	if err != nil {
+		return err
+	}
+	go func() { w.streamed <- w.source.Run(alive, w.proposer) }()
+	w.ready(w.postgres, w.x, w.term)
+	return w.watch(ctx)
+}
+
+// win takes the log over, and ends it with the record that PostgreSQL starts from.
+func (w *writer) win(ctx context.Context) (*basebackup.State, error) {
+	var err error
+	w.events.Step("winning a term")
+	if w.term, w.x, err = w.proposer.Elected(ctx); err != nil {
+		return nil, err
+	}
+	prev, err := w.proposer.LastRecord(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.storage.Follow(ctx); err != nil {
+		return nil, err
+	}
+	w.events.Step(fmt.Sprintf("waiting until the pageserver is at %v", w.x))
+	state, err := w.storage.StartState(ctx, w.x, prev)
+	if err != nil {
+		return nil, err
+	}
+	if state.Start != w.x {
+		return nil, fmt.Errorf("make start state: the log ends at %v, where no record may begin: want %v", w.x, state.Start)
+	}
+	if err := w.proposer.Append(ctx, state.Start, state.WAL); err != nil {
+		return nil, err
+	}
+	return state, w.proposer.WaitCommit(ctx, state.End)
+}
+
+// watch waits for the end of one of the three, or for the wish to stop.
+func (w *writer) watch(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return w.stop(context.WithoutCancel(ctx))
+	case <-w.postgres.exited:
+		return w.postgres.exit()
+	case err := <-w.lost:
+		w.lost <- err
+		return err
+	case err := <-w.streamed:
+		w.streamed <- err
+		return w.blame(err)
+	}
+}
+
+// blame finds the reason for a stream's end: the end of PostgreSQL or of the
+// proposer, if one of them ends too, or else what the stream says.
+func (w *writer) blame(streamed error) error {
+	timer := time.NewTimer(blameTimeout)
+	defer timer.Stop()
+	select {
+	case <-w.postgres.exited:
+		return w.postgres.exit()
+	case err := <-w.lost:
+		w.lost <- err
+		return err
+	case <-timer.C:
+	}
+	if streamed == nil {
+		return errors.New("stream the log: PostgreSQL ended the stream, and runs on")
+	}
+	return fmt.Errorf("stream the log: %w", streamed)
+}
+
+// stop ends PostgreSQL in order: its shutdown ends when its last record is committed.
+func (w *writer) stop(ctx context.Context) error {
+	w.events.Step("stopping PostgreSQL")
+	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout, errors.New("the shutdown takes too long"))
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- w.postgres.stop(ctx) }()
+	var err error
+	select {
+	case err = <-ended:
+	case err = <-w.lost:
+		w.lost <- err
+		cancel()
+		<-ended
+		return err
+	}
+	streamed := <-w.streamed
+	w.streamed <- streamed
+	if err = errors.Join(err, streamed); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	w.events.Stopped(w.source.Received())
+	return nil
+}
