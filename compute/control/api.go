@@ -1,0 +1,89 @@
+package control
+
+import (
+	"time"
+
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/wal"
+)
+
+// Status is what `varve status` shows.
+type Status struct {
+	Dir       string       `json:"dir"`
+	Tenant    wal.TenantID `json:"tenant"`
+	Processes []Process    `json:"processes"`
+	Branches  []Branch     `json:"branches"`
+}
+
+// Process is one process that the supervisor owns.
+type Process struct {
+	Name  string `json:"name"`
+	PID   int    `json:"pid"` // 0 while it does not run
+	State string `json:"state"`
+	Addr  string `json:"addr,omitempty"` // where it listens
+}
+
+// States of processes and endpoints.
+const (
+	StateRunning = "running"
+	StateStopped = "stopped" // ended as asked, or never started
+	StateFailed  = "failed"  // ended by itself
+)
+
+// Branch is one branch, its storage and its endpoint.
+type Branch struct {
+	Name      string          `json:"name"`
+	Timeline  wal.TimelineID  `json:"timeline"`
+	Parent    string          `json:"parent,omitempty"`     // the parent's name; empty for a root
+	BranchLSN wal.LSN         `json:"branch_lsn,omitempty"` // where it left its parent
+	Start     wal.LSN         `json:"start_lsn"`            // first LSN with a history of its own
+	Ingested  wal.LSN         `json:"ingested_lsn"`         // what the pageserver can answer for
+	Durable   wal.LSN         `json:"durable_lsn"`          // what is in the bucket
+	Created   time.Time       `json:"created"`
+	Stopped   string          `json:"stopped,omitempty"` // why ingest stopped, if it did
+	Endpoint  *EndpointStatus `json:"endpoint,omitempty"`
+}
+
+// EndpointStatus describes a Postgres on a branch.
+type EndpointStatus struct {
+	ID      string  `json:"id"` // the branch's name; for a reader BRANCH@LSN#n
+	Branch  string  `json:"branch"`
+	State   string  `json:"state"`
+	Failure string  `json:"failure,omitempty"` // why it failed
+	URL     string  `json:"url,omitempty"`
+	PID     int     `json:"pid,omitempty"`         // of Postgres's postmaster
+	Start   wal.LSN `json:"start_lsn,omitempty"`   // the LSN X it started at
+	Term    uint64  `json:"term,omitempty"`        // the term it writes in
+	ReadAt  wal.LSN `json:"read_at_lsn,omitempty"` // set for a reader
+	DataDir string  `json:"data_dir,omitempty"`    // thrown away at the next start
+}
+
+// Resolved is where a [Point] lies.
+type Resolved struct {
+	Branch     string         `json:"branch"`
+	Timeline   wal.TimelineID `json:"timeline"`
+	LSN        wal.LSN        `json:"lsn"`
+	Pageserver string         `json:"pageserver"` // its address
+}
+
+// createBranchRequest is the body of POST /v1/branches.
+type createBranchRequest struct {
+	Name   string `json:"name"`
+	Parent string `json:"parent"` // a point
+}
+
+// startEndpointRequest is the body of POST /v1/endpoints. A point that is not the
+// head starts a reader.
+type startEndpointRequest struct {
+	Point string `json:"point"`
+	Port  int    `json:"port,omitempty"` // 0: the one it had, or any free one
+}
+
+// importRequest is the body of POST /v1/import.
+type importRequest struct {
+	Dir    string `json:"dir"`
+	Branch string `json:"branch"`
+}
+
+// logStart is where the log of the branch's own begins: where its first record can.
+func (b Branch) logStart() wal.LSN { return basebackup.RecordPosition(b.Start) }

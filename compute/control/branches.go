@@ -1,0 +1,197 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/varvedb/varve/wal"
+)
+
+// label is what a timeline's index carries of its branch.
+type label struct {
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+}
+
+func newLabel(name string) ([]byte, error) {
+	return json.Marshal(label{Name: name, Created: time.Now().UTC().Truncate(time.Second)})
+}
+
+// Branches lists the branches by name.
+func (s *Supervisor) Branches(ctx context.Context) ([]Branch, error) {
+	infos, err := s.storage.timelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[wal.TimelineID]string{}
+	branches := make([]Branch, 0, len(infos))
+	for _, info := range infos {
+		var l label
+		if err := json.Unmarshal(info.Meta, &l); err != nil {
+			return nil, fmt.Errorf("read the name of timeline %s: %w", info.ID, err)
+		}
+		names[info.ID] = l.Name
+		branches = append(branches, Branch{
+			Name: l.Name, Timeline: info.ID, Created: l.Created,
+			BranchLSN: info.BranchLSN, Start: info.Start, Ingested: info.Last, Durable: info.Durable,
+			Stopped: info.Stopped, Endpoint: s.endpointOf(l.Name),
+		})
+	}
+	for i, info := range infos {
+		branches[i].Parent = names[info.Parent]
+	}
+	slices.SortFunc(branches, func(a, b Branch) int { return strings.Compare(a.Name, b.Name) })
+	return branches, nil
+}
+
+// branch finds a branch by name.
+func (s *Supervisor) branch(ctx context.Context, name string) (Branch, error) {
+	branches, err := s.Branches(ctx)
+	if err != nil {
+		return Branch{}, err
+	}
+	for _, b := range branches {
+		if b.Name == name {
+			return b, nil
+		}
+	}
+	return Branch{}, Errorf(CodeNotFound, "there is no branch %s: see `varve branch list`", name)
+}
+
+// CreateBranch makes a branch of a point.
+func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Branch, error) {
+	if err := ValidateName(name); err != nil {
+		return Branch{}, err
+	}
+	// One name, one branch: whoever asks second for the same name finds it taken.
+	defer s.busy.lock(name)()
+	if err := s.nameIsFree(ctx, name); err != nil {
+		return Branch{}, err
+	}
+	at, err := s.Resolve(ctx, parent)
+	if err != nil {
+		return Branch{}, err
+	}
+	meta, err := newLabel(name)
+	if err != nil {
+		return Branch{}, err
+	}
+	if err := s.storage.branch(ctx, at.Timeline, newTimelineID(), at.LSN, meta); err != nil {
+		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
+	}
+	return s.branch(ctx, name)
+}
+
+func (s *Supervisor) nameIsFree(ctx context.Context, name string) error {
+	_, err := s.branch(ctx, name)
+	switch {
+	case err == nil:
+		return Errorf(CodeConflict, "there is a branch %s already: choose another name, or delete it with `varve branch delete %s`", name, name)
+	case CodeOf(err) != CodeNotFound:
+		return err
+	}
+	return nil
+}
+
+// DeleteBranch removes a branch that has no children and no running endpoint.
+func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
+	defer s.busy.lock(name)()
+	branches, err := s.Branches(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(branches, func(b Branch) bool { return b.Name == name })
+	if i < 0 {
+		return Errorf(CodeNotFound, "there is no branch %s: see `varve branch list`", name)
+	}
+	if e := branches[i].Endpoint; e != nil && e.State == StateRunning {
+		return Errorf(CodeConflict, "branch %s has a running endpoint: stop it with `varve endpoint stop %s`", name, name)
+	}
+	for _, child := range branches {
+		if child.Parent == name {
+			return Errorf(CodeConflict, "branch %s has a child %s: delete that first with `varve branch delete %s`", name, child.Name, child.Name)
+		}
+	}
+	if err := s.storage.delete(ctx, branches[i].Timeline); err != nil {
+		return fmt.Errorf("delete branch %s: %w", name, err)
+	}
+	return s.forgetEndpoint(name)
+}
+
+// Resolve finds the timeline and LSN that a point names.
+func (s *Supervisor) Resolve(ctx context.Context, point string) (Resolved, error) {
+	p, err := ParsePoint(point)
+	if err != nil {
+		return Resolved{}, err
+	}
+	b, err := s.branch(ctx, p.Branch)
+	if err != nil {
+		return Resolved{}, err
+	}
+	r := Resolved{Branch: b.Name, Timeline: b.Timeline, Pageserver: s.pageserverAddr()}
+	head, err := s.head(ctx, b)
+	if err != nil {
+		return Resolved{}, fmt.Errorf("find the head of branch %s: %w", b.Name, err)
+	}
+	switch {
+	case p.IsHead():
+		r.LSN = head
+	case p.LSN > head:
+		return Resolved{}, Errorf(CodeNotFound, "%s lies in the future of branch %s, which ends at %s", p.LSN, b.Name, head)
+	case p.LSN != 0:
+		r.LSN = p.LSN
+		err = s.checkNotBefore(ctx, b, p.LSN)
+	default:
+		r.LSN, err = s.lsnAt(ctx, b, p.Time, head)
+	}
+	return r, err
+}
+
+// checkNotBefore refuses an LSN older than the root that b descends from.
+func (s *Supervisor) checkNotBefore(ctx context.Context, b Branch, lsn wal.LSN) error {
+	root := b
+	for root.Parent != "" {
+		var err error
+		if root, err = s.branch(ctx, root.Parent); err != nil {
+			return err
+		}
+	}
+	if lsn < root.Start {
+		return Errorf(CodeNotFound, "%s lies before the history of branch %s, which begins at %s", lsn, b.Name, root.Start)
+	}
+	return nil
+}
+
+func (s *Supervisor) lsnAt(ctx context.Context, b Branch, at time.Time, head wal.LSN) (wal.LSN, error) {
+	if now := time.Now(); at.After(now) {
+		return 0, Errorf(CodeNotFound, "%s lies in the future: it is %s", at.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return s.storage.lsnAt(ctx, b.Timeline, at, head)
+}
+
+// Import makes a root branch of a cleanly stopped data directory.
+func (s *Supervisor) Import(ctx context.Context, dir, name string) (Branch, error) {
+	if err := ValidateName(name); err != nil {
+		return Branch{}, err
+	}
+	if !filepath.IsAbs(dir) {
+		return Branch{}, Errorf(CodeUsage, "import %q: want an absolute path", dir)
+	}
+	defer s.busy.lock(name)()
+	if err := s.nameIsFree(ctx, name); err != nil {
+		return Branch{}, err
+	}
+	meta, err := newLabel(name)
+	if err != nil {
+		return Branch{}, err
+	}
+	if err := s.storage.importDir(ctx, dir, newTimelineID(), meta); err != nil {
+		return Branch{}, fmt.Errorf("import %s: %w", dir, err)
+	}
+	return s.branch(ctx, name)
+}

@@ -1,0 +1,120 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+)
+
+// SocketPath is where the supervisor of a directory listens.
+func SocketPath(dir string) string { return filepath.Join(dir, "run", "control.sock") }
+
+// Client asks the supervisor of one directory.
+type Client struct {
+	dir  string
+	http *http.Client
+}
+
+// NewClient makes a client; nothing is dialled before the first request.
+func NewClient(dir string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, "unix", SocketPath(dir))
+	}
+	return &Client{dir: dir, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// Status returns what runs and what is stored.
+func (c *Client) Status(ctx context.Context) (status Status, err error) {
+	return status, c.do(ctx, http.MethodGet, "/v1/status", nil, &status)
+}
+
+// Branches lists the branches by name.
+func (c *Client) Branches(ctx context.Context) (branches []Branch, err error) {
+	return branches, c.do(ctx, http.MethodGet, "/v1/branches", nil, &branches)
+}
+
+// CreateBranch makes a branch of a point.
+func (c *Client) CreateBranch(ctx context.Context, name, parent string) (branch Branch, err error) {
+	return branch, c.do(ctx, http.MethodPost, "/v1/branches", createBranchRequest{Name: name, Parent: parent}, &branch)
+}
+
+// DeleteBranch removes a branch that has no children and no running endpoint.
+func (c *Client) DeleteBranch(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/branches/"+url.PathEscape(name), nil, nil)
+}
+
+// StartEndpoint starts a Postgres at a point: read-write at a branch's head, a
+// reader at any other moment. Port 0 is the one it had last, or any free one.
+func (c *Client) StartEndpoint(ctx context.Context, point string, port int) (endpoint EndpointStatus, err error) {
+	return endpoint, c.do(ctx, http.MethodPost, "/v1/endpoints", startEndpointRequest{Point: point, Port: port}, &endpoint)
+}
+
+// StopEndpoint stops an endpoint cleanly and returns its last state.
+func (c *Client) StopEndpoint(ctx context.Context, id string) (endpoint EndpointStatus, err error) {
+	return endpoint, c.do(ctx, http.MethodDelete, "/v1/endpoints/"+url.PathEscape(id), nil, &endpoint)
+}
+
+// Resolve finds the timeline and LSN that a point names.
+func (c *Client) Resolve(ctx context.Context, point string) (resolved Resolved, err error) {
+	return resolved, c.do(ctx, http.MethodGet, "/v1/resolve?point="+url.QueryEscape(point), nil, &resolved)
+}
+
+// Import makes a root branch of a cleanly stopped data directory.
+func (c *Client) Import(ctx context.Context, dir, branch string) (imported Branch, err error) {
+	return imported, c.do(ctx, http.MethodPost, "/v1/import", importRequest{Dir: dir, Branch: branch}, &imported)
+}
+
+// Shutdown stops everything; it returns once the supervisor has ended its children.
+func (c *Client) Shutdown(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/shutdown", nil, nil)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, request, response any) error {
+	var body io.Reader
+	if request != nil {
+		encoded, err := json.Marshal(request)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://varve"+path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		failure := &Error{}
+		if err := json.NewDecoder(resp.Body).Decode(failure); err != nil || failure.Message == "" {
+			return fmt.Errorf("%s %s: the supervisor answered %s", method, path, resp.Status)
+		}
+		return failure
+	}
+	if response == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(response); err != nil {
+		return fmt.Errorf("read the supervisor's answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+func (c *Client) unreachable(err error) error {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return Errorf(CodeNotFound, "no varve runs in %s: start it with `varve up --dir %s`", c.dir, c.dir)
+	}
+	return fmt.Errorf("ask the supervisor: %w", err)
+}

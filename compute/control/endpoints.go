@@ -1,0 +1,369 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/quorum"
+)
+
+const (
+	// startWait bounds an endpoint's start: it copies the whole database.
+	startWait = 30 * time.Minute
+
+	loopback     = "127.0.0.1"
+	readerSuffix = ".reader-"
+	pgVersion    = 15
+)
+
+// endpoint is one start of a Postgres.
+type endpoint struct {
+	cfg     EndpointConfig
+	branch  string
+	process *process
+	ready   EndpointReady
+	stopped bool // asked to
+}
+
+// EndpointConfig is what an endpoint's process reads from its configuration file.
+type EndpointConfig struct {
+	Name        string          `json:"name"`
+	Dir         string          `json:"dir"`
+	Identity    quorum.Identity `json:"identity"`
+	At          wal.LSN         `json:"at,omitempty"` // a reader's LSN
+	Proposer    wal.NodeID      `json:"proposer"`
+	Safekeepers []string        `json:"safekeepers"` // addresses; their ids count from 1
+	Pageserver  string          `json:"pageserver"`
+	Bucket      string          `json:"bucket"` // directory
+	PGBin       string          `json:"pg_bin"`
+	Port        int             `json:"port"`
+	Address     string          `json:"address"`
+	SocketDir   string          `json:"socket_dir"`
+	Status      string          `json:"status"` // socket where the process tells its commit LSN
+}
+
+// EndpointReady is what an endpoint's process says when its Postgres serves.
+type EndpointReady struct {
+	Start wal.LSN  `json:"start"`
+	Term  wal.Term `json:"term"`
+	PID   int      `json:"pid"`
+}
+
+// startMain starts the main branch's endpoint when the supervisor starts.
+func (s *Supervisor) startMain(ctx context.Context) error {
+	s.cfg.Progress("starting PostgreSQL on branch " + MainBranch)
+	status, err := s.StartEndpoint(ctx, MainBranch, s.cfg.Port)
+	if CodeOf(err) == CodeNotFound {
+		return nil // a project without a branch main
+	}
+	if err != nil {
+		return err
+	}
+	s.cfg.Ready(status)
+	return nil
+}
+
+// StartEndpoint starts a Postgres at a point: read-write at a branch's head, a
+// reader at any other moment.
+func (s *Supervisor) StartEndpoint(ctx context.Context, point string, port int) (EndpointStatus, error) {
+	p, err := ParsePoint(point)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	if p.IsHead() {
+		return s.startWriter(ctx, p.Branch, port)
+	}
+	return s.startReader(ctx, point, port)
+}
+
+func (s *Supervisor) startWriter(ctx context.Context, name string, port int) (EndpointStatus, error) {
+	defer s.busy.lock(name)()
+	if err := s.awaitEnding(ctx, name); err != nil {
+		return EndpointStatus{}, err
+	}
+	b, err := s.branch(ctx, name)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	if b.Endpoint != nil && b.Endpoint.State == StateRunning {
+		return EndpointStatus{}, Errorf(CodeConflict, "branch %s has a running endpoint, at %s: stop it with `varve endpoint stop %s`", name, b.Endpoint.URL, name)
+	}
+	if port, err = s.choosePort(name, port); err != nil {
+		return EndpointStatus{}, err
+	}
+	identity, err := s.identity(ctx, b)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	cfg := s.endpointConfig(name, identity, port)
+	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", name)
+	return s.launch(ctx, name, name, cfg)
+}
+
+// awaitEnding waits for the end of an endpoint whose Postgres is gone already: its
+// process still tidies up.
+func (s *Supervisor) awaitEnding(ctx context.Context, id string) error {
+	s.mu.Lock()
+	e := s.endpoints[id]
+	s.mu.Unlock()
+	if e == nil || !e.process.alive() {
+		return nil
+	}
+	conn, err := net.Dial("tcp", net.JoinHostPort(e.cfg.Address, fmt.Sprint(e.cfg.Port)))
+	if err == nil {
+		return conn.Close()
+	}
+	select {
+	case <-e.process.ended:
+		return nil
+	case <-time.After(killAfter):
+		return Errorf(CodeTimeout, "the endpoint of branch %s takes no connections, and its process %d does not end: stop it with `varve endpoint stop %s`", id, e.process.pid(), id)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Supervisor) startReader(ctx context.Context, point string, port int) (EndpointStatus, error) {
+	at, err := s.Resolve(ctx, point)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	b, err := s.branch(ctx, at.Branch)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	identity, err := s.identity(ctx, b)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	if port == 0 {
+		if port, err = freePort(); err != nil {
+			return EndpointStatus{}, err
+		}
+	}
+	s.mu.Lock()
+	s.readers++
+	id := fmt.Sprintf("%s%s%d", at.Branch, readerSuffix, s.readers)
+	s.mu.Unlock()
+	cfg := s.endpointConfig(id, identity, port)
+	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", id)
+	cfg.At = at.LSN
+	return s.launch(ctx, id, at.Branch, cfg)
+}
+
+func (s *Supervisor) endpointConfig(name string, identity quorum.Identity, port int) EndpointConfig {
+	return EndpointConfig{
+		Name: name, Identity: identity, Proposer: newNodeID(),
+		Safekeepers: s.safekeeperAddrs(), Pageserver: s.pageserverAddr(), Bucket: filepath.Join(s.cfg.Dir, "bucket"),
+		PGBin: s.cfg.PGBin, Port: port, Address: loopback, SocketDir: socketDir(s.cfg.Dir),
+		Status: s.socketAddr(fmt.Sprintf("endpoint-%d", port)),
+	}
+}
+
+// identity says whose log a branch's is.
+func (s *Supervisor) identity(ctx context.Context, b Branch) (quorum.Identity, error) {
+	systemID, err := s.storage.systemID(ctx, b.Timeline, b.Start)
+	if err != nil {
+		return quorum.Identity{}, fmt.Errorf("read the identity of branch %s: %w", b.Name, err)
+	}
+	return quorum.Identity{
+		Tenant: s.project.Tenant, Timeline: b.Timeline, SystemID: systemID, PGVersion: pgVersion, Start: b.logStart(),
+	}, nil
+}
+
+func newNodeID() wal.NodeID {
+	var b [8]byte
+	rand.Read(b[:])
+	return wal.NodeID(binary.LittleEndian.Uint64(b[:]))
+}
+
+// choosePort returns the port asked for, or the one the branch had, or a free one,
+// and remembers it.
+func (s *Supervisor) choosePort(name string, port int) (int, error) {
+	record, found, err := s.state.endpoint(name)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case port < 0 || port > 65535:
+		return 0, Errorf(CodeUsage, "--port %d: want 1 to 65535", port)
+	case port == 0 && found:
+		port = record.Port
+	case port == 0:
+		if port, err = freePort(); err != nil {
+			return 0, err
+		}
+	}
+	if err := checkPort(name, port); err != nil {
+		return 0, err
+	}
+	return port, s.state.setEndpoint(name, endpointRecord{Port: port})
+}
+
+func checkPort(name string, port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(loopback, fmt.Sprint(port)))
+	if err != nil {
+		return Errorf(CodeConflict, "port %d is in use: choose another with `varve endpoint start %s --port N`", port, name)
+	}
+	return l.Close()
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// launch starts an endpoint's process and waits until its Postgres serves.
+func (s *Supervisor) launch(ctx context.Context, id, branch string, cfg EndpointConfig) (EndpointStatus, error) {
+	path := filepath.Join(s.cfg.Dir, "run", id+".json")
+	body, err := json.MarshalIndent(cfg, "", "  ")
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	if err := os.WriteFile(path, body, 0o600); err != nil {
+		return EndpointStatus{}, fmt.Errorf("write the endpoint's configuration: %w", err)
+	}
+	p, err := startProcess("endpoint "+id, s.logPath("endpoint-"+id), s.cfg.Binary, "endpoint-process", "--config", path)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	e := &endpoint{cfg: cfg, branch: branch, process: p}
+	details, err := p.waitReady(ctx)
+	if err == nil {
+		err = json.Unmarshal([]byte(details), &e.ready)
+	}
+	if err != nil {
+		p.terminate()
+		return EndpointStatus{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endpoints[id] = e
+	return e.status(id), nil
+}
+
+func (e *endpoint) status(id string) EndpointStatus {
+	status := EndpointStatus{
+		ID: id, Branch: e.branch, State: StateRunning, PID: e.ready.PID, Start: e.ready.Start, Term: uint64(e.ready.Term), ReadAt: e.cfg.At,
+		URL:     fmt.Sprintf("postgresql://postgres@%s:%d/postgres", e.cfg.Address, e.cfg.Port),
+		DataDir: filepath.Join(e.cfg.Dir, "data"),
+	}
+	if !e.process.alive() {
+		status.State, status.PID, status.URL = StateStopped, 0, ""
+		if !e.stopped {
+			status.State, status.Failure = StateFailed, e.process.lastWords()
+		}
+	}
+	return status
+}
+
+// endpointOf returns the state of a branch's read-write endpoint, nil if it was
+// never started here.
+func (s *Supervisor) endpointOf(branch string) *EndpointStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.endpoints[branch]
+	if e == nil {
+		return nil
+	}
+	status := e.status(branch)
+	return &status
+}
+
+// StopEndpoint stops an endpoint cleanly and returns its last state.
+func (s *Supervisor) StopEndpoint(_ context.Context, id string) (EndpointStatus, error) {
+	defer s.busy.lock(id)()
+	s.mu.Lock()
+	e := s.endpoints[id]
+	if e == nil || !e.process.alive() {
+		s.mu.Unlock()
+		return EndpointStatus{}, Errorf(CodeNotFound, "no endpoint runs on %s: see `varve status`", id)
+	}
+	e.stopped = true
+	s.mu.Unlock()
+	e.process.terminate()
+	status := e.status(id)
+	if code := e.process.cmd.ProcessState.ExitCode(); code != 0 {
+		return status, Errorf(CodeFailed, "endpoint %s did not stop cleanly: %s", id, e.process.lastWords())
+	}
+	if e.cfg.At != 0 {
+		return status, s.removeReader(id, e)
+	}
+	return status, nil
+}
+
+func (s *Supervisor) removeReader(id string, e *endpoint) error {
+	s.mu.Lock()
+	delete(s.endpoints, id)
+	s.mu.Unlock()
+	return removeEndpointFiles(s.cfg.Dir, id, e.cfg.Dir)
+}
+
+func removeEndpointFiles(dir, id, endpointDir string) error {
+	err := os.Remove(filepath.Join(dir, "run", id+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, os.RemoveAll(endpointDir)); err != nil {
+		return fmt.Errorf("remove endpoint %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeOldReaders removes what readers of an earlier supervisor left behind.
+func (s *Supervisor) removeOldReaders() error {
+	entries, err := os.ReadDir(filepath.Join(s.cfg.Dir, "endpoints"))
+	if err != nil {
+		return fmt.Errorf("look for old readers: %w", err)
+	}
+	for _, entry := range entries {
+		if id := entry.Name(); strings.Contains(id, readerSuffix) {
+			if err := removeEndpointFiles(s.cfg.Dir, id, filepath.Join(s.cfg.Dir, "endpoints", id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forgetEndpoint removes what is left of a deleted branch's endpoint.
+func (s *Supervisor) forgetEndpoint(branch string) error {
+	s.mu.Lock()
+	delete(s.endpoints, branch)
+	s.mu.Unlock()
+	return errors.Join(s.state.deleteEndpoint(branch), removeEndpointFiles(s.cfg.Dir, branch, filepath.Join(s.cfg.Dir, "endpoints", branch)))
+}
+
+// stopEndpoints stops all endpoints, the readers too, side by side.
+func (s *Supervisor) stopEndpoints() {
+	s.mu.Lock()
+	var running []*process
+	for _, e := range s.endpoints {
+		e.stopped = true
+		running = append(running, e.process)
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	for _, p := range running {
+		go func() { p.terminate(); done <- struct{}{} }()
+	}
+	for range running {
+		<-done
+	}
+}

@@ -1,0 +1,41 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code says what kind of failure an [Error] is.
+type Code string
+
+// The codes.
+const (
+	CodeFailed   Code = "failed"    // the thing was tried and did not work
+	CodeUsage    Code = "usage"     // the request makes no sense
+	CodeNotFound Code = "not_found" // no such branch, endpoint, page or history
+	CodeConflict Code = "conflict"  // the state forbids it: name taken, has children, in use
+	CodeTimeout  Code = "timeout"   // it took longer than it may
+)
+
+// Error is a failure that a user can read: one line that names the thing and, if
+// there is one, the command that helps.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an [Error].
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// CodeOf returns the code of err: that of the [Error] in it, or CodeFailed.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return CodeFailed
+}

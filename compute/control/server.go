@@ -1,0 +1,88 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+)
+
+// handler serves the supervisor's HTTP API.
+func handler(s *Supervisor) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/status", answer(func(r *http.Request) (any, error) {
+		return s.Status(r.Context())
+	}))
+	mux.Handle("GET /v1/branches", answer(func(r *http.Request) (any, error) {
+		return s.Branches(r.Context())
+	}))
+	mux.Handle("POST /v1/branches", answer(func(r *http.Request) (any, error) {
+		var request createBranchRequest
+		if err := decode(r, &request); err != nil {
+			return nil, err
+		}
+		// What changes something runs to its end even if the client goes away.
+		return s.CreateBranch(context.WithoutCancel(r.Context()), request.Name, request.Parent)
+	}))
+	mux.Handle("DELETE /v1/branches/{name}", answer(func(r *http.Request) (any, error) {
+		return nil, s.DeleteBranch(context.WithoutCancel(r.Context()), r.PathValue("name"))
+	}))
+	mux.Handle("POST /v1/endpoints", answer(func(r *http.Request) (any, error) {
+		var request startEndpointRequest
+		if err := decode(r, &request); err != nil {
+			return nil, err
+		}
+		return s.StartEndpoint(context.WithoutCancel(r.Context()), request.Point, request.Port)
+	}))
+	mux.Handle("DELETE /v1/endpoints/{id}", answer(func(r *http.Request) (any, error) {
+		return s.StopEndpoint(context.WithoutCancel(r.Context()), r.PathValue("id"))
+	}))
+	mux.Handle("GET /v1/resolve", answer(func(r *http.Request) (any, error) {
+		return s.Resolve(r.Context(), r.URL.Query().Get("point"))
+	}))
+	mux.Handle("POST /v1/import", answer(func(r *http.Request) (any, error) {
+		var request importRequest
+		if err := decode(r, &request); err != nil {
+			return nil, err
+		}
+		return s.Import(context.WithoutCancel(r.Context()), request.Dir, request.Branch)
+	}))
+	mux.Handle("POST /v1/shutdown", answer(func(*http.Request) (any, error) {
+		s.Stop()
+		return nil, nil
+	}))
+	return mux
+}
+
+var httpStatus = map[Code]int{
+	CodeFailed:   http.StatusInternalServerError,
+	CodeUsage:    http.StatusBadRequest,
+	CodeNotFound: http.StatusNotFound,
+	CodeConflict: http.StatusConflict,
+	CodeTimeout:  http.StatusGatewayTimeout,
+}
+
+func answer(serve func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		value, err := serve(r)
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			code := CodeOf(err)
+			w.WriteHeader(httpStatus[code])
+			value = &Error{Code: code, Message: err.Error()}
+		}
+		// A client that has gone away is the only reason for a failure here.
+		_ = json.NewEncoder(w).Encode(value)
+	})
+}
+
+// bodyMax bounds a request: names and paths.
+const bodyMax = 64 << 10
+
+func decode(r *http.Request, request any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, bodyMax))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(request); err != nil {
+		return Errorf(CodeUsage, "read request: %v", err)
+	}
+	return nil
+}

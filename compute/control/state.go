@@ -1,0 +1,112 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/varvedb/varve/wal"
+)
+
+// lockWait is how long opening the state file waits for another process to let
+// go of it. A second supervisor should hear of the first at once, but one that is
+// just stopping needs a moment.
+const lockWait = 2 * time.Second
+
+// state is the supervisor's own memory: a bbolt file of JSON values.
+type state struct{ db *bbolt.DB }
+
+var (
+	projectBucket  = []byte("project")
+	endpointBucket = []byte("endpoints") // by branch name
+	projectKey     = []byte("project")
+)
+
+// project is what a data directory is.
+type project struct {
+	Tenant      wal.TenantID `json:"tenant"`
+	Safekeepers int          `json:"safekeepers"`
+}
+
+// endpointRecord is what is remembered of a branch's endpoint.
+type endpointRecord struct {
+	Port int `json:"port"`
+}
+
+func openState(path string) (*state, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		return nil, Errorf(CodeConflict, "%s is in use by another varve: stop it with `varve down`", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open state file: %w", err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{projectBucket, endpointBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare state file: %w", err), db.Close())
+	}
+	return &state{db: db}, nil
+}
+
+func (s *state) Close() error { return s.db.Close() }
+
+// project returns the directory's project, and whether there is one yet.
+func (s *state) project() (p project, found bool, err error) {
+	found, err = s.get(projectBucket, projectKey, &p)
+	return p, found, err
+}
+
+func (s *state) setProject(p project) error { return s.put(projectBucket, projectKey, p) }
+
+func (s *state) endpoint(branch string) (r endpointRecord, found bool, err error) {
+	found, err = s.get(endpointBucket, []byte(branch), &r)
+	return r, found, err
+}
+
+func (s *state) setEndpoint(branch string, r endpointRecord) error {
+	return s.put(endpointBucket, []byte(branch), r)
+}
+
+func (s *state) deleteEndpoint(branch string) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(endpointBucket).Delete([]byte(branch))
+	})
+}
+
+func (s *state) get(bucket, key []byte, value any) (found bool, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		body := tx.Bucket(bucket).Get(key)
+		if body == nil {
+			return nil
+		}
+		found = true
+		return json.Unmarshal(body, value)
+	})
+	if err != nil {
+		return false, fmt.Errorf("read %s of the state file: %w", key, err)
+	}
+	return found, nil
+}
+
+func (s *state) put(bucket, key []byte, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, body) })
+	if err != nil {
+		return fmt.Errorf("write %s to the state file: %w", key, err)
+	}
+	return nil
+}

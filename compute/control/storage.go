@@ -1,0 +1,166 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/pgcontrol"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+const (
+	// ingestWait bounds how long a question waits for the pageserver to take in log
+	// that is committed.
+	ingestWait = 30 * time.Second
+	// connectWait bounds how long a question waits for a pageserver that died to be
+	// up again: it attaches every timeline first.
+	connectWait = 30 * time.Second
+)
+
+// storage asks the pageserver, over a connection that is made again when it dies. A
+// pageserver that is just starting again is waited for.
+type storage struct {
+	env  env.Env
+	role *role // the pageserver
+
+	mu     sync.Mutex
+	client *pageapi.Client
+}
+
+func (s *storage) connect(ctx context.Context) (*pageapi.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil && s.client.Err() == nil {
+		return s.client, nil
+	}
+	s.closeLocked()
+	waiting, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	for {
+		// The connection outlives the request that happens to make it.
+		client, err := pageapi.Dial(context.WithoutCancel(ctx), s.env, s.role.addr)
+		if err == nil {
+			s.client = client
+			return client, nil
+		}
+		if s.role.awaitChange(waiting) != nil {
+			return nil, fmt.Errorf("connect to the pageserver: %w", err)
+		}
+	}
+}
+
+func (s *storage) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeLocked()
+}
+
+func (s *storage) closeLocked() {
+	if s.client != nil {
+		_ = s.client.Close() // it is given up; how it ends does not matter
+		s.client = nil
+	}
+}
+
+func (s *storage) timelines(ctx context.Context) ([]pageapi.TimelineInfo, error) {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos, err := client.List(ctx)
+	return infos, coded(err)
+}
+
+func (s *storage) importDir(ctx context.Context, dir string, id wal.TimelineID, meta []byte) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = client.Import(ctx, pageapi.ImportRequest{Timeline: id, Path: dir, Meta: meta})
+	return coded(err)
+}
+
+func (s *storage) branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return coded(client.Branch(ctx, pageapi.BranchRequest{Parent: parent, Child: child, At: at, Meta: meta}))
+}
+
+func (s *storage) delete(ctx context.Context, id wal.TimelineID) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return coded(client.Delete(ctx, id))
+}
+
+// lsnAt finds the LSN of a time on a timeline whose log ends at head.
+func (s *storage) lsnAt(ctx context.Context, id wal.TimelineID, at time.Time, head wal.LSN) (wal.LSN, error) {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ingestWait)
+	defer cancel()
+	t := client.Timeline(id)
+	if err := t.WaitLSN(ctx, head); err != nil {
+		return 0, coded(err)
+	}
+	lsn, err := t.LSNAt(ctx, at)
+	return lsn, coded(err)
+}
+
+// systemID reads PostgreSQL's system identifier out of the control file that the
+// timeline keeps, as of an LSN that it has.
+func (s *storage) systemID(ctx context.Context, id wal.TimelineID, lsn wal.LSN) (uint64, error) {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	body, found, err := client.Timeline(id).Value(ctx, pgkey.Control(), lsn)
+	if err == nil && !found {
+		err = wal.Corruptf("timeline "+id.String(), 0, "control file", "one as of "+lsn.String(), "none")
+	}
+	if err != nil {
+		return 0, coded(err)
+	}
+	control, err := pgcontrol.Decode("control file of timeline "+id.String(), body)
+	if err != nil {
+		return 0, err
+	}
+	return control.SystemID, nil
+}
+
+// codes says what kind of failure an error of the storage is to a user.
+var codes = []struct {
+	err  error
+	code Code
+}{
+	{lsm.ErrNoTimeline, CodeNotFound},
+	{lsm.ErrBelowHorizon, CodeNotFound},
+	{lsm.ErrFutureLSN, CodeNotFound},
+	{timeline.ErrNoRelation, CodeNotFound},
+	{pageapi.ErrHasChildren, CodeConflict},
+	{pageapi.ErrRefused, CodeConflict},
+	{context.DeadlineExceeded, CodeTimeout},
+}
+
+// coded gives an error of the storage the code that a user's command exits with.
+func coded(err error) error {
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return Errorf(c.code, "%v", err)
+		}
+	}
+	return err
+}

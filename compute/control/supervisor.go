@@ -1,0 +1,286 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/env/osenv"
+)
+
+// MainBranch is the branch that a new data directory begins with.
+const MainBranch = "main"
+
+// dirPathMax is what the data directory's path may measure: a unix socket's may
+// measure 107 bytes on Linux, and these are our longest names of sockets.
+const dirPathMax = 107 - max(len("/run/safekeeper-5.sock"), len("/run/pg/.s.PGSQL.65535"), len("/run/endpoint-65535.sock"))
+
+// Config says what a supervisor runs.
+type Config struct {
+	Dir         string // absolute; made if missing
+	Safekeepers int    // of a new directory: 1, 3 or 5
+	Binary      string // the program whose subcommands are the roles
+	PGBin       string // directory of PostgreSQL's programs; empty: found
+	Port        int    // of the main branch's endpoint; 0: the one it had, or any free one
+
+	Progress func(step string)           // told before each step that takes a while
+	Ready    func(branch EndpointStatus) // told once, when the main branch's endpoint serves
+}
+
+func (c Config) validate() error {
+	if !slices.Contains([]int{1, 3, 5}, c.Safekeepers) {
+		return Errorf(CodeUsage, "--safekeepers %d: want 1, 3 or 5", c.Safekeepers)
+	}
+	if len(c.Dir) > dirPathMax {
+		return Errorf(CodeUsage, "data directory %s: its path has %d bytes, and sockets below it allow %d: choose a shorter --dir", c.Dir, len(c.Dir), dirPathMax)
+	}
+	return nil
+}
+
+// Supervisor runs a data directory. Make it with [Run].
+type Supervisor struct {
+	cfg     Config
+	env     env.Env
+	state   *state
+	project project
+	storage *storage
+
+	roles    []*role
+	stopRole context.CancelFunc
+
+	busy keyedLock // by branch name or endpoint id: one operation on each at a time
+
+	mu        sync.Mutex
+	endpoints map[string]*endpoint // by id
+	readers   int                  // readers started so far, to number them
+
+	stop    context.CancelFunc
+	stopped sync.Once
+}
+
+// Run supervises a data directory until ctx ends or a client asks for shutdown.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	binaries, err := pgdata.FindBinaries(ctx, cfg.PGBin)
+	if err != nil {
+		return err
+	}
+	cfg.PGBin = binaries.Dir
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.state.Close()) }()
+	ctx, s.stop = context.WithCancel(ctx)
+	defer s.stop()
+	// Deferred from here on: what was started is stopped, whatever fails below.
+	defer s.Stop()
+	if err := s.startRoles(); err != nil {
+		return err
+	}
+	if err := s.bootstrap(ctx); err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	server := &http.Server{Handler: handler(s)}
+	listener, err := listen(SocketPath(cfg.Dir))
+	if err != nil {
+		return err
+	}
+	go func() { served <- server.Serve(listener) }()
+	if err := s.startMain(ctx); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	select {
+	case <-ctx.Done():
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", SocketPath(cfg.Dir), err)
+	}
+	s.Stop()
+	// The answer to the client that asked for the shutdown is still under way.
+	return server.Shutdown(context.WithoutCancel(ctx))
+}
+
+// open takes hold of the data directory, making it if it is new.
+func open(ctx context.Context, cfg Config) (*Supervisor, error) {
+	for _, dir := range []string{"", "run", "log", "endpoints"} {
+		// Postgres, which refuses to be root, must be able to reach its own part.
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o755); err != nil {
+			return nil, fmt.Errorf("make data directory: %w: name one that you may write to with --dir", err)
+		}
+	}
+	st, err := openState(filepath.Join(cfg.Dir, "control.db"))
+	if err != nil {
+		return nil, err
+	}
+	p, found, err := st.project()
+	if err == nil && !found {
+		rand.Read(p.Tenant[:])
+		p.Safekeepers = cfg.Safekeepers
+		err = st.setProject(p)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	e, err := osenv.New(osenv.Config{Root: cfg.Dir})
+	if err == nil {
+		err = makeSocketDir(cfg.Dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	s := &Supervisor{cfg: cfg, env: e, state: st, project: p, endpoints: map[string]*endpoint{}}
+	s.storage = &storage{env: e}
+	return s, nil
+}
+
+// makeSocketDir makes the directory of PostgreSQL's sockets, where PostgreSQL's
+// user may write.
+func makeSocketDir(dir string) error {
+	account, err := pgdata.FindAccount()
+	if err != nil {
+		return err
+	}
+	if err := account.MakeDir(socketDir(dir), 0o755); err != nil {
+		return fmt.Errorf("make socket directory: %w", err)
+	}
+	return nil
+}
+
+func socketDir(dir string) string { return filepath.Join(dir, "run", "pg") }
+
+func listen(path string) (net.Listener, error) {
+	// The state file's lock is ours, so a socket here is a dead one.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove dead socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	return l, nil
+}
+
+// startRoles starts safekeepers and pageserver, in that order.
+func (s *Supervisor) startRoles() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopRole = cancel
+	for i := 1; i <= s.project.Safekeepers; i++ {
+		name := fmt.Sprintf("safekeeper-%d", i)
+		s.cfg.Progress("starting " + name)
+		err := s.startRole(ctx, name, s.safekeeperAddr(i), "safekeeper",
+			"--id", fmt.Sprint(i), "--data", filepath.Join(s.cfg.Dir, name), "--listen", s.safekeeperAddr(i))
+		if err != nil {
+			return err
+		}
+	}
+	s.cfg.Progress("starting pageserver")
+	args := []string{
+		"--data", filepath.Join(s.cfg.Dir, "pageserver"), "--bucket", filepath.Join(s.cfg.Dir, "bucket"),
+		"--tenant", s.project.Tenant.String(), "--listen", s.pageserverAddr(),
+	}
+	for _, addr := range s.safekeeperAddrs() {
+		args = append(args, "--safekeeper", addr)
+	}
+	if err := s.startRole(ctx, "pageserver", s.pageserverAddr(), "pageserver", args...); err != nil {
+		return err
+	}
+	s.storage.role = s.roles[len(s.roles)-1]
+	return nil
+}
+
+func (s *Supervisor) startRole(ctx context.Context, name, addr, subcommand string, args ...string) error {
+	r, err := startRole(ctx, name, addr, func() (*process, error) {
+		return startProcess(name, s.logPath(name), s.cfg.Binary, append([]string{subcommand}, args...)...)
+	})
+	if err != nil {
+		return err
+	}
+	s.roles = append(s.roles, r)
+	return nil
+}
+
+func (s *Supervisor) logPath(name string) string {
+	return filepath.Join(s.cfg.Dir, "log", name+".log")
+}
+
+func (s *Supervisor) socketAddr(name string) string {
+	return "unix:" + filepath.Join(s.cfg.Dir, "run", name+".sock")
+}
+
+func (s *Supervisor) safekeeperAddr(i int) string {
+	return s.socketAddr(fmt.Sprintf("safekeeper-%d", i))
+}
+
+func (s *Supervisor) safekeeperAddrs() (addrs []string) {
+	for i := 1; i <= s.project.Safekeepers; i++ {
+		addrs = append(addrs, s.safekeeperAddr(i))
+	}
+	return addrs
+}
+
+func (s *Supervisor) pageserverAddr() string { return s.socketAddr("pageserver") }
+
+// Stop ends endpoints, then pageserver and safekeepers, and makes Run return. It
+// returns once all are gone.
+func (s *Supervisor) Stop() {
+	s.stopped.Do(func() {
+		s.stopEndpoints()
+		s.stopRole()
+		for _, r := range s.roles {
+			r.wait()
+		}
+		s.storage.close()
+		s.stop()
+	})
+}
+
+// Status returns what runs and what is stored.
+func (s *Supervisor) Status(ctx context.Context) (Status, error) {
+	status := Status{Dir: s.cfg.Dir, Tenant: s.project.Tenant}
+	for _, r := range s.roles {
+		status.Processes = append(status.Processes, r.status())
+	}
+	var err error
+	status.Branches, err = s.Branches(ctx)
+	return status, err
+}
+
+// keyedLock is one mutex per key.
+type keyedLock struct {
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex
+}
+
+func (k *keyedLock) lock(key string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]*sync.Mutex{}
+	}
+	l := k.locks[key]
+	if l == nil {
+		l = &sync.Mutex{}
+		k.locks[key] = l
+	}
+	k.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
+
+// newTimelineID draws a timeline's id.
+func newTimelineID() (id wal.TimelineID) {
+	rand.Read(id[:])
+	return id
+}
