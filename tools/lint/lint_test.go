@@ -35,6 +35,7 @@ var edges = map[string]string{
 	"compute/pgdata":        "writes the directory that a real PostgreSQL starts on",
 	"compute/pgfs":          "serves the kernel's FUSE",
 	"compute/proxy":         "relays real clients",
+	"compute/control":       "runs processes, keeps a bbolt file and serves HTTP on a socket",
 	"wal/pgwal/pgtest":      "runs a real PostgreSQL for tests",
 	"cmd":                   "is the operating system's side of the program",
 	"bench":                 "measures the real world",
