@@ -10,11 +10,18 @@ import (
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
-// OfTimeline is a timeline of this process as of an LSN.
-func OfTimeline(t *timeline.Timeline, at wal.LSN) Storage { return &timelineStorage{t, at} }
+// Timeline reads a timeline: one of this process, or a pageserver's over the network.
+type Timeline interface {
+	basebackup.Source
+	Relations(ctx context.Context, lsn wal.LSN, fn func(timeline.RelationSize) error) error
+	GetPages(ctx context.Context, reads []timeline.PageRead, dst [][]byte) error
+}
+
+// OfTimeline is a timeline as of an LSN.
+func OfTimeline(t Timeline, at wal.LSN) Storage { return &timelineStorage{t, at} }
 
 type timelineStorage struct {
-	timeline *timeline.Timeline
+	timeline Timeline
 	at       wal.LSN
 }
 
