@@ -42,9 +42,10 @@ type Events struct {
 // Ready describes a running PostgreSQL.
 type Ready struct {
 	ConnString string
-	Start      wal.LSN  // what it started from
-	Term       wal.Term // 0: read-only
-	PID        int      // of the postmaster
+	Start      wal.LSN        // what it started from
+	Term       wal.Term       // 0: read-only
+	PID        int            // of the postmaster
+	CommitLSN  func() wal.LSN // of the term, whenever it is called; nil: read-only
 }
 
 func (e Events) withDefaults() Events {
@@ -207,7 +208,8 @@ func (l *life) startPostgres(ctx context.Context, mode pgdata.Mode, at wal.LSN, 
 	return p, nil
 }
 
-func (l *life) ready(p *process, start wal.LSN, term wal.Term) {
-	l.cfg.Logger.Info("endpoint is ready", "endpoint", l.cfg.Name, "start", start.String(), "term", uint64(term), "pid", p.cmd.Process.Pid)
-	l.events.Ready(Ready{ConnString: l.cfg.connString(), Start: start, Term: term, PID: p.cmd.Process.Pid})
+func (l *life) ready(r Ready) {
+	l.cfg.Logger.Info("endpoint is ready", "endpoint", l.cfg.Name, "start", r.Start.String(), "term", uint64(r.Term), "pid", r.PID)
+	r.ConnString = l.cfg.connString()
+	l.events.Ready(r)
 }

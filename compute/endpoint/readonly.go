@@ -24,7 +24,7 @@ func (l *life) readOnly(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.ready(p, l.cfg.At, 0)
+	l.ready(Ready{Start: l.cfg.At, PID: p.cmd.Process.Pid})
 	select {
 	case <-p.exited:
 		return p.exit()

@@ -73,7 +73,7 @@ func (w *writer) rule(ctx, alive context.Context) error {
 		return err
 	}
 	go func() { w.streamed <- w.source.Run(alive, w.proposer) }()
-	w.ready(w.postgres, w.x, w.term)
+	w.ready(Ready{Start: w.x, Term: w.term, PID: w.postgres.cmd.Process.Pid, CommitLSN: w.proposer.CommitLSN})
 	return w.watch(ctx)
 }
 
