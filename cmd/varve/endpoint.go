@@ -1,0 +1,48 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+)
+
+func (a *app) endpointCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "endpoint", Aliases: []string{"endpoints"}, Short: "Start and stop the Postgres of a branch"}
+	var port int
+	start := &cobra.Command{
+		Use: "start BRANCH", Short: "Build a Postgres from storage at the branch's head and start it", Args: exactArgs("BRANCH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := control.ValidateName(args[0]); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			endpoint, err := client.StartEndpoint(cmd.Context(), args[0], port)
+			if err != nil {
+				return err
+			}
+			talk("endpoint %s runs from %s in term %d, Postgres has pid %d", endpoint.Branch, endpoint.Start, endpoint.Term, endpoint.PID)
+			return a.printValue(endpoint, endpoint.URL)
+		},
+	}
+	start.Flags().IntVar(&port, "port", 0, "TCP port (default: the one it had, or any free one)")
+	stop := &cobra.Command{
+		Use: "stop BRANCH", Short: "Stop the branch's Postgres cleanly; its directory stays until the next start", Args: exactArgs("BRANCH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			endpoint, err := client.StopEndpoint(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			talk("endpoint %s stopped; its directory is %s", args[0], endpoint.DataDir)
+			return a.printValue(endpoint, endpoint.DataDir)
+		},
+	}
+	cmd.AddCommand(start, stop)
+	return cmd
+}

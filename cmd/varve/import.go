@@ -1,0 +1,40 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+)
+
+func (a *app) importCommand() *cobra.Command {
+	var branch string
+	cmd := &cobra.Command{
+		Use:   "import DATADIR --branch NAME",
+		Short: "Make a branch of a cleanly stopped PostgreSQL 15 data directory",
+		Args:  exactArgs("DATADIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if branch == "" {
+				return control.Errorf(control.CodeUsage, "import needs a name for the new branch: --branch NAME")
+			}
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			talk("importing %s", dir)
+			imported, err := client.Import(cmd.Context(), dir, branch)
+			if err != nil {
+				return err
+			}
+			talk("imported as branch %s at %s: start its Postgres with `varve endpoint start %s`", branch, imported.Start, branch)
+			return a.printBranches([]control.Branch{imported})
+		},
+	}
+	cmd.Flags().StringVar(&branch, "branch", "", "name of the new branch")
+	return cmd
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "inspect", Short: "Show what a file of Varve's holds"}
+	cmd.AddCommand(a.inspectWALCommand(), a.inspectLayerCommand(), a.inspectIndexCommand())
+	return cmd
+}
+
+func (a *app) inspectWALCommand() *cobra.Command {
+	var start string
+	cmd := &cobra.Command{
+		Use:   "wal SEGMENT",
+		Short: "Print the records of a log segment, a line each, in the manner of pg_waldump",
+		Long: "Print the records of a log segment, a line each, in the manner of pg_waldump.\n" +
+			"The segment that a branch's log begins in has no records before the branch's start: name it with --start.",
+		Args: exactArgs("SEGMENT"),
+		RunE: func(_ *cobra.Command, args []string) error { return inspectWAL(args[0], start) },
+	}
+	cmd.Flags().StringVar(&start, "start", "", "LSN of the first record (default: the first that begins in the segment)")
+	return cmd
+}
+
+func inspectWAL(path, start string) error {
+	base, err := segmentStart(path)
+	if err != nil {
+		return err
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read segment: %w", err)
+	}
+	if len(body) != wal.SegmentSize {
+		return control.Errorf(control.CodeFailed, "%s has %d bytes: a log segment has %d", path, len(body), wal.SegmentSize)
+	}
+	first := base + wal.LSN(firstRecord(body))
+	if start != "" {
+		if first, err = wal.ParseLSN(start); err != nil {
+			return control.Errorf(control.CodeUsage, "--start: %v", err)
+		}
+	}
+	if first < base || first >= base+wal.SegmentSize {
+		return control.Errorf(control.CodeNotFound, "%s holds %s to %s: no record begins at %s there", path, base, base+wal.SegmentSize, first)
+	}
+	return dumpRecords(path, first, body[first-base:])
+}
+
+func dumpRecords(path string, first wal.LSN, body []byte) error {
+	decoder := pgwal.NewDecoder(path, first)
+	decoder.Feed(body)
+	out := bufio.NewWriter(os.Stdout)
+	var record pgwal.Record
+	var line []byte
+	var err error
+	for {
+		var more bool
+		if more, err = decoder.Next(&record); err != nil || !more {
+			break
+		}
+		line = append(pgwal.AppendDump(line[:0], &record), '\n')
+		if _, err = out.Write(line); err != nil {
+			break
+		}
+	}
+	// The zeros of a segment's unwritten rest end the log like the end of the file.
+	if errors.Is(err, wal.ErrCorruption) && isZero(body[decoder.Position()-first:]) {
+		err = nil
+	}
+	return errors.Join(err, out.Flush())
+}
+
+func isZero(p []byte) bool {
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// segmentStart reads the LSN of a segment's first byte out of its file name.
+func segmentStart(path string) (wal.LSN, error) {
+	name := filepath.Base(path)
+	if len(name) == 24 {
+		log, err1 := strconv.ParseUint(name[8:16], 16, 32)
+		segment, err2 := strconv.ParseUint(name[16:], 16, 32)
+		if err1 == nil && err2 == nil && segment < 1<<32/wal.SegmentSize {
+			return wal.LSN(log<<32 + segment*wal.SegmentSize), nil
+		}
+	}
+	return 0, control.Errorf(control.CodeUsage, "%s is not named like a log segment, such as 000000010000000000000001", path)
+}
+
+// firstRecord returns the offset of the first record that begins in a segment: it
+// comes after the rest of the record that began in the segment before.
+func firstRecord(segment []byte) int {
+	const (
+		continued   = 0x0001 // in a page header's info: the page begins inside a record
+		infoAt      = 2
+		restAt      = 16
+		shortHeader = 24
+		longHeader  = 40
+	)
+	offset := 0
+	header := longHeader
+	for offset+header <= len(segment) {
+		page := segment[offset:]
+		if binary.LittleEndian.Uint16(page[infoAt:])&continued == 0 {
+			return offset + header
+		}
+		rest := int(binary.LittleEndian.Uint32(page[restAt:]))
+		if rest <= pgwal.WALPageSize-header {
+			return offset + header + (rest+7)&^7
+		}
+		offset += pgwal.WALPageSize
+		header = shortHeader
+	}
+	return len(segment)
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/pageserver/datadir"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env/osenv"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+func (a *app) pageCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "page", Short: "Read single pages"}
+	var branch, lsn string
+	var raw bool
+	get := &cobra.Command{
+		Use:   "get PATH BLOCK --branch B [--lsn L]",
+		Short: "Print a page as of an LSN; PATH as PostgreSQL names the file",
+		Example: "  varve page get base/5/16384 0 --branch main\n" +
+			"  varve page get base/5/16384_vm 0 --branch main --lsn 0/16B3748\n" +
+			"  varve page get global/1262 0 --branch main --raw > page",
+		Args: exactArgs("PATH", "BLOCK"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			point := branch
+			if lsn != "" {
+				point += "@" + lsn
+			}
+			return a.getPage(cmd.Context(), point, args[0], args[1], raw)
+		},
+	}
+	get.Flags().StringVar(&branch, "branch", "main", "branch to read")
+	get.Flags().StringVar(&lsn, "lsn", "", "LSN to read at (default: the branch's head)")
+	get.Flags().BoolVar(&raw, "raw", false, "write the 8192 bytes as they are")
+	cmd.AddCommand(get)
+	return cmd
+}
+
+func (a *app) getPage(ctx context.Context, point, path, block string, raw bool) error {
+	rel, fork, segment, err := datadir.ParseForkPath(path)
+	if err != nil {
+		return control.Errorf(control.CodeUsage, "%q: want a relation's file such as base/5/16384, base/5/16384_vm or global/1262: %v", path, err)
+	}
+	inFile, err := strconv.ParseUint(block, 10, 32)
+	if err != nil {
+		return control.Errorf(control.CodeUsage, "block %q: want a number", block)
+	}
+	number := uint32(inFile) + segment*datadir.SegmentBlocks
+	return a.atPoint(ctx, point, func(ctx context.Context, t *pageapi.Timeline, at wal.LSN) error {
+		page := make([]byte, 0, pgwal.PageSize)
+		pages := [][]byte{page}
+		err := t.GetPages(ctx, []timeline.PageRead{{Rel: rel, Fork: fork, Block: number, LSN: at}}, pages)
+		if errors.Is(err, timeline.ErrNoRelation) || errors.Is(err, timeline.ErrBeyondEnd) {
+			return control.Errorf(control.CodeNotFound, "%s block %d at %s: %v", path, number, at, err)
+		}
+		if err != nil {
+			return err
+		}
+		return a.printPage(path, number, at, pages[0][:pgwal.PageSize], raw)
+	})
+}
+
+func (a *app) printPage(path string, block uint32, at wal.LSN, page []byte, raw bool) error {
+	if raw {
+		_, err := os.Stdout.Write(page)
+		return err
+	}
+	var text bytes.Buffer
+	dumper := hex.Dumper(&text)
+	dumper.Write(page) // a bytes.Buffer takes everything
+	dumper.Close()
+	return a.printValue(map[string]any{"path": path, "block": block, "lsn": at, "page": page}, text.String())
+}
+
+// pageWait bounds how long a command waits for the pageserver to reach an LSN.
+const pageWait = time.Minute
+
+// atPoint resolves a point and calls read with its timeline and LSN, once the
+// pageserver has come there.
+func (a *app) atPoint(ctx context.Context, point string, read func(context.Context, *pageapi.Timeline, wal.LSN) error) error {
+	supervisor, err := a.client()
+	if err != nil {
+		return err
+	}
+	at, err := supervisor.Resolve(ctx, point)
+	if err != nil {
+		return err
+	}
+	e, err := osenv.New(osenv.Config{Root: os.TempDir()})
+	if err != nil {
+		return err
+	}
+	client, err := pageapi.Dial(ctx, e, at.Pageserver)
+	if err != nil {
+		return fmt.Errorf("connect to the pageserver: %w", err)
+	}
+	defer client.Close()
+	t := client.Timeline(at.Timeline)
+	waiting, cancel := context.WithTimeout(ctx, pageWait)
+	defer cancel()
+	if err := t.WaitLSN(waiting, at.LSN); err != nil {
+		return fmt.Errorf("wait until the pageserver is at %s: %w", at.LSN, err)
+	}
+	return read(ctx, t, at.LSN)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/pageserver"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env/osenv"
+)
+
+func (a *app) pageserverCommand() *cobra.Command {
+	var data, bucket, listen, tenant string
+	var safekeepers []string
+	cmd := &cobra.Command{
+		Use: "pageserver", Short: "Run the pageserver in the foreground (varve up does this)", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			id, err := wal.ParseTenantID(tenant)
+			if err != nil {
+				return control.Errorf(control.CodeUsage, "--tenant: %v", err)
+			}
+			e, err := osenv.New(osenv.Config{Root: data, BucketDir: bucket, Logger: logger()})
+			if err != nil {
+				return err
+			}
+			return runPageserver(cmd.Context(), pageserver.New(e, pageserver.Config{
+				Tenant: id, Listen: listen, Safekeepers: safekeepers, OpenDir: openDir, Ready: ready,
+			}))
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "pageserver", "its local directory, a cache")
+	cmd.Flags().StringVar(&bucket, "bucket", "bucket", "directory of the bucket")
+	cmd.Flags().StringVar(&listen, "listen", "tcp:127.0.0.1:0", "address, unix:PATH or tcp:HOST:PORT")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "whose timelines to serve")
+	cmd.Flags().StringArrayVar(&safekeepers, "safekeeper", nil, "address of a safekeeper; once for each")
+	return cmd
+}
+
+// runPageserver runs a server until ctx ends. An end that was asked for is no failure.
+func runPageserver(ctx context.Context, s *pageserver.Server) error {
+	err := s.Run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func openDir(path string) (fs.FS, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory", path)
+	}
+	return os.DirFS(path), nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/compute/pgdata"
+)
+
+func (a *app) psqlCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "psql BRANCH[@LSN|@TIME] [-- ARGS...]",
+		Short: "Run psql on a branch; at an LSN or a time on a read-only Postgres made for it and thrown away",
+		Example: "  varve psql main\n" +
+			"  varve psql main@0/16B3748 -- -c 'SELECT count(*) FROM t'",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return control.Errorf(control.CodeUsage, "`%s` takes BRANCH, BRANCH@LSN or BRANCH@TIME, then -- and psql's arguments", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.psql(cmd.Context(), args[0], args[1:]) },
+	}
+}
+
+func (a *app) psql(ctx context.Context, point string, args []string) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	parsed, err := control.ParsePoint(point)
+	if err != nil {
+		return err
+	}
+	if parsed.IsHead() {
+		url, err := endpointURL(ctx, client, parsed.Branch)
+		if err != nil {
+			return err
+		}
+		return runPsql(ctx, url, args)
+	}
+	reader, err := client.StartEndpoint(ctx, point, 0)
+	if err != nil {
+		return err
+	}
+	talk("reading %s as of %s", reader.Branch, reader.ReadAt)
+	err = runPsql(ctx, reader.URL, args)
+	_, stopErr := client.StopEndpoint(context.WithoutCancel(ctx), reader.ID)
+	return errors.Join(err, stopErr)
+}
+
+func runPsql(ctx context.Context, url string, args []string) error {
+	path, err := psqlPath(ctx)
+	if err != nil {
+		return err
+	}
+	// Not bound to ctx: psql handles Ctrl-C itself, to cancel a query.
+	cmd := exec.Command(path, append([]string{url}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+func psqlPath(ctx context.Context) (string, error) {
+	binaries, err := pgdata.FindBinaries(ctx, "")
+	if err == nil && isFile(binaries.Path("psql")) {
+		return binaries.Path("psql"), nil
+	}
+	path, lookErr := exec.LookPath("psql")
+	if lookErr != nil {
+		return "", errors.Join(err, fmt.Errorf("find psql: %w: install Debian's postgresql-client-15", lookErr))
+	}
+	return path, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// endpointURL is the connection string of a branch's running endpoint.
+func endpointURL(ctx context.Context, client *control.Client, branch string) (string, error) {
+	branches, err := client.Branches(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range branches {
+		switch {
+		case b.Name != branch:
+			continue
+		case b.Endpoint == nil:
+			return "", control.Errorf(control.CodeConflict, "branch %s has no running endpoint: start it with `varve endpoint start %s`", branch, branch)
+		case b.Endpoint.State == control.StateFailed:
+			return "", control.Errorf(control.CodeConflict, "the endpoint of branch %s failed (%s): start a new one with `varve endpoint start %s`", branch, b.Endpoint.Failure, branch)
+		}
+		return b.Endpoint.URL, nil
+	}
+	return "", control.Errorf(control.CodeNotFound, "there is no branch %s: see `varve branch list`", branch)
+}
+
+func (a *app) connectionStringCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "connection-string BRANCH", Aliases: []string{"cs"}, Args: exactArgs("BRANCH"),
+		Short: "Print the URL of a branch's running Postgres",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			url, err := endpointURL(cmd.Context(), client, args[0])
+			if err != nil {
+				return err
+			}
+			return a.printValue(map[string]string{"url": url}, url)
+		},
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show what runs", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(status, []string{"NAME", "STATE", "PID", "WHERE"}, statusRows(status))
+		},
+	}
+}
+
+func statusRows(status control.Status) (rows [][]string) {
+	for _, p := range status.Processes {
+		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(p.Addr)})
+	}
+	for _, b := range status.Branches {
+		e := b.Endpoint
+		if e == nil {
+			rows = append(rows, []string{"endpoint " + b.Name, control.StateStopped, "-", "-"})
+			continue
+		}
+		where := e.URL
+		if e.State == control.StateFailed {
+			where = e.Failure
+		}
+		rows = append(rows, []string{"endpoint " + b.Name, e.State, pidText(e.PID), orDash(where)})
+	}
+	return rows
+}
+
+func pidText(pid int) string {
+	if pid == 0 {
+		return "-"
+	}
+	return strconv.Itoa(pid)
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+)
+
+type upFlags struct {
+	safekeepers int
+	port        int
+	foreground  bool
+	events      bool
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var flags upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start everything and print a connection string",
+		Long: "Start the safekeepers, the pageserver and a Postgres on branch main, in the background, and print its URL.\n" +
+			"The first time, the data directory is made and an empty database imported into it.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := filepath.Abs(a.dir)
+			if err != nil {
+				return err
+			}
+			if flags.foreground {
+				return a.serve(cmd.Context(), dir, flags)
+			}
+			return a.launch(dir, flags)
+		},
+	}
+	cmd.Flags().IntVar(&flags.safekeepers, "safekeepers", 3, "how many safekeepers a new data directory gets: 1, 3 or 5")
+	cmd.Flags().IntVar(&flags.port, "port", 0, "TCP port of branch main's Postgres (default: the one it had, or any free one)")
+	cmd.Flags().BoolVar(&flags.foreground, "foreground", false, "stay in the foreground until Ctrl-C")
+	cmd.Flags().BoolVar(&flags.events, "events", false, "tell the steps as JSON on standard output")
+	// Only launch, below, reads the events.
+	_ = cmd.Flags().MarkHidden("events")
+	return cmd
+}
+
+// event is what a launched supervisor tells its launcher, one JSON line each.
+// Exactly one field is set. After Ready or Failed there are no more.
+type event struct {
+	Step   string                  `json:"step,omitempty"`
+	Ready  *control.EndpointStatus `json:"ready,omitempty"`
+	Failed *control.Error          `json:"failed,omitempty"`
+}
+
+// serve is the supervisor's own process.
+func (a *app) serve(ctx context.Context, dir string, flags upFlags) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own binary: %w", err)
+	}
+	tell := a.tellPerson
+	if flags.events {
+		events := json.NewEncoder(os.Stdout)
+		tell = func(e event) { _ = events.Encode(e) } // a launcher that is gone hears nothing
+	}
+	err = control.Run(ctx, control.Config{
+		Dir:         dir,
+		Safekeepers: flags.safekeepers,
+		Binary:      binary,
+		Port:        flags.port,
+		Progress:    func(step string) { tell(event{Step: step}) },
+		Ready:       func(main control.EndpointStatus) { tell(event{Ready: &main}) },
+	})
+	if err != nil && flags.events {
+		tell(event{Failed: control.Errorf(control.CodeOf(err), "%s", oneLine(err))})
+	}
+	return err
+}
+
+func (a *app) tellPerson(e event) {
+	switch {
+	case e.Ready != nil:
+		_ = a.printValue(e.Ready, e.Ready.URL)
+	default:
+		talk("%s", e.Step)
+	}
+}
+
+// launch starts the supervisor as a process of its own, passes on what it tells
+// until it is ready, and leaves it running.
+func (a *app) launch(dir string, flags upFlags) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own binary: %w", err)
+	}
+	log, err := openLog(dir)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(binary, "up", "--foreground", "--events", "--dir", dir, fmt.Sprintf("--safekeepers=%d", flags.safekeepers), fmt.Sprintf("--port=%d", flags.port))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Stderr = log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the supervisor: %w", err)
+	}
+	ready, err := a.relay(stdout)
+	if ready {
+		return errors.Join(err, cmd.Process.Release())
+	}
+	if waitErr := cmd.Wait(); err == nil {
+		err = fmt.Errorf("the supervisor ended before it was ready (%v): see %s", waitErr, log.Name())
+	}
+	return err
+}
+
+// relay passes on events until the supervisor is ready or gone.
+func (a *app) relay(events io.Reader) (ready bool, err error) {
+	for lines := bufio.NewScanner(events); lines.Scan(); {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return false, fmt.Errorf("read the supervisor's events: %w", err)
+		}
+		if e.Failed != nil {
+			return false, e.Failed
+		}
+		a.tellPerson(e)
+		if e.Ready != nil {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func openLog(dir string) (*os.File, error) {
+	logs := filepath.Join(dir, "log")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w: name one that you may write to with --dir", err)
+	}
+	return os.OpenFile(filepath.Join(logs, "supervisor.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+func (a *app) downCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "Stop everything cleanly", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := client.Shutdown(cmd.Context()); err != nil {
+				return err
+			}
+			talk("stopped; the data stays in %s", a.dir)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/verify"
+	"github.com/varvedb/varve/wal"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	var against string
+	cmd := &cobra.Command{
+		Use:   "verify BRANCH --against DATADIR",
+		Short: "Compare every page of a cleanly stopped data directory with storage",
+		Long: "Compare a cleanly stopped data directory, page by page, with what storage holds at the end of its log.\n" +
+			"`varve endpoint stop BRANCH` prints the directory that a branch's own Postgres left.",
+		Args: exactArgs("BRANCH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if against == "" {
+				return control.Errorf(control.CodeUsage, "verify needs a directory to compare with: --against DATADIR")
+			}
+			if err := control.ValidateName(args[0]); err != nil {
+				return err
+			}
+			return a.verify(cmd.Context(), args[0], against)
+		},
+	}
+	cmd.Flags().StringVar(&against, "against", "", "data directory of a cleanly stopped PostgreSQL")
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, branch, dir string) error {
+	fsys, err := openDir(dir)
+	if err != nil {
+		return err
+	}
+	info, err := basebackup.Inspect(fsys)
+	if err != nil {
+		return err
+	}
+	point := branch + "@" + info.LSN.String()
+	return a.atPoint(ctx, point, func(ctx context.Context, t *pageapi.Timeline, at wal.LSN) error {
+		report, err := verify.Verify(ctx, fsys, verify.OfTimeline(t, at), at)
+		if err != nil {
+			return err
+		}
+		if a.output == "json" {
+			err = a.print(report, nil, nil)
+		} else {
+			_, err = report.WriteTo(os.Stdout)
+		}
+		if err == nil && !report.OK() {
+			err = control.Errorf(control.CodeFailed, "%d differences between %s and branch %s at %s", report.Mismatched, dir, branch, at)
+		}
+		return err
+	})
+}
