@@ -44,6 +44,7 @@ type Config struct {
 	Identity quorum.Identity // of the timeline's log
 	At       wal.LSN         // 0: read-write at the head; else read-only at this LSN
 
+	Pageserver  string     // address
 	Proposer    wal.NodeID // who we are to the safekeepers
 	Safekeepers []proposer.Safekeeper
 
@@ -91,6 +92,13 @@ func (c Config) validate() error {
 		problems = append(problems, errors.New("no safekeepers: a read-write endpoint needs them"))
 	}
 	return errors.Join(problems...)
+}
+
+func (c Config) safekeeperAddrs() (addrs []string) {
+	for _, s := range c.Safekeepers {
+		addrs = append(addrs, s.Addr)
+	}
+	return addrs
 }
 
 func (c Config) dataDir() string { return filepath.Join(c.Dir, "data") }

@@ -97,7 +97,7 @@ func inode(t *testing.T, path string) uint64 {
 func TestNothingAcknowledgedIsLost(t *testing.T) {
 	w := newWorld(t, 3)
 	s := pgtest.Init(t, pgtest.Options{})
-	b := importBranch(t, w, s)
+	b := w.importBranch(t, s)
 	data := filepath.Join(w.dir, "main", "data")
 
 	first := b.start(t, s, "main", 0)
@@ -154,7 +154,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 func TestFencedEndpointEndsAndItsPostgresWithIt(t *testing.T) {
 	w := newWorld(t, 3)
 	s := pgtest.Init(t, pgtest.Options{})
-	b := importBranch(t, w, s)
+	b := w.importBranch(t, s)
 	first := b.start(t, s, "first", 0)
 	s.SQL(t, "CREATE TABLE t (n int)")
 
@@ -171,7 +171,7 @@ func TestFencedEndpointEndsAndItsPostgresWithIt(t *testing.T) {
 func TestPromotionEndsAReadOnlyEndpoint(t *testing.T) {
 	w := newWorld(t, 0)
 	s := pgtest.Init(t, pgtest.Options{})
-	b := importBranch(t, w, s)
+	b := w.importBranch(t, s)
 	r := b.start(t, s, "past", b.id.Start)
 	// The answer may come before the end or not.
 	_, _ = s.Command("psql", "-c", "SELECT pg_promote(wait => false)").CombinedOutput()
@@ -181,12 +181,12 @@ func TestPromotionEndsAReadOnlyEndpoint(t *testing.T) {
 func TestSecondEndpointOfADirectoryOrSocketIsRefused(t *testing.T) {
 	w := newWorld(t, 0)
 	s := pgtest.Init(t, pgtest.Options{})
-	b := importBranch(t, w, s)
+	b := w.importBranch(t, s)
 	b.start(t, s, "one", b.id.Start)
 	refused := func(cfg Config, fix string) {
 		t.Helper()
-		cfg.Identity, cfg.At = b.id, b.id.Start
-		err := Run(t.Context(), w.Env, b, cfg, Events{})
+		cfg.Identity, cfg.At, cfg.Pageserver = b.id, b.id.Start, w.pageserver
+		err := Run(t.Context(), w.Env, cfg, Events{})
 		require.ErrorIs(t, err, ErrInUse)
 		require.ErrorContains(t, err, fix)
 	}
@@ -204,12 +204,12 @@ func TestBadConfigurationsAreNamed(t *testing.T) {
 		"no safekeepers":                       {Dir: w.dir},
 		"install Debian's postgresql-15":       {Dir: w.dir, At: 1, PGBin: "/nowhere"},
 	} {
-		require.ErrorContains(t, Run(t.Context(), w.Env, nil, cfg, Events{}), complaint)
+		require.ErrorContains(t, Run(t.Context(), w.Env, cfg, Events{}), complaint)
 	}
 	if os.Getuid() == 0 {
 		closed := filepath.Join(w.dir, "closed")
 		require.NoError(t, os.Mkdir(closed, 0o700))
-		err := Run(t.Context(), w.Env, nil, Config{Dir: filepath.Join(closed, "endpoint"), At: 1}, Events{})
+		err := Run(t.Context(), w.Env, Config{Dir: filepath.Join(closed, "endpoint"), At: 1}, Events{})
 		require.ErrorContains(t, err, "must be able to enter that directory")
 	}
 }
@@ -218,12 +218,12 @@ func TestBadConfigurationsAreNamed(t *testing.T) {
 func TestStopWhileStarting(t *testing.T) {
 	w := newWorld(t, 0)
 	s := pgtest.Init(t, pgtest.Options{})
-	b := importBranch(t, w, s)
+	b := w.importBranch(t, s)
 	cause := errors.New("no longer wanted")
-	for _, step := range []string{"making", "fetching", "starting"} {
+	for _, step := range []string{"waiting", "fetching", "starting"} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		dir := filepath.Join(w.dir, step)
-		err := Run(ctx, w.Env, b, Config{Dir: dir, Identity: b.id, At: b.id.Start}, Events{Step: func(text string) {
+		err := Run(ctx, w.Env, Config{Dir: dir, Identity: b.id, At: b.id.Start, Pageserver: w.pageserver}, Events{Step: func(text string) {
 			if len(text) >= len(step) && text[:len(step)] == step {
 				cancel(cause)
 			}

@@ -13,23 +13,10 @@ import (
 
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
-	"github.com/varvedb/varve/wal/pgwal"
 )
-
-// Storage is one timeline of a pageserver.
-type Storage interface {
-	// Follow makes the pageserver take the timeline's log from the safekeepers.
-	Follow(ctx context.Context) error
-	// StartState waits until the log is there up to at. prev is the LSN of the last
-	// record, 0 if the log begins at at.
-	StartState(ctx context.Context, at, prev wal.LSN) (*basebackup.State, error)
-	// Forks calls fn for every fork of every relation.
-	Forks(ctx context.Context, at wal.LSN, fn func(pgdata.Fork) error) error
-	// ReadPages fills dst with whole pages from block first of a fork on.
-	ReadPages(ctx context.Context, at wal.LSN, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error
-}
 
 // Events tells what happens in a life. Fields may be nil.
 type Events struct {
@@ -69,7 +56,8 @@ type life struct {
 	e       env.Env
 	cfg     Config
 	events  Events
-	storage Storage
+	client  *pageapi.Client
+	pages   *pageapi.Timeline // of this branch
 	bin     pgdata.Binaries
 	account pgdata.Account
 	lock    *os.File
@@ -77,19 +65,28 @@ type life struct {
 
 // Run runs one PostgreSQL until ctx ends, which stops it in order and returns nil, or
 // until something goes wrong.
-func Run(ctx context.Context, e env.Env, storage Storage, cfg Config, events Events) error {
-	l := &life{e: e, cfg: cfg.withDefaults(), events: events.withDefaults(), storage: storage}
+func Run(ctx context.Context, e env.Env, cfg Config, events Events) error {
+	l := &life{e: e, cfg: cfg.withDefaults(), events: events.withDefaults()}
 	err := l.begin(ctx)
 	if err == nil {
 		err = l.live(ctx)
 	}
-	if l.lock != nil {
-		err = errors.Join(err, l.lock.Close())
-	}
-	if err != nil {
+	if err = errors.Join(err, l.end()); err != nil {
 		return fmt.Errorf("run endpoint %s: %w", l.cfg.Name, err)
 	}
 	return nil
+}
+
+// end gives back what begin took, as far as it came.
+func (l *life) end() error {
+	if l.client != nil {
+		// Only reads went over it.
+		_ = l.client.Close()
+	}
+	if l.lock == nil {
+		return nil
+	}
+	return l.lock.Close()
 }
 
 // live ends with the directory gone, but after an ordinary stop of a read-write life.
@@ -122,7 +119,14 @@ func (l *life) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return l.checkAccess(ctx)
+	if err := l.checkAccess(ctx); err != nil {
+		return err
+	}
+	if l.client, err = pageapi.Dial(ctx, l.e, l.cfg.Pageserver); err != nil {
+		return err
+	}
+	l.pages = l.client.Timeline(l.cfg.Identity.Timeline)
+	return nil
 }
 
 func (l *life) takeLock() error {
@@ -166,20 +170,6 @@ func (l *life) checkAccess(ctx context.Context) error {
 	return nil
 }
 
-// pagesAt is the storage as of one LSN.
-type pagesAt struct {
-	storage Storage
-	at      wal.LSN
-}
-
-func (p pagesAt) Forks(ctx context.Context, fn func(pgdata.Fork) error) error {
-	return p.storage.Forks(ctx, p.at, fn)
-}
-
-func (p pagesAt) Read(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error {
-	return p.storage.ReadPages(ctx, p.at, rel, fork, first, dst)
-}
-
 // startPostgres builds the directory for the state at an LSN and starts PostgreSQL
 // on it. Once it returns a process, that must be killed.
 func (l *life) startPostgres(ctx context.Context, mode pgdata.Mode, at wal.LSN, state *basebackup.State) (*process, error) {
@@ -191,7 +181,7 @@ func (l *life) startPostgres(ctx context.Context, mode pgdata.Mode, at wal.LSN, 
 	stats, err := pgdata.Build(ctx, l.cfg.dataDir(), l.account, pgdata.Contents{
 		Settings: settings,
 		Files:    append(state.Files, state.Segments()...),
-		Pages:    pagesAt{l.storage, at},
+		Pages:    pagesAt{l.pages, at},
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/env/osenv"
@@ -28,6 +29,8 @@ type world struct {
 	dir         string
 	safekeepers []proposer.Safekeeper
 	groups      []env.Group
+	pageserver  string // address
+	client      *pageapi.Client
 }
 
 // newWorld starts n safekeepers in dir, in this process, on unix sockets.

@@ -3,7 +3,6 @@ package endpoint
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
@@ -11,9 +10,8 @@ import (
 
 // readOnly runs a standby without a primary at an LSN.
 func (l *life) readOnly(ctx context.Context) error {
-	l.events.Step(fmt.Sprintf("making the start state at %v", l.cfg.At))
 	// The checkpoint is in no log, so no reader minds its xl_prev.
-	state, err := l.storage.StartState(ctx, l.cfg.At, 0)
+	state, err := l.startState(ctx, l.cfg.At, 0)
 	if err != nil {
 		return err
 	}

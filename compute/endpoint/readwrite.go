@@ -88,11 +88,10 @@ func (w *writer) win(ctx context.Context) (*basebackup.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.storage.Follow(ctx); err != nil {
+	if err := w.client.Follow(ctx, w.cfg.Identity.Timeline, w.cfg.safekeeperAddrs()...); err != nil {
 		return nil, err
 	}
-	w.events.Step(fmt.Sprintf("waiting until the pageserver is at %v", w.x))
-	state, err := w.storage.StartState(ctx, w.x, prev)
+	state, err := w.startState(ctx, w.x, prev)
 	if err != nil {
 		return nil, err
 	}
