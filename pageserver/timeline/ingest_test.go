@@ -342,7 +342,8 @@ func TestDatabaseIsCopiedAndDropped(t *testing.T) {
 		images[pgkey.RelMap(1663, 5)] = make([]byte, pgwal.RelMapSize)
 	})
 	w.ingest(fpi(rel, pgwal.MainFork, 0, 1), fpi(rel, pgwal.MainFork, 2, 3), fpi(rel, pgwal.InitFork, 0, 4), truncate(other, 0), create(other, pgwal.MainFork))
-	copied := w.ingest(words(pgwal.RMgrDatabase, pgwal.OpDatabaseCreateFileCopy, 99, 1663, 5, 1663))
+	left := pgwal.RelFileNode{Spc: 1663, DB: 99, Rel: 50000} // of a copy that was begun and crashed
+	copied := w.ingest(fpi(left, pgwal.MainFork, 0, 1), words(pgwal.RMgrDatabase, pgwal.OpDatabaseCreateFileCopy, 99, 1663, 5, 1663))
 	w.ingest(fpi(rel, pgwal.MainFork, 0, 77))
 	twin := pgwal.RelFileNode{Spc: 1663, DB: 99, Rel: rel.Rel}
 	require.Equal(t, byte(1), w.mustPage(twin, pgwal.MainFork, 0, w.end)[24])
@@ -362,7 +363,7 @@ func TestDatabaseIsCopiedAndDropped(t *testing.T) {
 		{Rel: twin, Fork: pgwal.MainFork, Blocks: 3}, {Rel: twin, Fork: pgwal.InitFork, Blocks: 1},
 		{Rel: pgwal.RelFileNode{Spc: 1663, DB: 99, Rel: other.Rel}, Fork: pgwal.MainFork}}, names(w.end))
 
-	dropped := w.ingest(words(pgwal.RMgrDatabase, pgwal.OpDatabaseDrop, 99, 1, 1663))
+	dropped := w.ingest(fpi(left, pgwal.MainFork, 0, 1), words(pgwal.RMgrDatabase, pgwal.OpDatabaseDrop, 99, 1, 1663))
 	require.Empty(t, names(dropped))
 	require.Len(t, names(copied), 3)
 	require.Nil(t, w.value(pgkey.Database(1663, 99), dropped))
@@ -388,6 +389,9 @@ func TestTimesFindLSNs(t *testing.T) {
 			w.write(pgwal.RecordSpec{RMgr: pgwal.RMgrXLOG, Info: pgwal.OpXLOGSwitch}, fpi(rel, pgwal.MainFork, 1, 1))
 		}
 		stamp += int64(random.Intn(3_000_000)) - 500_000 // now and then a clock steps back
+		if i == 199 {
+			stamp -= 100_000_000 // and far, at the end of a chunk
+		}
 		commits = append(commits, stamped{stamp, w.end})
 		w.write(commit(ending{XID: uint32(800 + i), Time: stamp}))
 	}
@@ -414,6 +418,12 @@ func TestTimesFindLSNs(t *testing.T) {
 	check()
 	require.NoError(t, w.tl.Flush(w.ctx))
 	w.restart()
+	check()
+	commits = append(commits, stamped{stamp - 50_000_000, w.end})
+	w.ingest(commit(ending{XID: 2000, Time: stamp - 50_000_000}))
+	times, err := pgkey.DecodeCommitTimes(w.value(pgkey.CommitTime(w.end), w.end))
+	require.NoError(t, err)
+	require.NotEqual(t, stamp-50_000_000, times[len(times)-1].Time, "it is not later than all before")
 	check()
 	got, err := w.tl.LSNAt(w.ctx, pgwal.Timestamp(importStamp).Time())
 	require.NoError(t, err)
