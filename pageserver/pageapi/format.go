@@ -258,7 +258,8 @@ func (m TimelineInfo) AppendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(m.Generation))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(m.Layers))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(m.Bytes))
-	return appendText(appendText(dst, []byte(m.Stopped)), m.Meta)
+	stopped := m.Stopped[:min(len(m.Stopped), textMax)]
+	return appendText(appendText(dst, []byte(stopped)), m.Meta)
 }
 
 // DecodeTimelines reads the answer to List.

@@ -1,6 +1,7 @@
 package pgkey_test
 
 import (
+	"bytes"
 	"math/rand"
 	"slices"
 	"testing"
@@ -168,4 +169,28 @@ func TestValuesOfWrongLengthAreCorrupt(t *testing.T) {
 	require.ErrorIs(t, err, wal.ErrCorruption)
 	_, err = pgkey.DecodeUint32(short)
 	require.ErrorIs(t, err, wal.ErrCorruption)
+}
+
+// A key parses to what gives the same key back, or is refused; values likewise.
+func FuzzKeysAndValues(f *testing.F) {
+	f.Add(make([]byte, 24))
+	block, times := pgkey.Block(rel, pgwal.VMFork, 7), pgkey.CommitTimeValue{Time: 1, Start: 2, Prev: 3}.AppendTo(nil)
+	f.Add(block[:])
+	f.Add(times)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var key lsm.Key
+		copy(key[:], b)
+		if parsed, err := pgkey.ParseKey(key); err == nil && parsed.String() == "no key" {
+			t.Fatalf("key %s has no words", key)
+		}
+		if size, err := pgkey.DecodeSize(b); err == nil && !bytes.Equal(b, size.AppendTo(nil)) {
+			t.Fatalf("size %x is %v", b, size)
+		}
+		if origin, err := pgkey.DecodeOrigin(b); err == nil && !bytes.Equal(b, origin.AppendTo(nil)) {
+			t.Fatalf("origin %x is %v", b, origin)
+		}
+		if list, err := pgkey.DecodeCommitTimes(b); err == nil && len(list)*24 != len(b) {
+			t.Fatalf("commit times %x are %v", b, list)
+		}
+	})
 }
