@@ -11,7 +11,6 @@ import (
 
 	"github.com/varvedb/varve/compute/control"
 	"github.com/varvedb/varve/compute/endpoint"
-	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/env/osenv"
@@ -45,17 +44,9 @@ func runEndpoint(ctx context.Context, cfg control.EndpointConfig) error {
 	if err != nil {
 		return err
 	}
-	// Stopping in order still reads pages and appends log, so these connections
-	// live on when ctx asks for the stop.
-	client, err := pageapi.Dial(context.WithoutCancel(ctx), e, cfg.Pageserver)
-	if err != nil {
-		return fmt.Errorf("connect to the pageserver: %w", err)
-	}
-	defer client.Close()
-	storage := &remote{client: client, timeline: client.Timeline(cfg.Identity.Timeline), safekeepers: cfg.Safekeepers}
 	status, stopStatus := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStatus()
-	return endpoint.Run(ctx, e, storage, endpointConfig(cfg), endpoint.Events{
+	return endpoint.Run(ctx, e, endpointConfig(cfg), endpoint.Events{
 		Step:  func(text string) { talk("%s", text) },
 		Ready: func(r endpoint.Ready) { announce(status, e, cfg, r) },
 	})
@@ -85,7 +76,7 @@ func endpointConfig(cfg control.EndpointConfig) endpoint.Config {
 	}
 	return endpoint.Config{
 		Name: cfg.Name, Dir: cfg.Dir, Identity: cfg.Identity, At: cfg.At,
-		Proposer: cfg.Proposer, Safekeepers: members,
+		Pageserver: cfg.Pageserver, Proposer: cfg.Proposer, Safekeepers: members,
 		PGBin: cfg.PGBin, Port: cfg.Port, SocketDir: cfg.SocketDir, ListenAddress: cfg.Address,
 		Logger: logger(),
 	}
