@@ -47,6 +47,7 @@ func (b *branch) run(ctx context.Context) error {
 	defer cancel()
 	b.mu.Lock()
 	b.cancel = cancel
+	b.changed.Broadcast()
 	b.mu.Unlock()
 	err := b.live(ctx)
 	b.mu.Lock()
@@ -129,6 +130,9 @@ func (b *branch) standing() (last wal.LSN, stopped string) {
 		stopped = "waits for its ancestors"
 	} else {
 		last = b.opened.LastLSN()
+		if err := b.opened.Stopped(); err != nil {
+			return last, err.Error()
+		}
 	}
 	if b.ended != nil {
 		stopped = b.ended.Error()

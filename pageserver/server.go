@@ -49,8 +49,8 @@ func New(e env.Env, cfg Config) *Server {
 	return &Server{env: e, cfg: cfg, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
 }
 
-// Run serves until ctx ends. It returns an error if the bucket cannot be read, or the
-// address cannot be listened on.
+// Run serves until ctx ends, and returns its error. It fails at once if the bucket
+// cannot be read or the address cannot be listened on.
 func (s *Server) Run(ctx context.Context) (err error) {
 	if s.store, err = lsm.Open(ctx, s.env, s.cfg.Store); err != nil {
 		return fmt.Errorf("start pageserver: %w", err)
