@@ -87,6 +87,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer s.stop()
 	// Deferred from here on: what was started is stopped, whatever fails below.
 	defer s.Stop()
+	if err := s.removeOldReaders(); err != nil {
+		return err
+	}
 	if err := s.startRoles(); err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func open(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	s := &Supervisor{cfg: cfg, env: e, state: st, project: p, endpoints: map[string]*endpoint{}}
+	s := &Supervisor{cfg: cfg, env: e, state: st, project: p, endpoints: map[string]*endpoint{}, stopRole: func() {}}
 	s.storage = &storage{env: e}
 	return s, nil
 }
