@@ -322,7 +322,19 @@ var loads = []struct {
 		func(t testing.TB, s *pgtest.Server, n size) {
 			script(t, s, n, "tables")
 			bench(t, s, n)
+			switchImagesOn(t, s)
 		}},
+}
+
+// switchImagesOn changes full_page_writes, which the checkpointer logs before its next
+// checkpoint. A server that starts with another value than its last may log it or
+// not: its processes race. Each statement has a session of its own, so the server
+// has passed the reload on when the checkpoint is asked for.
+func switchImagesOn(t testing.TB, s *pgtest.Server) {
+	t.Helper()
+	s.SQL(t, "alter system set full_page_writes = on")
+	s.SQL(t, "select pg_reload_conf()")
+	s.SQL(t, "checkpoint")
 }
 
 // crashes loads a server that is killed, restarted with other settings, and killed
