@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,8 +15,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/varvedb/varve/pageserver/verify"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
+	"github.com/varvedb/varve/wal/proposer"
 )
 
 // load is clients that run TPC-B transactions, each noting which of its own were
@@ -131,7 +134,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	second.stop()
 	require.NoError(t, second.wait())
 	require.Greater(t, second.stopped, second.Start)
-	require.Contains(t, s.Exec(t, "pg_controldata", data), "shut down\n")
+	b.verify(t, data, second.stopped)
 
 	past := b.start(t, s, "past", before)
 	require.Equal(t, "0", s.SQL(t, "SELECT count(*) FROM acknowledged"))
@@ -149,6 +152,72 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	require.Equal(t, "1", s.SQL(t, "SELECT n FROM acknowledged WHERE client = 99"))
 	third.stop()
 	require.NoError(t, third.wait())
+}
+
+// verify compares a directory that was stopped at an LSN with the storage.
+func (b *branch) verify(t *testing.T, dir string, stopped wal.LSN) {
+	t.Helper()
+	head, err := proposer.Seal(t.Context(), b.w.Env, proposer.Config{ID: 200, Identity: b.id, Safekeepers: b.w.safekeepers})
+	require.NoError(t, err)
+	require.Equal(t, stopped, head)
+	pages := b.w.client.Timeline(b.id.Timeline)
+	require.NoError(t, pages.WaitLSN(t.Context(), head))
+	report, err := verify.Verify(t.Context(), os.DirFS(dir), verify.OfTimeline(pages, head), head)
+	require.NoError(t, err)
+	var text strings.Builder
+	_, err = report.WriteTo(&text)
+	require.NoError(t, err)
+	require.True(t, report.OK(), text.String())
+	t.Log(text.String())
+}
+
+// TestBranchHasItsParentsPastAndAFutureOfItsOwn runs parent and child at once.
+func TestBranchHasItsParentsPastAndAFutureOfItsOwn(t *testing.T) {
+	w := newWorld(t, 3)
+	s := pgtest.Init(t, pgtest.Options{})
+	parent := w.importBranch(t, s)
+	main := parent.start(t, s, "main", 0)
+	s.SQL(t, "CREATE TABLE t AS SELECT n FROM generate_series(1, 10000) n; CREATE INDEX ON t (n)")
+	at, err := wal.ParseLSN(s.SQL(t, "SELECT pg_current_wal_insert_lsn()"))
+	require.NoError(t, err)
+	s.SQL(t, "DELETE FROM t WHERE n > 10; VACUUM t; CREATE TABLE later ()")
+
+	other := *s
+	other.Dir = s.MkdirAll(t, "other")
+	child := parent.branch(t, at)
+	first := child.start(t, &other, "child", 0)
+	require.Equal(t, "10000|50005000", other.SQL(t, "SELECT count(*), sum(n) FROM t"))
+	require.Equal(t, "f", other.SQL(t, "SELECT to_regclass('later') IS NOT NULL"))
+	other.SQL(t, "INSERT INTO t VALUES (0), (-1)")
+	require.Equal(t, "10", s.SQL(t, "SELECT count(*) FROM t"))
+	main.stop()
+	require.NoError(t, main.wait())
+	first.stop()
+	require.NoError(t, first.wait())
+	child.verify(t, filepath.Join(w.dir, "child", "data"), first.stopped)
+	parent.verify(t, filepath.Join(w.dir, "main", "data"), main.stopped)
+
+	child.start(t, &other, "child", 0)
+	require.Equal(t, "10002|50004999", other.SQL(t, "SELECT count(*), sum(n) FROM t"))
+}
+
+// TestOneSafekeeperMayDie takes the three away in turn, under load.
+func TestOneSafekeeperMayDie(t *testing.T) {
+	w := newWorld(t, 3)
+	s := pgtest.Init(t, pgtest.Options{})
+	b := w.importBranch(t, s)
+	r := b.start(t, s, "main", 0)
+	s.SQL(t, "CREATE TABLE t (n int)")
+	for i := range w.safekeepers {
+		w.stopSafekeeper(t, i)
+		for n := range 20 {
+			s.SQL(t, fmt.Sprintf("INSERT INTO t VALUES (%d)", n))
+		}
+		w.startSafekeeper(t, i)
+	}
+	r.stop()
+	require.NoError(t, r.wait())
+	b.verify(t, filepath.Join(w.dir, "main", "data"), r.stopped)
 }
 
 func TestFencedEndpointEndsAndItsPostgresWithIt(t *testing.T) {

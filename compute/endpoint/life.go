@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -155,7 +156,32 @@ func (l *life) discard() error {
 	if err := os.Rename(l.cfg.logPath(), l.cfg.logPath()+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("keep the log of the life before: %w", err)
 	}
+	if err := l.unlockSocket(); err != nil {
+		return err
+	}
 	return pgdata.Discard(l.cfg.dataDir())
+}
+
+// unlockSocket removes the socket's lock file if an earlier life left it: its second
+// line names the data directory. PostgreSQL itself does so only once the process id
+// in it is free, which takes as long as somebody takes to reap a killed postmaster.
+func (l *life) unlockSocket() error {
+	path := l.cfg.socketPath() + ".lock"
+	body, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read lock of the socket: %w", err)
+	}
+	lines := strings.Split(string(body), "\n")
+	if len(lines) < 2 || lines[1] != l.cfg.dataDir() {
+		return nil
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove lock of the socket of a life that has ended: %w", err)
+	}
+	return nil
 }
 
 // checkAccess tells whether PostgreSQL can work in the endpoint's directory.
