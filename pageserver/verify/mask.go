@@ -41,7 +41,8 @@ const (
 	maskEvacuate
 	// maskCopied: visibility-map bits of a database that CREATE DATABASE copied by
 	// the log. It logs these pages as if their content were a hole, so that replay
-	// leaves none of it. Losing such bits is harmless: they are set again by vacuum.
+	// leaves none of it. Losing such bits is harmless: vacuum sets them again. The
+	// verifier asks the storage whether the page began so.
 	maskCopied
 	maskCount
 )
@@ -87,6 +88,7 @@ const (
 // comparer compares pages. It keeps the counts of what was masked.
 type comparer struct {
 	at     wal.LSN // as of which the stored pages are
+	copied bool    // the page at hand is known to have come without its content
 	masked [maskCount]int64
 	stored page
 	disk   page // a copy that masks make equal to stored where they may
@@ -253,12 +255,16 @@ func (c *comparer) maskDead(flags int, garbage int) {
 	}
 }
 
-// maskCopied accepts bits on disk where the stored page has none at all, provided the
-// same record made both.
 func (c *comparer) maskCopied() {
-	if isZero(c.stored[headerBytes:]) && c.stored.lsn() != 0 && c.stored.lsn() == c.disk.lsn() {
+	if c.copied && lostMap(c.stored, c.disk) {
 		c.excuse(maskCopied, headerBytes, pgwal.PageSize)
 	}
+}
+
+// lostMap reports whether a visibility-map page may be one that was logged without
+// its content: there is none in the storage, and the same record made both sides.
+func lostMap(stored, disk page) bool {
+	return isZero(stored[headerBytes:]) && stored.lsn() != 0 && stored.lsn() == disk.lsn()
 }
 
 func (c *comparer) maskCycle() {

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ type world struct {
 	base     *basebackup.Info // of the import
 	store    *lsm.Store
 	timeline *timeline.Timeline
+	paths    []damage // of relations and files, see notePaths
 }
 
 var (
@@ -242,7 +244,7 @@ select count(*) from items where id between 2990 and 3020;`
 // and file that the server's directory holds.
 func TestRealLoad(t *testing.T) {
 	w := newWorld(t)
-	end := w.run(t, func() { w.load(t) })
+	end := w.run(t, func() { w.load(t); w.notePaths(t) })
 	w.ingest(t, end)
 	requireOK(t, w.verify(t, end))
 	t.Run("one byte flipped in each kind of file", func(t *testing.T) { w.flips(t, end) })
@@ -266,11 +268,80 @@ func (w *world) flips(t *testing.T, end wal.LSN) {
 	require.True(t, w.verify(t, end).OK())
 }
 
-var _ = fmt.Sprint
-
+// damage is a byte to flip.
 type damage struct {
 	name, file string
-	at         int
+	at         int64
 }
 
-func (w *world) kinds(t *testing.T) []damage { return nil }
+// relations are the names under which the load's relations are damaged, and what to
+// ask for their paths.
+const relations = `
+select name, pg_relation_filepath(rel::regclass) || fork from (values
+('heap', 'items', ''), ('visibility map', 'pgbench_tellers', '_vm'), ('btree', 'items_pkey', ''), ('hash', 'items_hash', ''),
+('gin', 'items_gin', ''), ('gist', 'items_gist', ''), ('spgist', 'items_spgist', ''), ('brin', 'items_brin', ''), ('bloom', 'items_bloom', ''),
+('sequence', 'counted', ''), ('materialised view', 'seen', ''), ('init fork', 'scratch_pkey', '_init'), ('tablespace', 'spaced', ''),
+('shared catalogue', 'pg_database', ''), ('mapped catalogue', 'pg_class', ''),
+('toast', (select reltoastrelid::regclass::text from pg_class where relname = 'wide'), '')) v (name, rel, fork)`
+
+// notePaths asks the running server where things are.
+func (w *world) notePaths(t *testing.T) {
+	for line := range strings.Lines(w.server.SQL(t, relations)) {
+		name, path, found := strings.Cut(strings.TrimSpace(line), "|")
+		require.True(t, found)
+		w.paths = append(w.paths, damage{name: name, file: path})
+	}
+	oid := w.server.SQL(t, "select oid from pg_database where datname = 'logged'")
+	path := w.server.SQL(t, "\\c logged\nselect pg_relation_filepath('here')")
+	w.paths = append(w.paths, damage{name: "copied database", file: path},
+		damage{name: "version", file: "base/" + oid + "/PG_VERSION"},
+		damage{name: "relation map", file: "base/" + oid + "/pg_filenode.map", at: 20},
+		damage{name: "shared relation map", file: "global/pg_filenode.map", at: 300})
+}
+
+// kinds adds where in each file the byte is: the first tuple of a relation's last
+// page, or something live of the rest.
+func (w *world) kinds(t *testing.T) []damage {
+	info, err := basebackup.Inspect(os.DirFS(w.server.DataDir))
+	require.NoError(t, err)
+	c := &info.Control.CheckPointCopy
+	prepared, err := basebackup.TwoPhaseFiles(os.DirFS(w.server.DataDir))
+	require.NoError(t, err)
+	require.Len(t, prepared, 1)
+	multi, member, xid := c.NextMulti-1, c.NextMultiOffset-1, c.NewestCommitTsXID
+	kinds := []damage{
+		{"control file", "global/pg_control", 100},
+		{"prepared transaction", fmt.Sprintf("pg_twophase/%08X", prepared[0]), 50},
+		{"status", "pg_xact/0000", int64(c.NextXID/4 - 1)},
+		{"multixact offset", "pg_multixact/offsets/0000", int64(multi) * 4},
+		{"multixact member", "pg_multixact/members/0000", int64(member/4*20 + 4 + member%4*4)},
+		{"commit time", "pg_commit_ts/0000", int64(xid/819*8192 + xid%819*10)},
+	}
+	for _, d := range w.paths {
+		if d.at == 0 && d.name != "version" {
+			d.at = firstTuple(t, filepath.Join(w.server.DataDir, d.file), d.name)
+		}
+		kinds = append(kinds, d)
+	}
+	return kinds
+}
+
+// firstTuple finds a byte that matters in the last page that has any: where pd_upper
+// points to, or right after the header on pages without tuples.
+func firstTuple(t *testing.T, path, name string) int64 {
+	body, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for at := len(body) - 8192; at >= 0; at -= 8192 {
+		upper := int(binary.LittleEndian.Uint16(body[at+14:]))
+		switch {
+		case name == "visibility map" || name == "init fork":
+			return int64(at) + 24
+		case upper > 0 && upper < int(binary.LittleEndian.Uint16(body[at+16:])):
+			return int64(at + upper)
+		case name == "bloom" && upper > 0:
+			return int64(at) + 24
+		}
+	}
+	t.Fatalf("%s (%s) has no tuple", name, path)
+	return 0
+}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/varvedb/varve/pageserver/basebackup"
@@ -44,6 +45,16 @@ func (s *timelineStorage) Read(ctx context.Context, rel pgwal.RelFileNode, fork 
 		copy(dst[i*pgwal.PageSize:], page)
 	}
 	return nil
+}
+
+func (s *timelineStorage) ReadBefore(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, block uint32, at wal.LSN, dst []byte) (bool, error) {
+	pages := [][]byte{nil}
+	err := s.timeline.GetPages(ctx, []timeline.PageRead{{Rel: rel, Fork: fork, Block: block, LSN: at}}, pages)
+	if errors.Is(err, timeline.ErrNoRelation) || errors.Is(err, timeline.ErrBeyondEnd) {
+		return false, nil
+	}
+	copy(dst, pages[0])
+	return err == nil, err
 }
 
 func (s *timelineStorage) Files(ctx context.Context) ([]basebackup.File, error) {

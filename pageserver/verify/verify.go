@@ -1,13 +1,16 @@
 package verify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/datadir"
 	"github.com/varvedb/varve/wal"
@@ -21,6 +24,9 @@ type Storage interface {
 	// Read fills dst, a whole number of pages and at most BatchPages of them, from
 	// block first of a fork on; all are within the fork's size.
 	Read(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, first uint32, dst []byte) error
+	// ReadBefore fills dst with one page as of an earlier LSN, and returns false if
+	// the fork, or the block, was not there then.
+	ReadBefore(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, block uint32, at wal.LSN, dst []byte) (bool, error)
 	// Files returns what a Postgres that starts there is given besides relations.
 	Files(ctx context.Context) ([]basebackup.File, error)
 }
@@ -173,7 +179,9 @@ func (v *verifier) pages(p *pair) error {
 			if err != nil {
 				return err
 			}
-			v.page(p, first+i, stored[i*pgwal.PageSize:][:pgwal.PageSize], disk)
+			if err := v.page(p, first+i, stored[i*pgwal.PageSize:][:pgwal.PageSize], disk); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -207,12 +215,18 @@ func nextPage(r *datadir.Reader, block, blocks uint32) ([]byte, error) {
 	return page, err
 }
 
-func (v *verifier) page(p *pair, block uint32, stored, disk []byte) {
+func (v *verifier) page(p *pair, block uint32, stored, disk []byte) (err error) {
 	v.report.Pages++
+	v.compare.copied = false
+	if p.fork == pgwal.VMFork && lostMap(stored, disk) && !bytes.Equal(stored, disk) {
+		if v.compare.copied, err = v.cameEmpty(p, block, page(stored).lsn()); err != nil {
+			return err
+		}
+	}
 	offset, k := v.compare.compare(p.fork, block, stored, disk)
 	v.kinds[k]++
 	if offset < 0 {
-		return
+		return nil
 	}
 	v.report.mismatch(Mismatch{
 		File:  datadir.SegmentPath(p.rel, p.fork, block/datadir.SegmentBlocks),
@@ -221,4 +235,20 @@ func (v *verifier) page(p *pair, block uint32, stored, disk []byte) {
 		Stored: fmt.Sprintf("0x%02x", stored[offset]),
 		Disk:   fmt.Sprintf("0x%02x", disk[offset]),
 	})
+	return nil
+}
+
+// cameEmpty reports whether the record that made a visibility-map page brought it
+// without content: as of that record the page has none either, whereas one whose bits
+// were cleared since has. If the page was not there then, it is a copy of such a page.
+func (v *verifier) cameEmpty(p *pair, block uint32, lsn wal.LSN) (bool, error) {
+	var before [pgwal.PageSize]byte
+	there, err := v.storage.ReadBefore(v.ctx, p.rel, p.fork, block, lsn, before[:])
+	if errors.Is(err, lsm.ErrBelowHorizon) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read block %d of %s as of %v: %w", block, p.path(), lsn, err)
+	}
+	return !there || isZero(before[headerBytes:]), nil
 }
