@@ -62,7 +62,7 @@ func TestImportedClusterStartsWithoutReplay(t *testing.T) {
 	state, err := basebackup.StartState(context.Background(), m, info.LSN, info.PrevRecord, now)
 	require.NoError(t, err)
 	require.Equal(t, info.LSN, state.Start)
-	materialise(t, server, m, state)
+	materialise(t, server, m.forks(t), state)
 	requireControl(t, server, state)
 	dump := server.Exec(t, "pg_waldump", "-p", server.WALDir(), "-s", state.Record.String(), "-e", state.End.String())
 	require.Contains(t, dump, "CHECKPOINT_SHUTDOWN redo "+state.Record.String())

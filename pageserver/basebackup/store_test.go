@@ -70,7 +70,7 @@ func imported(t *testing.T, dir string) (*memory, *basebackup.Info) {
 // materialise writes a data directory beside the server's own and points the server
 // to it: the start state, the log's segments, relations as stored, and the server's
 // configuration. Unlogged relations get a copy of their init fork.
-func materialise(t *testing.T, server *pgtest.Server, m *memory, state *basebackup.State) {
+func materialise(t *testing.T, server *pgtest.Server, relations []basebackup.File, state *basebackup.State) {
 	old := server.DataDir
 	server.DataDir = server.MkdirAll(t, filepath.Base(old)+"-next")
 	require.NoError(t, os.Chmod(server.DataDir, 0o700))
@@ -93,7 +93,7 @@ func materialise(t *testing.T, server *pgtest.Server, m *memory, state *baseback
 		require.NoError(t, err)
 		write(basebackup.File{Path: name, Mode: 0o600, Body: body})
 	}
-	for _, f := range m.forks(t) {
+	for _, f := range relations {
 		write(f)
 		if main, unlogged := strings.CutSuffix(f.Path, "_init"); unlogged {
 			write(basebackup.File{Path: main, Mode: 0o600, Body: f.Body})
