@@ -247,6 +247,7 @@ func TestRealLoad(t *testing.T) {
 	end := w.run(t, func() { w.load(t); w.notePaths(t) })
 	w.ingest(t, end)
 	requireOK(t, w.verify(t, end))
+	t.Run("every LSN since the import is readable", func(t *testing.T) { w.history(t, end) })
 	t.Run("one byte flipped in each kind of file", func(t *testing.T) { w.flips(t, end) })
 }
 
