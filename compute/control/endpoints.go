@@ -27,8 +27,8 @@ const (
 	pgVersion    = 15
 )
 
-// endpoint is one start of a Postgres.
-type endpoint struct {
+// started is one start of a Postgres.
+type started struct {
 	cfg     EndpointConfig
 	branch  string
 	process *process
@@ -165,7 +165,7 @@ func (s *Supervisor) startReader(ctx context.Context, point string, port int) (E
 func (s *Supervisor) endpointConfig(name string, identity quorum.Identity, port int) EndpointConfig {
 	return EndpointConfig{
 		Name: name, Identity: identity, Proposer: newNodeID(),
-		Safekeepers: s.safekeeperAddrs(), Pageserver: s.pageserverAddr(), Bucket: filepath.Join(s.cfg.Dir, "bucket"),
+		Safekeepers: s.safekeeperAddrs(), Pageserver: s.pageserverAddr(), Bucket: s.bucketDir(),
 		PGBin: s.cfg.PGBin, Port: port, Address: loopback, SocketDir: socketDir(s.cfg.Dir),
 		Status: s.socketAddr(fmt.Sprintf("endpoint-%d", port)),
 	}
@@ -243,7 +243,7 @@ func (s *Supervisor) launch(ctx context.Context, id, branch string, cfg Endpoint
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	e := &endpoint{cfg: cfg, branch: branch, process: p}
+	e := &started{cfg: cfg, branch: branch, process: p}
 	details, err := p.waitReady(ctx)
 	if err == nil {
 		err = json.Unmarshal([]byte(details), &e.ready)
@@ -258,7 +258,7 @@ func (s *Supervisor) launch(ctx context.Context, id, branch string, cfg Endpoint
 	return e.status(id), nil
 }
 
-func (e *endpoint) status(id string) EndpointStatus {
+func (e *started) status(id string) EndpointStatus {
 	status := EndpointStatus{
 		ID: id, Branch: e.branch, State: StateRunning, PID: e.ready.PID, Start: e.ready.Start, Term: uint64(e.ready.Term), ReadAt: e.cfg.At,
 		URL:     fmt.Sprintf("postgresql://postgres@%s:%d/postgres", e.cfg.Address, e.cfg.Port),
@@ -308,7 +308,7 @@ func (s *Supervisor) StopEndpoint(_ context.Context, id string) (EndpointStatus,
 	return status, nil
 }
 
-func (s *Supervisor) removeReader(id string, e *endpoint) error {
+func (s *Supervisor) removeReader(id string, e *started) error {
 	s.mu.Lock()
 	delete(s.endpoints, id)
 	s.mu.Unlock()

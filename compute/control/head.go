@@ -8,11 +8,15 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
+	"github.com/varvedb/varve/compute/endpoint"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/proposer"
-	"github.com/varvedb/varve/wal/walapi"
 )
+
+// sealWait bounds an election: two round trips, unless safekeepers are away.
+const sealWait = 30 * time.Second
 
 // head finds where a branch's committed log ends. While an endpoint runs, its
 // proposer knows; otherwise an election seals whatever its last one left. A branch
@@ -26,18 +30,20 @@ func (s *Supervisor) head(ctx context.Context, b Branch) (wal.LSN, error) {
 	}
 	// No endpoint may start, and lose its term to our election, meanwhile.
 	defer s.busy.lock(b.Name)()
-	exists, err := s.logExists(ctx, b.Timeline)
-	if err != nil {
-		return 0, err
-	}
-	if !exists {
-		return b.Start, nil
-	}
 	identity, err := s.identity(ctx, b)
 	if err != nil {
 		return 0, err
 	}
+	made, err := endpoint.LogMade(ctx, s.env, identity)
+	if err != nil || !made {
+		return b.Start, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sealWait)
+	defer cancel()
 	head, err := proposer.Seal(ctx, s.env, proposer.Config{ID: newNodeID(), Identity: identity, Safekeepers: s.quorum()})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return 0, Errorf(CodeTimeout, "no majority of the safekeepers answered within %s: see `varve status`", sealWait)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("seal the log: %w", err)
 	}
@@ -49,44 +55,6 @@ func (s *Supervisor) quorum() (members []proposer.Safekeeper) {
 		members = append(members, proposer.Safekeeper{ID: wal.NodeID(i + 1), Addr: addr})
 	}
 	return members
-}
-
-// logExists asks the safekeepers whether any of them holds the timeline's log.
-func (s *Supervisor) logExists(ctx context.Context, id wal.TimelineID) (bool, error) {
-	var failures []error
-	for _, addr := range s.safekeeperAddrs() {
-		held, err := holdsLog(ctx, s, addr, id)
-		if held {
-			return true, nil
-		}
-		if err != nil {
-			failures = append(failures, err)
-		}
-	}
-	// A minority that does not answer cannot hide a log: its creation needed
-	// all others.
-	if len(failures) > s.project.Safekeepers/2 {
-		return false, fmt.Errorf("ask the safekeepers for timeline %s: %w", id, errors.Join(failures...))
-	}
-	return false, nil
-}
-
-func holdsLog(ctx context.Context, s *Supervisor, addr string, id wal.TimelineID) (bool, error) {
-	client, err := walapi.Dial(ctx, s.env, addr)
-	if err != nil {
-		return false, err
-	}
-	defer client.Close()
-	held, err := client.List(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, timeline := range held {
-		if timeline == id {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // commitPath is where an endpoint's process serves its commit LSN, over HTTP on

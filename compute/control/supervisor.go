@@ -61,8 +61,8 @@ type Supervisor struct {
 	busy keyedLock // by branch name or endpoint id: one operation on each at a time
 
 	mu        sync.Mutex
-	endpoints map[string]*endpoint // by id
-	readers   int                  // readers started so far, to number them
+	endpoints map[string]*started // by id
+	readers   int                 // readers started so far, to number them
 
 	stop    context.CancelFunc
 	stopped sync.Once
@@ -137,14 +137,14 @@ func open(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	e, err := osenv.New(osenv.Config{Root: cfg.Dir})
+	e, err := osenv.New(osenv.Config{Root: cfg.Dir, BucketDir: filepath.Join(cfg.Dir, "bucket")})
 	if err == nil {
 		err = makeSocketDir(cfg.Dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	s := &Supervisor{cfg: cfg, env: e, state: st, project: p, endpoints: map[string]*endpoint{}, stopRole: func() {}}
+	s := &Supervisor{cfg: cfg, env: e, state: st, project: p, endpoints: map[string]*started{}, stopRole: func() {}}
 	s.storage = &storage{env: e}
 	return s, nil
 }
@@ -191,7 +191,7 @@ func (s *Supervisor) startRoles() error {
 	}
 	s.cfg.Progress("starting pageserver")
 	args := []string{
-		"--data", filepath.Join(s.cfg.Dir, "pageserver"), "--bucket", filepath.Join(s.cfg.Dir, "bucket"),
+		"--data", filepath.Join(s.cfg.Dir, "pageserver"), "--bucket", s.bucketDir(),
 		"--tenant", s.project.Tenant.String(), "--listen", s.pageserverAddr(),
 	}
 	for _, addr := range s.safekeeperAddrs() {
@@ -214,6 +214,8 @@ func (s *Supervisor) startRole(ctx context.Context, name, addr, subcommand strin
 	s.roles = append(s.roles, r)
 	return nil
 }
+
+func (s *Supervisor) bucketDir() string { return filepath.Join(s.cfg.Dir, "bucket") }
 
 func (s *Supervisor) logPath(name string) string {
 	return filepath.Join(s.cfg.Dir, "log", name+".log")

@@ -33,6 +33,16 @@ func ensureLog(ctx context.Context, e env.Env, id quorum.Identity, safekeepers [
 	return nil
 }
 
+// LogMade reports whether a timeline's log was ever made, that is whether there was a first
+// start.
+func LogMade(ctx context.Context, e env.Env, id quorum.Identity) (bool, error) {
+	_, err := readLogObject(ctx, e, logObjectKey(id))
+	if errors.Is(err, env.ErrNoObject) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func readLogObject(ctx context.Context, e env.Env, key string) (quorum.Identity, error) {
 	body, _, err := e.Bucket.Get(ctx, key)
 	if err != nil {
