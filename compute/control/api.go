@@ -3,7 +3,6 @@ package control
 import (
 	"time"
 
-	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/wal"
 )
 
@@ -84,6 +83,3 @@ type importRequest struct {
 	Dir    string `json:"dir"`
 	Branch string `json:"branch"`
 }
-
-// logStart is where the log of the branch's own begins: where its first record can.
-func (b Branch) logStart() wal.LSN { return basebackup.RecordPosition(b.Start) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/wal"
 )
 
@@ -81,11 +82,17 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 	if err != nil {
 		return Branch{}, err
 	}
+	at.LSN = branchPosition(at.LSN)
 	if err := s.storage.branch(ctx, at.Timeline, newTimelineID(), at.LSN, meta); err != nil {
 		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
 	}
 	return s.branch(ctx, name)
 }
+
+// branchPosition is where a branch at lsn leaves its parent: the place next to lsn
+// where the branch's own log can begin. Records end at multiples of 8, so none ends
+// between the two, and the branch equals its parent at either.
+func branchPosition(lsn wal.LSN) wal.LSN { return basebackup.RecordPosition(lsn &^ 7) }
 
 func (s *Supervisor) nameIsFree(ctx context.Context, name string) error {
 	_, err := s.branch(ctx, name)

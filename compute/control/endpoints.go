@@ -178,7 +178,7 @@ func (s *Supervisor) identity(ctx context.Context, b Branch) (quorum.Identity, e
 		return quorum.Identity{}, fmt.Errorf("read the identity of branch %s: %w", b.Name, err)
 	}
 	return quorum.Identity{
-		Tenant: s.project.Tenant, Timeline: b.Timeline, SystemID: systemID, PGVersion: pgVersion, Start: b.logStart(),
+		Tenant: s.project.Tenant, Timeline: b.Timeline, SystemID: systemID, PGVersion: pgVersion, Start: b.Start,
 	}, nil
 }
 

@@ -70,14 +70,31 @@ func (s *storage) closeLocked() {
 	}
 }
 
-func (s *storage) timelines(ctx context.Context) ([]pageapi.TimelineInfo, error) {
-	client, err := s.connect(ctx)
-	if err != nil {
-		return nil, err
+// triesMax bounds how often a question is asked when pageservers die under it.
+const triesMax = 3
+
+// ask asks a question that changes nothing. If the connection dies under it, it is
+// asked again over the next one.
+func ask[T any](ctx context.Context, s *storage, question func(*pageapi.Client) (T, error)) (answer T, err error) {
+	for range triesMax {
+		client, err := s.connect(ctx)
+		if err != nil {
+			return answer, err
+		}
+		answer, err = question(client)
+		if err == nil || client.Err() == nil {
+			return answer, coded(err)
+		}
 	}
-	infos, err := client.List(ctx)
-	return infos, coded(err)
+	return answer, fmt.Errorf("ask the pageserver: %w", err)
 }
+
+func (s *storage) timelines(ctx context.Context) ([]pageapi.TimelineInfo, error) {
+	return ask(ctx, s, func(client *pageapi.Client) ([]pageapi.TimelineInfo, error) { return client.List(ctx) })
+}
+
+// What changes something is not asked twice: a pageserver that dies under it leaves
+// its outcome unknown, and the caller says so to the user.
 
 func (s *storage) importDir(ctx context.Context, dir string, id wal.TimelineID, meta []byte) error {
 	client, err := s.connect(ctx)
@@ -106,39 +123,35 @@ func (s *storage) delete(ctx context.Context, id wal.TimelineID) error {
 
 // lsnAt finds the LSN of a time on a timeline whose log ends at head.
 func (s *storage) lsnAt(ctx context.Context, id wal.TimelineID, at time.Time, head wal.LSN) (wal.LSN, error) {
-	client, err := s.connect(ctx)
-	if err != nil {
-		return 0, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, ingestWait)
 	defer cancel()
-	t := client.Timeline(id)
-	if err := t.WaitLSN(ctx, head); err != nil {
-		return 0, coded(err)
-	}
-	lsn, err := t.LSNAt(ctx, at)
-	return lsn, coded(err)
+	return ask(ctx, s, func(client *pageapi.Client) (wal.LSN, error) {
+		t := client.Timeline(id)
+		if err := t.WaitLSN(ctx, head); err != nil {
+			return 0, err
+		}
+		return t.LSNAt(ctx, at)
+	})
 }
 
 // systemID reads PostgreSQL's system identifier out of the control file that the
 // timeline keeps, as of an LSN that it has.
 func (s *storage) systemID(ctx context.Context, id wal.TimelineID, lsn wal.LSN) (uint64, error) {
-	client, err := s.connect(ctx)
-	if err != nil {
-		return 0, err
-	}
-	body, found, err := client.Timeline(id).Value(ctx, pgkey.Control(), lsn)
-	if err == nil && !found {
-		err = wal.Corruptf("timeline "+id.String(), 0, "control file", "one as of "+lsn.String(), "none")
-	}
-	if err != nil {
-		return 0, coded(err)
-	}
-	control, err := pgcontrol.Decode("control file of timeline "+id.String(), body)
-	if err != nil {
-		return 0, err
-	}
-	return control.SystemID, nil
+	return ask(ctx, s, func(client *pageapi.Client) (uint64, error) {
+		name := "control file of timeline " + id.String()
+		body, found, err := client.Timeline(id).Value(ctx, pgkey.Control(), lsn)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			return 0, wal.Corruptf(name, 0, "version as of "+lsn.String(), "one", "none")
+		}
+		control, err := pgcontrol.Decode(name, body)
+		if err != nil {
+			return 0, err
+		}
+		return control.SystemID, nil
+	})
 }
 
 // codes says what kind of failure an error of the storage is to a user.
