@@ -1,0 +1,3 @@
+// Package sim holds the simulator: the whole product in one process, from one seed.
+// Its world is package world.
+package sim

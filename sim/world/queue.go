@@ -1,0 +1,91 @@
+package world
+
+import "time"
+
+// entry is one moment of the future.
+type entry struct {
+	at     time.Duration
+	serial uint64 // entries of one moment fire in the order in which they were made
+	who    firer
+	token  uint64
+}
+
+func (e *entry) before(o *entry) bool {
+	return e.at < o.at || e.at == o.at && e.serial < o.serial
+}
+
+// queue is a 4-ary heap of entries: half as deep as a binary one, and the children
+// of an entry lie in neighbouring cache lines.
+type queue []entry
+
+func (q *queue) push(e entry) {
+	h := append(*q, e)
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if !e.before(&h[up]) {
+			break
+		}
+		h[i] = h[up]
+		i = up
+	}
+	h[i] = e
+	*q = h
+}
+
+func (q *queue) pop() entry {
+	h := *q
+	top, last := h[0], h[len(h)-1]
+	h[len(h)-1] = entry{}
+	h = h[:len(h)-1]
+	*q = h
+	if len(h) == 0 {
+		return top
+	}
+	i := 0
+	for {
+		first := 4*i + 1
+		if first >= len(h) {
+			break
+		}
+		least := first
+		for c := first + 1; c < min(first+4, len(h)); c++ {
+			if h[c].before(&h[least]) {
+				least = c
+			}
+		}
+		if !h[least].before(&last) {
+			break
+		}
+		h[i] = h[least]
+		i = least
+	}
+	h[i] = last
+	return top
+}
+
+// readyList is the tasks that could run now, in the order in which they became so.
+type readyList struct {
+	tasks []*task
+	head  int
+}
+
+func (r *readyList) empty() bool { return r.head == len(r.tasks) }
+
+func (r *readyList) push(t *task) { r.tasks = append(r.tasks, t) }
+
+// take removes the task that the choice falls on; choice 0 is the eldest.
+func (r *readyList) take(c *Choices) *task {
+	at := r.head
+	if n := len(r.tasks) - r.head; n > 1 {
+		at += int(c.Below(uint32(n)))
+	}
+	t := r.tasks[at]
+	copy(r.tasks[r.head+1:at+1], r.tasks[r.head:at])
+	r.tasks[r.head] = nil
+	r.head++
+	if r.empty() {
+		r.tasks, r.head = r.tasks[:0], 0
+	}
+	return t
+}

@@ -1,0 +1,181 @@
+package world
+
+import (
+	"time"
+
+	"github.com/varvedb/varve/wal/assert"
+)
+
+// storm is what brings the episodes of faults, and the fallen back.
+type storm struct {
+	blows bool
+	calm  bool // no fault of any kind happens
+	among []*Node
+}
+
+// Storm begins the episodes of faults among some nodes, and has a node that a fault
+// has taken down restarted after a while.
+func (w *World) Storm(among ...*Node) {
+	assert.That(len(among) > 0, "a storm has nodes to blow at")
+	w.storm = storm{blows: true, among: among}
+	for _, e := range []struct {
+		kind    FaultKind
+		episode func(c *Choices, lasts time.Duration)
+	}{
+		{NetPartition, w.partition}, {NetOneWay, w.oneWay}, {NetIsolate, w.isolateOne},
+		{CrashNode, w.crashOne((*Node).Kill)}, {CrashProcess, w.crashOne((*Node).Crash)},
+		{PauseNode, w.pauseOne}, {DiskFull, w.fillOne}, {ClockStep, w.stepOne}, {BucketThrottle, w.throttleOne},
+	} {
+		if w.cfg.Faults[e.kind].Every.Hi > 0 {
+			w.episodes(e.kind, w.Choices("storm/"+menu[e.kind].name), e.episode)
+		}
+	}
+}
+
+// Calm ends all faults: links heal, disks have space, paused nodes run on, fallen
+// ones are restarted. What the faults have done to disks and bucket stays.
+func (w *World) Calm() {
+	w.storm.blows, w.storm.calm = false, true
+	w.HealAll()
+	for _, n := range w.nodes {
+		n.loop, n.crashAt, n.disk.full, n.throttled = 0, 0, false, false
+		n.Resume()
+		if n.life == nil && n.fallen {
+			n.Restart()
+		}
+	}
+}
+
+// episodes has episodes of a kind come one after the other.
+func (w *World) episodes(kind FaultKind, c *Choices, episode func(*Choices, time.Duration)) {
+	f := w.cfg.Faults[kind]
+	w.after(c.Between(f.Every), func() {
+		if !w.storm.blows {
+			return
+		}
+		w.count(nil, kind)
+		episode(c, c.Between(f.Lasts))
+		w.episodes(kind, c, episode)
+	})
+}
+
+func (w *World) pick(c *Choices) *Node {
+	return w.storm.among[c.Below(uint32(len(w.storm.among)))]
+}
+
+// partition puts each node, and the bucket, on one of two sides.
+func (w *World) partition(c *Choices, lasts time.Duration) {
+	all := append([]*Node{nil}, w.nodes...)
+	side := make([]bool, len(all))
+	for i := range side {
+		side[i] = c.Below(2) == 1
+	}
+	for i, a := range all {
+		for j, b := range all {
+			if side[i] != side[j] {
+				w.cutFor(a, b, lasts)
+			}
+		}
+	}
+}
+
+func (w *World) oneWay(c *Choices, lasts time.Duration) {
+	a := w.pick(c)
+	to := c.Below(uint32(len(w.nodes) + 1))
+	var b *Node
+	if to > 0 {
+		b = w.nodes[to-1]
+	}
+	if c.Below(2) == 1 {
+		a, b = b, a
+	}
+	w.cutFor(a, b, lasts)
+}
+
+func (w *World) isolateOne(c *Choices, lasts time.Duration) {
+	w.isolate(w.pick(c), func(from, to *Node) { w.cutFor(from, to, lasts) })
+}
+
+// cutFor cuts a link for a time, unless it is cut already.
+func (w *World) cutFor(from, to *Node, lasts time.Duration) {
+	l := w.link(idOf(from), idOf(to))
+	if l.cut {
+		return
+	}
+	w.setLink(l, true)
+	w.after(lasts, func() { w.setLink(l, false) })
+}
+
+func (w *World) crashOne(how func(*Node)) func(*Choices, time.Duration) {
+	return func(c *Choices, lasts time.Duration) {
+		if n := w.pick(c); n.life != nil {
+			how(n)
+			n.fallen = true
+			w.after(lasts, n.rise)
+		}
+	}
+}
+
+// downTime is how long a node is down that fell at a call of Env.
+var downTime = Range{10 * time.Millisecond, 5 * time.Second}
+
+// revive has a node that fell at a call of Env come back, if a storm blows.
+func (s *storm) revive(n *Node) {
+	if s.blows {
+		n.fallen = true
+		n.w.after(n.crashes.Between(downTime), n.rise)
+	}
+}
+
+// rise restarts a fallen node, unless someone has done so.
+func (n *Node) rise() {
+	if n.life == nil && n.fallen {
+		n.Restart()
+	}
+}
+
+const (
+	loopMax      = 5    // crashes of a crash loop
+	loopCallsMax = 2000 // calls of Env between two of them
+)
+
+// armLoop decides at a start whether the node is to die soon again.
+func (n *Node) armLoop() {
+	n.fallen = false
+	if !n.w.storm.blows {
+		return
+	}
+	if n.loop == 0 && n.hit(CrashLoop, n.crashes) {
+		n.loop = 1 + n.crashes.Below(loopMax)
+	}
+	if n.loop > 0 {
+		n.loop--
+		n.KillAtCall(n.calls+1+uint64(n.crashes.Below(loopCallsMax)), CrashPoint(n.crashes.Below(2)))
+	}
+}
+
+func (w *World) pauseOne(c *Choices, lasts time.Duration) {
+	n := w.pick(c)
+	n.Pause()
+	w.after(lasts, n.Resume)
+}
+
+func (w *World) fillOne(c *Choices, lasts time.Duration) {
+	n := w.pick(c)
+	n.disk.full = true
+	w.after(lasts, func() { n.disk.full = false })
+}
+
+func (w *World) stepOne(c *Choices, lasts time.Duration) {
+	n := w.pick(c)
+	if c.Below(2) == 1 {
+		lasts = -lasts
+	}
+	n.StepClock(lasts)
+}
+
+func (w *World) throttleOne(c *Choices, lasts time.Duration) {
+	n := w.pick(c)
+	n.throttled = true
+	w.after(lasts, func() { n.throttled = false })
+}
