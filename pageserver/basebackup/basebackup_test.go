@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pgcontrol"
+	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
@@ -36,6 +36,7 @@ insert into u select generate_series(1, 100);
 create index on a using hash (v); create index on a using gist (point(id, id));
 create sequence s; select nextval('s') from generate_series(1, 40);
 vacuum freeze a;
+select pg_replication_origin_create('upstream'); select pg_replication_origin_advance('upstream', '0/123456');
 create database copied strategy file_copy;
 create database logged strategy wal_log;`
 
@@ -45,6 +46,8 @@ begin; select * from a where id = 1 for key share; insert into a values (10001, 
 begin; select * from a where id = 1 for key share; commit;
 begin; insert into a values (10002, 'rolled back'); savepoint one; insert into a values (10003, 'too'); rollback;`
 )
+
+const origins = "select external_id, remote_lsn from pg_show_replication_origin_status()"
 
 var now = time.Unix(1700000000, 0)
 
@@ -69,12 +72,10 @@ func TestImportedClusterStartsWithoutReplay(t *testing.T) {
 	require.Contains(t, dump, fmt.Sprintf("prev 0/%08X,", uint64(info.PrevRecord)))
 
 	server.Up(t)
-	require.Contains(t, server.Log(), "database system was shut down at 2023-11-14 22:13:20 UTC")
-	for _, trouble := range []string{"redo", "recover", "replay", "FATAL", "PANIC", "ERROR"} {
-		require.NotContains(t, strings.ReplaceAll(server.Log(), "recovering prepared transaction", ""), trouble)
-	}
+	requireNoReplay(t, server)
 	require.Equal(t, "5000|0", server.SQL(t, "select count(*), (select count(*) from u) from a"))
 	require.Equal(t, stamp, server.SQL(t, "select max(pg_xact_commit_timestamp(xmin)) from a"))
+	require.Equal(t, "upstream|0/123456", server.SQL(t, origins))
 	require.Equal(t, "p", server.SQL(t, "select gid from pg_prepared_xacts"))
 	require.Equal(t, "f", server.SQL(t, "select xmax = 0 from a where id = 1"))
 	server.SQL(t, "commit prepared 'p'; insert into u select generate_series(1, 50); insert into a values (20000, 'new')")
@@ -88,6 +89,14 @@ create table b (x int); checkpoint;`)
 	server.Stop(t, pgtest.Fast)
 	_, err = basebackup.Inspect(os.DirFS(server.DataDir))
 	require.NoError(t, err)
+}
+
+// requireNoReplay: the server's log says nothing of a recovery, nor of any trouble.
+func requireNoReplay(t *testing.T, server *pgtest.Server) {
+	require.Contains(t, server.Log(), "database system was shut down at 2023-11-14 22:13:20 UTC")
+	for _, trouble := range []string{"redo", "replay", "automatic recovery", "not properly", "FATAL", "PANIC", "ERROR", "WARNING"} {
+		require.NotContains(t, server.Log(), trouble)
+	}
 }
 
 // requireControl lets PostgreSQL's own reader judge the control file.
@@ -242,4 +251,24 @@ func TestDamageIsNotImported(t *testing.T) {
 		require.ErrorIs(t, err, wal.ErrCorruption, name)
 		require.ErrorContains(t, err, name)
 	}
+}
+
+// TestPageOfTheNextIDIsThere: PostgreSQL reads it as it starts, and the log has it only
+// from its first id on.
+func TestPageOfTheNextIDIsThere(t *testing.T) {
+	server := pgtest.Init(t, pgtest.Options{})
+	m, info := imported(t, server.DataDir)
+	m.values[pgkey.NextXID()] = pgkey.AppendUint64(nil, 3<<32|40*pgkey.XactsPerPage)
+	m.values[pgkey.NextMulti()] = pgkey.NextMultiValue{Multi: 33*pgkey.MultiOffsetsPerPage + 1, Offset: 65 * pgkey.MultiMembersPerPage}.AppendTo(nil)
+	state, err := basebackup.StartState(context.Background(), m, info.LSN, 0, now)
+	require.NoError(t, err)
+	require.Equal(t, pgwal.FullXID(3<<32|40*pgkey.XactsPerPage), state.Control.CheckPointCopy.NextXID)
+	sizes := map[string]int{}
+	for _, f := range state.Files {
+		sizes[f.Path] = len(f.Body) / pgwal.PageSize
+	}
+	require.Equal(t, 1, sizes["pg_xact/0000"])
+	require.Equal(t, 40-32+1, sizes["pg_xact/0001"])
+	require.Equal(t, 33-32+1, sizes["pg_multixact/offsets/0001"])
+	require.Equal(t, 65-64+1, sizes["pg_multixact/members/0002"])
 }
