@@ -1,0 +1,184 @@
+package check
+
+import (
+	"slices"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/quorum"
+)
+
+// History checks every read at an LSN against the replay of the log, what was refused
+// against the cutoffs, and that equal questions had equal bytes.
+func History(r *Run) Verdict {
+	h := &history{
+		judge: newJudge("history"), replay: NewReplay(&r.Log),
+		cutoffs: map[wal.TimelineID][]*Op{}, digests: map[question]*Op{}, bytes: map[question]uint64{},
+	}
+	for i := range r.Ops {
+		if op := &r.Ops[i]; op.Kind == CutoffAdvance && op.Outcome != Failed {
+			h.cutoffs[op.Branch] = append(h.cutoffs[op.Branch], op)
+		}
+	}
+	for i := range r.Ops {
+		h.operation(&r.Ops[i])
+	}
+	return h.done()
+}
+
+type history struct {
+	*judge
+	replay  *Replay
+	cutoffs map[wal.TimelineID][]*Op
+	digests map[question]*Op
+	bytes   map[question]uint64
+}
+
+// question is what an answer depends on: a version of a page.
+type question struct {
+	place Place
+	lsn   wal.LSN
+}
+
+func (h *history) operation(op *Op) {
+	switch {
+	case op.Kind == BranchCreate && op.Outcome == OK:
+		h.count("branches above the cutoff")
+		h.mustBeKept(op)
+	case op.Kind != LatestRead && op.Kind != HistoryRead && op.Kind != SnapshotRead:
+	case op.Outcome == Failed:
+		h.refusal(op)
+	case op.Outcome == OK && op.LSN == 0:
+		h.skip("reads without an LSN")
+	case op.Outcome == OK && h.replay.beyondTerm(op):
+		h.skip("unconfirmed reads beyond what their term committed")
+	case op.Outcome == OK:
+		h.answer(op)
+	}
+}
+
+// answer judges a read that was served. The values of a snapshot are left to
+// [Snapshots]; its bytes are compared with other answers here.
+func (h *history) answer(op *Op) {
+	h.mustBeKept(op)
+	if op.Kind != SnapshotRead {
+		h.count(op.Kind.String() + "s")
+		h.replay.judgePages(h.judge, op)
+	}
+	for _, p := range op.Pages {
+		if p.Digest != 0 {
+			h.sameBytes(op, p)
+		}
+	}
+}
+
+// sameBytes compares a page with an earlier answer to the same question. Every LSN
+// from one version of a page up to the next asks the same, on every branch that sees it.
+func (h *history) sameBytes(op *Op, p PageValue) {
+	v := h.replay.At(op.Branch, p.Page, op.LSN)
+	q := question{Place{v.Branch, p.Page}, v.LSN}
+	h.count("pages with bytes")
+	first := h.digests[q]
+	if first == nil {
+		h.digests[q], h.bytes[q] = op, p.Digest
+		return
+	}
+	if h.bytes[q] != p.Digest {
+		h.flagAt(Place{op.Branch, p.Page}, "bytes %016x differ from bytes %016x of the same version at %v: %v\n  and %v", p.Digest, h.bytes[q], v.LSN, op, first)
+	}
+}
+
+// mustBeKept flags an answer below a cutoff that was acknowledged before the call. A
+// branch point is kept whatever the cutoff.
+func (h *history) mustBeKept(op *Op) {
+	owner, end := h.replay.Owner(op.Branch, op.LSN)
+	if owner == nil {
+		return
+	}
+	if op.Branch != owner.ID && op.LSN == end {
+		return
+	}
+	if owner.Parent.IsZero() && op.LSN < owner.Start {
+		h.flag("answered below the start %v of branch %s: %v", owner.Start, short(owner.ID), op)
+	}
+	for _, c := range h.cutoffs[owner.ID] {
+		if c.Return < op.Call && op.LSN < c.LSN {
+			h.flag("answered below the cutoff %v of branch %s, acknowledged at event %d: %v", c.LSN, short(owner.ID), c.Return, op)
+			return
+		}
+	}
+}
+
+// refusal judges a read that failed for a reason that can be held against the log.
+func (h *history) refusal(op *Op) {
+	switch op.Reason {
+	case BelowHorizon:
+		h.count("refusals below the horizon")
+		h.mustBeGone(op)
+	case NoSuchPage:
+		if op.LSN == 0 || h.replay.beyondTerm(op) {
+			h.skip("absent pages beyond what their term committed")
+			return
+		}
+		h.count("absent pages")
+		h.mustBeAbsent(op)
+	}
+}
+
+func (h *history) mustBeGone(op *Op) {
+	owner, end := h.replay.Owner(op.Branch, op.LSN)
+	if owner == nil || owner.Parent.IsZero() && op.LSN < owner.Start {
+		return
+	}
+	pinned := op.Branch != owner.ID && op.LSN == end
+	for _, c := range h.cutoffs[owner.ID] {
+		if c.Call < op.Return && op.LSN < c.LSN && !pinned {
+			return
+		}
+	}
+	h.flag("refused as below the horizon, and no cutoff of branch %s lies above: %v", short(owner.ID), op)
+}
+
+func (h *history) mustBeAbsent(op *Op) {
+	for _, p := range op.Pages {
+		if v := h.replay.At(op.Branch, p.Page, op.LSN); v.Value != 0 {
+			h.flagAt(Place{op.Branch, p.Page}, "refused as absent, and it holds %d since %v: %v", v.Value, v.LSN, op)
+		}
+	}
+}
+
+// judgePages compares what a read found with the replay at its LSN.
+func (x *Replay) judgePages(j *judge, op *Op) {
+	b := x.Branch(op.Branch)
+	if b == nil || op.LSN > b.End {
+		j.flag("answered beyond the end of the log of branch %s: %v", short(op.Branch), op)
+		return
+	}
+	for _, p := range op.Pages {
+		v := x.At(op.Branch, p.Page, op.LSN)
+		switch at := (Place{op.Branch, p.Page}); {
+		case v.Value != p.Value:
+			j.flagAt(at, "found %d, and the log has %d since %v: %v", p.Value, v.Value, v.LSN, op)
+		case p.Digest != 0 && v.Digest != 0 && p.Digest != v.Digest:
+			j.flagAt(at, "found bytes %016x, and the log makes %016x at %v: %v", p.Digest, v.Digest, v.LSN, op)
+		}
+	}
+}
+
+// beyondTerm reports whether a read of a compute's own state, not confirmed, is of
+// log that its term did not commit: what it saw there may be lost with it.
+func (x *Replay) beyondTerm(op *Op) bool {
+	b := x.Branch(op.Branch)
+	if op.Term == 0 || op.Confirmed || b == nil {
+		return false
+	}
+	if op.LSN > b.End {
+		return true
+	}
+	if len(b.Terms) == 0 {
+		return false
+	}
+	// A term that is not in the log has won a vote and committed nothing; where its
+	// log left the one that stayed is not known.
+	n := slices.IndexFunc(b.Terms, func(t quorum.TermStart) bool { return t.Term == op.Term })
+	return n < 0 || n+1 < len(b.Terms) && op.LSN > b.Terms[n+1].LSN
+}

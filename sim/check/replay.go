@@ -1,0 +1,93 @@
+package check
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/varvedb/varve/wal"
+)
+
+// Replay answers what every page holds at every LSN of every branch, by nothing but
+// the log. It is made from a log that [Truth] accepts; of another it answers
+// something, and ends.
+type Replay struct {
+	branches map[wal.TimelineID]*Branch
+	pages    map[Place][]Version // of the branch's own log, by LSN
+}
+
+// NewReplay indexes a log.
+func NewReplay(log *Log) *Replay {
+	x := &Replay{
+		branches: make(map[wal.TimelineID]*Branch, len(log.Branches)),
+		pages:    map[Place][]Version{},
+	}
+	for i := range log.Branches {
+		x.branches[log.Branches[i].ID] = &log.Branches[i]
+	}
+	for _, v := range log.Versions {
+		at := Place{v.Branch, v.Page}
+		x.pages[at] = append(x.pages[at], v)
+	}
+	//varve:unordered each list is sorted by itself
+	for _, versions := range x.pages {
+		slices.SortStableFunc(versions, func(a, b Version) int { return compareLSN(a.LSN, b.LSN) })
+	}
+	return x
+}
+
+func compareLSN(a, b wal.LSN) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Branch returns a branch of the log, nil if it has none by that id.
+func (x *Replay) Branch(id wal.TimelineID) *Branch { return x.branches[id] }
+
+// start is where a branch's own log begins, zero if the log has no such branch.
+func (x *Replay) start(branch wal.TimelineID) wal.LSN {
+	if b := x.branches[branch]; b != nil {
+		return b.Start
+	}
+	return 0
+}
+
+// Owner returns the branch whose own log holds the history of branch at lsn, and the
+// LSN up to which branch sees that log; nil if the log does not have it.
+func (x *Replay) Owner(branch wal.TimelineID, lsn wal.LSN) (owner *Branch, end wal.LSN) {
+	b := x.branches[branch]
+	if b == nil {
+		return nil, 0
+	}
+	end = b.End
+	for depth := 0; depth <= len(x.branches); depth++ {
+		if lsn > b.Start || b.Parent.IsZero() {
+			return b, end
+		}
+		end = b.Start
+		if b = x.branches[b.Parent]; b == nil {
+			return nil, 0
+		}
+	}
+	return nil, 0 // a ring of parents
+}
+
+// At returns what the page holds on the branch at lsn: the newest version at or below
+// it. A page that was not written by then has the zero Version.
+func (x *Replay) At(branch wal.TimelineID, page PageID, lsn wal.LSN) Version {
+	owner, _ := x.Owner(branch, lsn)
+	for depth := 0; owner != nil && depth <= len(x.branches); depth++ {
+		versions := x.pages[Place{owner.ID, page}]
+		n := sort.Search(len(versions), func(i int) bool { return versions[i].LSN > lsn })
+		if n > 0 {
+			return versions[n-1]
+		}
+		lsn = min(lsn, owner.Start)
+		owner = x.branches[owner.Parent]
+	}
+	return Version{}
+}
