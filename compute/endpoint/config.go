@@ -37,6 +37,10 @@ var ErrInUse = errors.New("in use")
 // ErrPromoted is the error of a read-only endpoint that a user made a primary.
 var ErrPromoted = errors.New("a read-only PostgreSQL was promoted: what is written to it is not stored")
 
+// ErrAbandoned, as the cause of the end of Run's context, says that the storage goes
+// away as well: an orderly stop, which needs it, would wait for nothing.
+var ErrAbandoned = errors.New("the endpoint was abandoned")
+
 // Config says which PostgreSQL to run.
 type Config struct {
 	Name     string          // in messages
@@ -101,7 +105,10 @@ func (c Config) safekeeperAddrs() (addrs []string) {
 	return addrs
 }
 
-func (c Config) dataDir() string { return filepath.Join(c.Dir, "data") }
+func (c Config) dataDir() string { return dataDir(c.Dir) }
+
+// dataDir is PostgreSQL's directory in that of an endpoint.
+func dataDir(dir string) string { return filepath.Join(dir, "data") }
 
 func (c Config) logPath() string { return filepath.Join(c.Dir, "postgres.log") }
 

@@ -26,8 +26,7 @@ func TestEndpointProcess(t *testing.T) {
 	}
 	var cfg Config
 	require.NoError(t, json.Unmarshal([]byte(text), &cfg))
-	// Not a directory of its own, which nobody would remove after the kill.
-	e, err := osenv.New(osenv.Config{Root: filepath.Dir(cfg.Dir)})
+	e, err := osenv.New(osenv.Config{Root: t.TempDir()})
 	require.NoError(t, err)
 	require.NoError(t, Run(t.Context(), e, cfg, Events{Ready: func(Ready) { fmt.Println("ready") }}))
 }

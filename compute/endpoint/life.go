@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
@@ -65,7 +64,7 @@ type life struct {
 }
 
 // Run runs one PostgreSQL until ctx ends, which stops it in order and returns nil, or
-// until something goes wrong.
+// until something goes wrong. A ctx that ends because of [ErrAbandoned] kills it.
 func Run(ctx context.Context, e env.Env, cfg Config, events Events) error {
 	l := &life{e: e, cfg: cfg.withDefaults(), events: events.withDefaults()}
 	err := l.begin(ctx)
@@ -144,14 +143,8 @@ func (l *life) takeLock() error {
 
 // discard ends what is left of an earlier life and removes its directory.
 func (l *life) discard() error {
-	deadline := time.Now().Add(goneTimeout)
-	for left := processesIn(l.cfg.dataDir()); len(left) > 0; left = processesIn(l.cfg.dataDir()) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("end processes %v of an earlier life: they do not end", left)
-		}
-		killProcessesIn(l.cfg.dataDir())
-		// Not our children: there is nothing to wait on.
-		time.Sleep(time.Millisecond)
+	if err := EndLeftovers(l.cfg.Dir); err != nil {
+		return err
 	}
 	if err := os.Rename(l.cfg.logPath(), l.cfg.logPath()+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("keep the log of the life before: %w", err)

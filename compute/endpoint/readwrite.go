@@ -108,6 +108,9 @@ func (w *writer) win(ctx context.Context) (*basebackup.State, error) {
 func (w *writer) watch(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
+		if err := context.Cause(ctx); errors.Is(err, ErrAbandoned) {
+			return err
+		}
 		return w.stop(context.WithoutCancel(ctx))
 	case <-w.postgres.exited:
 		return w.postgres.exit()
