@@ -41,7 +41,7 @@ func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*base
 		return nil, err
 	}
 	// Refuse before anything is made.
-	info, err := basebackup.Inspect(fsys)
+	info, err := basebackup.Check(fsys)
 	if err != nil {
 		return nil, err
 	}

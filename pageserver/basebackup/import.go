@@ -31,11 +31,8 @@ type Sink interface {
 // imported is a [RefusedError]; one whose files contradict each other matches
 // wal.ErrCorruption.
 func Import(ctx context.Context, fsys fs.FS, dst Sink) (*Info, error) {
-	info, err := Inspect(fsys)
+	info, err := Check(fsys)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkTablespaces(fsys); err != nil {
 		return nil, err
 	}
 	tree, err := datadir.Scan(fsys)

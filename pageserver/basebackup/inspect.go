@@ -30,7 +30,7 @@ func (e *RefusedError) Error() string {
 }
 
 // Inspect reads what a data directory says of itself and finds the end of its log.
-// It refuses, with a [RefusedError], one that [Import] cannot take.
+// It refuses, with a [RefusedError], one that cannot be read here.
 func Inspect(fsys fs.FS) (*Info, error) {
 	if err := checkVersion(fsys); err != nil {
 		return nil, err
@@ -55,6 +55,15 @@ func Inspect(fsys fs.FS) (*Info, error) {
 	info := &Info{SystemID: control.SystemID, PrevRecord: control.CheckPoint, Control: control}
 	info.LSN, err = endOfLog(fsys, control)
 	return info, err
+}
+
+// Check is [Inspect], and refuses also what only [Import] cannot take: tablespaces.
+func Check(fsys fs.FS) (*Info, error) {
+	info, err := Inspect(fsys)
+	if err != nil {
+		return nil, err
+	}
+	return info, checkTablespaces(fsys)
 }
 
 const (
