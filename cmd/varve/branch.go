@@ -7,9 +7,8 @@ import (
 )
 
 func (a *app) branchCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "branch", Aliases: []string{"branches"}, Short: "Create, list and delete branches"}
-	cmd.AddCommand(a.branchCreateCommand(), a.branchListCommand(), a.branchDeleteCommand())
-	return cmd
+	return group(&cobra.Command{Use: "branch", Aliases: []string{"branches"}, Short: "Create, list and delete branches"},
+		a.branchCreateCommand(), a.branchListCommand(), a.branchDeleteCommand())
 }
 
 func (a *app) branchCreateCommand() *cobra.Command {

@@ -7,7 +7,6 @@ import (
 )
 
 func (a *app) endpointCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "endpoint", Aliases: []string{"endpoints"}, Short: "Start and stop the Postgres of a branch"}
 	var port int
 	start := &cobra.Command{
 		Use: "start BRANCH", Short: "Build a Postgres from storage at the branch's head and start it", Args: exactArgs("BRANCH"),
@@ -43,6 +42,5 @@ func (a *app) endpointCommand() *cobra.Command {
 			return a.printValue(endpoint, endpoint.DataDir)
 		},
 	}
-	cmd.AddCommand(start, stop)
-	return cmd
+	return group(&cobra.Command{Use: "endpoint", Aliases: []string{"endpoints"}, Short: "Start and stop the Postgres of a branch"}, start, stop)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,11 +32,26 @@ func (a *app) endpointRoleCommand() *cobra.Command {
 			if err := json.Unmarshal(body, &cfg); err != nil {
 				return fmt.Errorf("read the endpoint's configuration %s: %w", config, err)
 			}
-			return runEndpoint(cmd.Context(), cfg)
+			ctx, stop := orphaned(cmd.Context())
+			defer stop()
+			return runEndpoint(ctx, cfg)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "file that `varve endpoint start` wrote")
 	return cmd
+}
+
+// orphaned returns a context whose end abandons the endpoint if it comes from the end
+// of the supervisor: the safekeepers, which an orderly stop needs, end then as well.
+func orphaned(ctx context.Context) (context.Context, context.CancelFunc) {
+	abandonable, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), control.ErrOrphaned) {
+			cancel(endpoint.ErrAbandoned)
+		}
+		cancel(context.Canceled)
+	})
+	return abandonable, func() { stop(); cancel(nil) }
 }
 
 func runEndpoint(ctx context.Context, cfg control.EndpointConfig) error {

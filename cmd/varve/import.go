@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/pageserver/basebackup"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -26,6 +27,9 @@ func (a *app) importCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkImport(dir); err != nil {
+				return err
+			}
 			talk("importing %s", dir)
 			imported, err := client.Import(cmd.Context(), dir, branch)
 			if err != nil {
@@ -37,4 +41,16 @@ func (a *app) importCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&branch, "branch", "", "name of the new branch")
 	return cmd
+}
+
+// checkImport refuses before anything is said or done.
+func checkImport(dir string) error {
+	fsys, err := control.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := basebackup.Check(fsys); err != nil {
+		return refused("import", dir, err)
+	}
+	return nil
 }

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,9 +17,8 @@ import (
 )
 
 func (a *app) inspectCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "inspect", Short: "Show what a file of Varve's holds"}
-	cmd.AddCommand(a.inspectWALCommand(), a.inspectLayerCommand(), a.inspectIndexCommand())
-	return cmd
+	return group(&cobra.Command{Use: "inspect", Short: "Show what a file of Varve's holds"},
+		a.inspectWALCommand(), a.inspectLayerCommand(), a.inspectIndexCommand())
 }
 
 func (a *app) inspectWALCommand() *cobra.Command {
@@ -41,12 +40,12 @@ func inspectWAL(path, start string) error {
 	if err != nil {
 		return err
 	}
-	body, err := os.ReadFile(path)
+	body, err := readFile(path, "log segments lie in DIR/safekeeper-N/timelines/TIMELINE/wal")
 	if err != nil {
-		return fmt.Errorf("read segment: %w", err)
+		return err
 	}
 	if len(body) != wal.SegmentSize {
-		return control.Errorf(control.CodeFailed, "%s has %d bytes: a log segment has %d", path, len(body), wal.SegmentSize)
+		return control.Errorf(control.CodeFailed, "%s has %d bytes, a log segment has %d: name a whole one", path, len(body), wal.SegmentSize)
 	}
 	first := base + wal.LSN(firstRecord(body))
 	if start != "" {
@@ -58,6 +57,18 @@ func inspectWAL(path, start string) error {
 		return control.Errorf(control.CodeNotFound, "%s holds %s to %s: no record begins at %s there", path, base, base+wal.SegmentSize, first)
 	}
 	return dumpRecords(path, first, body[first-base:])
+}
+
+// readFile reads a file that a user named; where says where such files are.
+func readFile(path, where string) ([]byte, error) {
+	body, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, control.Errorf(control.CodeNotFound, "there is no file %s: %s", path, where)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, control.Errorf(control.CodeFailed, "%s may not be read: run this as its owner, or as root", path)
+	}
+	return body, err
 }
 
 func dumpRecords(path string, first wal.LSN, body []byte) error {

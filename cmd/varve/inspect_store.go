@@ -20,9 +20,9 @@ func (a *app) inspectLayerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "layer FILE", Short: "Check every byte of a layer and print what it holds, a line per version", Args: exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			body, err := os.ReadFile(args[0])
+			body, err := readFile(args[0], "layers lie in DIR/bucket/tenants/TENANT/layers/TIMELINE")
 			if err != nil {
-				return fmt.Errorf("read layer: %w", err)
+				return err
 			}
 			out := bufio.NewWriter(os.Stdout)
 			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -47,9 +47,9 @@ func (a *app) inspectIndexCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "index FILE", Short: "Check a timeline's index and print what it holds", Args: exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			body, err := os.ReadFile(args[0])
+			body, err := readFile(args[0], "indexes lie below DIR/bucket/tenants/TENANT/timelines")
 			if err != nil {
-				return fmt.Errorf("read index: %w", err)
+				return err
 			}
 			index, err := manifest.Decode(filepath.Base(args[0]), body)
 			if err != nil {

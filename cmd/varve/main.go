@@ -33,8 +33,10 @@ var exitCodes = map[control.Code]int{
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer stop()
+	// A second Ctrl-C ends at once what the first does not end.
+	context.AfterFunc(ctx, stop)
 	ctx, stopWithParent := control.ContextOfParent(ctx)
 	defer stopWithParent()
 	err := newRoot().ExecuteContext(ctx)
@@ -45,16 +47,22 @@ func run() int {
 	case errors.As(err, &child):
 		return child.ExitCode() // psql has said on its own what went wrong
 	}
-	fmt.Fprintf(os.Stderr, "varve: %s\n", oneLine(err))
-	if strings.HasPrefix(err.Error(), "unknown command") {
-		return exitCodes[control.CodeUsage]
-	}
+	fmt.Fprintf(os.Stderr, "varve: %s\n", oneLine(err.Error()))
 	return exitCodes[control.CodeOf(err)]
 }
 
+// stopSignals ask for an orderly end. nohup's wish to ignore a hangup is respected.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
 // oneLine keeps an error on the one line that a script can read.
-func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+func oneLine(text string) string {
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 }
 
 // app carries the flags that every subcommand has.
@@ -70,6 +78,8 @@ func newRoot() *cobra.Command {
 		Short:         "Storage for unmodified PostgreSQL, with branches and time travel",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          subcommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.output != "table" && a.output != "json" {
 				return control.Errorf(control.CodeUsage, "--output %q: want table or json", a.output)
@@ -82,6 +92,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return control.Errorf(control.CodeUsage, "%v (see `%s --help`)", err, cmd.CommandPath())
 	})
+	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
 		a.upCommand(), a.downCommand(), a.statusCommand(),
 		a.branchCommand(), a.endpointCommand(), a.psqlCommand(), a.connectionStringCommand(),
@@ -113,11 +124,50 @@ func (a *app) client() (*control.Client, error) {
 	return control.NewClient(dir), nil
 }
 
+// helpCommand is cobra's, but fails when there is nothing to show.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err == nil && len(rest) > 0 {
+				err = subcommand(cmd, rest)
+			}
+			if err != nil {
+				return err
+			}
+			return cmd.Help()
+		},
+	}
+}
+
+// group makes a command that only has subcommands.
+func group(cmd *cobra.Command, members ...*cobra.Command) *cobra.Command {
+	names := make([]string, len(members))
+	for i, m := range members {
+		names[i] = m.Name()
+	}
+	cmd.Args = subcommand
+	cmd.RunE = func(*cobra.Command, []string) error {
+		return control.Errorf(control.CodeUsage, "`%s` takes one of %s (see `%s --help`)", cmd.CommandPath(), strings.Join(names, ", "), cmd.CommandPath())
+	}
+	cmd.AddCommand(members...)
+	return cmd
+}
+
+// subcommand refuses arguments of a command that only has subcommands: they name none.
+func subcommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return control.Errorf(control.CodeUsage, "`%s` has no command %q (see `%s --help`)", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
 // exactArgs is cobra.ExactArgs with an error that says what is wanted.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return control.Errorf(control.CodeUsage, "`%s` takes %s, got %d arguments", cmd.CommandPath(), strings.Join(names, " "), len(args))
+			return control.Errorf(control.CodeUsage, "`%s` takes %s, got %d arguments (see `%s --help`)", cmd.CommandPath(), strings.Join(names, " "), len(args), cmd.CommandPath())
 		}
 		return nil
 	}
@@ -126,7 +176,7 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 // noArgs refuses arguments.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) != 0 {
-		return control.Errorf(control.CodeUsage, "`%s` takes no arguments, got %q", cmd.CommandPath(), args)
+		return control.Errorf(control.CodeUsage, "`%s` takes no arguments, got %q (see `%s --help`)", cmd.CommandPath(), args, cmd.CommandPath())
 	}
 	return nil
 }

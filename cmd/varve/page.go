@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -22,7 +23,6 @@ import (
 )
 
 func (a *app) pageCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "page", Short: "Read single pages"}
 	var branch, lsn string
 	var raw bool
 	get := &cobra.Command{
@@ -43,32 +43,53 @@ func (a *app) pageCommand() *cobra.Command {
 	get.Flags().StringVar(&branch, "branch", "main", "branch to read")
 	get.Flags().StringVar(&lsn, "lsn", "", "LSN to read at (default: the branch's head)")
 	get.Flags().BoolVar(&raw, "raw", false, "write the 8192 bytes as they are")
-	cmd.AddCommand(get)
-	return cmd
+	return group(&cobra.Command{Use: "page", Short: "Read single pages"}, get)
 }
 
 func (a *app) getPage(ctx context.Context, point, path, block string, raw bool) error {
 	rel, fork, segment, err := datadir.ParseForkPath(path)
 	if err != nil {
-		return control.Errorf(control.CodeUsage, "%q: want a relation's file such as base/5/16384, base/5/16384_vm or global/1262: %v", path, err)
+		return control.Errorf(control.CodeUsage, "%v (see `varve page get --help`)", err)
 	}
 	inFile, err := strconv.ParseUint(block, 10, 32)
 	if err != nil {
-		return control.Errorf(control.CodeUsage, "block %q: want a number", block)
+		return control.Errorf(control.CodeUsage, "block %q: want a number from 0 on", block)
 	}
-	number := uint32(inFile) + segment*datadir.SegmentBlocks
+	number, err := blockOf(segment, inFile)
+	if err != nil {
+		return err
+	}
 	return a.atPoint(ctx, point, func(ctx context.Context, t *pageapi.Timeline, at wal.LSN) error {
 		page := make([]byte, 0, pgwal.PageSize)
 		pages := [][]byte{page}
 		err := t.GetPages(ctx, []timeline.PageRead{{Rel: rel, Fork: fork, Block: number, LSN: at}}, pages)
-		if errors.Is(err, timeline.ErrNoRelation) || errors.Is(err, timeline.ErrBeyondEnd) {
-			return control.Errorf(control.CodeNotFound, "%s block %d at %s: %v", path, number, at, err)
-		}
-		if err != nil {
-			return err
+		switch {
+		case errors.Is(err, timeline.ErrNoRelation):
+			return control.Errorf(control.CodeNotFound, "%s is no relation's file at %s: ask Postgres for its name with SELECT pg_relation_filepath('TABLE')", path, at)
+		case errors.Is(err, timeline.ErrBeyondEnd):
+			return a.beyondEnd(ctx, t, rel, fork, path, number, at)
+		case err != nil:
+			return control.Coded(err)
 		}
 		return a.printPage(path, number, at, pages[0][:pgwal.PageSize], raw)
 	})
+}
+
+// blockOf finds the block of a relation that a file of it, a segment, has at a place.
+func blockOf(segment uint32, inFile uint64) (uint32, error) {
+	number := inFile + uint64(segment)*datadir.SegmentBlocks
+	if number > math.MaxUint32-1 {
+		return 0, control.Errorf(control.CodeUsage, "block %d: no relation has so many", number)
+	}
+	return uint32(number), nil
+}
+
+func (a *app) beyondEnd(ctx context.Context, t *pageapi.Timeline, rel pgwal.RelFileNode, fork pgwal.Fork, path string, number uint32, at wal.LSN) error {
+	size, err := t.RelSize(ctx, rel, fork, at)
+	if err != nil {
+		return control.Coded(err)
+	}
+	return control.Errorf(control.CodeNotFound, "%s has %d blocks at %s: there is no block %d, name one below", path, size, at, number)
 }
 
 func (a *app) printPage(path string, block uint32, at wal.LSN, page []byte, raw bool) error {
@@ -110,7 +131,7 @@ func (a *app) atPoint(ctx context.Context, point string, read func(context.Conte
 	waiting, cancel := context.WithTimeout(ctx, pageWait)
 	defer cancel()
 	if err := t.WaitLSN(waiting, at.LSN); err != nil {
-		return fmt.Errorf("wait until the pageserver is at %s: %w", at.LSN, err)
+		return control.Coded(fmt.Errorf("wait until the pageserver is at %s: %w", at.LSN, err))
 	}
 	return read(ctx, t, at.LSN)
 }

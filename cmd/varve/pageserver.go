@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +26,7 @@ func (a *app) pageserverCommand() *cobra.Command {
 				return err
 			}
 			return runPageserver(cmd.Context(), pageserver.New(e, pageserver.Config{
-				Tenant: id, Listen: listen, Safekeepers: safekeepers, OpenDir: openDir, Ready: ready,
+				Tenant: id, Listen: listen, Safekeepers: safekeepers, OpenDir: control.OpenDir, Ready: ready,
 			}))
 		},
 	}
@@ -48,15 +45,4 @@ func runPageserver(ctx context.Context, s *pageserver.Server) error {
 		return nil
 	}
 	return err
-}
-
-func openDir(path string) (fs.FS, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory", path)
-	}
-	return os.DirFS(path), nil
 }

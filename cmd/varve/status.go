@@ -30,6 +30,9 @@ func statusRows(status control.Status) (rows [][]string) {
 		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(p.Addr)})
 	}
 	for _, b := range status.Branches {
+		if b.Stopped != "" {
+			rows = append(rows, []string{"branch " + b.Name, control.StateStopped, "-", oneLine(b.Stopped)})
+		}
 		e := b.Endpoint
 		if e == nil {
 			rows = append(rows, []string{"endpoint " + b.Name, control.StateStopped, "-", "-"})
@@ -37,9 +40,12 @@ func statusRows(status control.Status) (rows [][]string) {
 		}
 		where := e.URL
 		if e.State == control.StateFailed {
-			where = e.Failure
+			where = oneLine(e.Failure)
 		}
 		rows = append(rows, []string{"endpoint " + b.Name, e.State, pidText(e.PID), orDash(where)})
+	}
+	for _, r := range status.Readers {
+		rows = append(rows, []string{"reader " + r.ID, r.State, pidText(r.PID), orDash(r.URL)})
 	}
 	return rows
 }

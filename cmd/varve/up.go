@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -37,10 +38,12 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// PostgreSQL's user must be able to enter what is made.
+			syscall.Umask(0o022)
 			if flags.foreground {
 				return a.serve(cmd.Context(), dir, flags)
 			}
-			return a.launch(dir, flags)
+			return a.launch(cmd.Context(), dir, flags)
 		},
 	}
 	cmd.Flags().IntVar(&flags.safekeepers, "safekeepers", 3, "how many safekeepers a new data directory gets: 1, 3 or 5")
@@ -52,12 +55,18 @@ func (a *app) upCommand() *cobra.Command {
 	return cmd
 }
 
-// event is what a launched supervisor tells its launcher, one JSON line each.
-// Exactly one field is set. After Ready or Failed there are no more.
+// event is what a launched supervisor tells its launcher, one JSON line each: a step
+// that begins, or that all is ready, or why it is not. After the last two there are
+// no more.
 type event struct {
 	Step   string                  `json:"step,omitempty"`
-	Ready  *control.EndpointStatus `json:"ready,omitempty"`
+	Ready  bool                    `json:"ready,omitempty"`
+	Main   *control.EndpointStatus `json:"main,omitempty"` // with Ready; nil: there is no branch main
 	Failed *control.Error          `json:"failed,omitempty"`
+}
+
+func (f upFlags) config(dir string) control.Config {
+	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Port: f.port}
 }
 
 // serve is the supervisor's own process.
@@ -68,35 +77,38 @@ func (a *app) serve(ctx context.Context, dir string, flags upFlags) error {
 	}
 	tell := a.tellPerson
 	if flags.events {
+		signal.Ignore(syscall.SIGPIPE)
 		events := json.NewEncoder(os.Stdout)
 		tell = func(e event) { _ = events.Encode(e) } // a launcher that is gone hears nothing
 	}
-	err = control.Run(ctx, control.Config{
-		Dir:         dir,
-		Safekeepers: flags.safekeepers,
-		Binary:      binary,
-		Port:        flags.port,
-		Progress:    func(step string) { tell(event{Step: step}) },
-		Ready:       func(main control.EndpointStatus) { tell(event{Ready: &main}) },
-	})
+	cfg := flags.config(dir)
+	cfg.Binary = binary
+	cfg.Progress = func(step string) { tell(event{Step: step}) }
+	cfg.Ready = func(main *control.EndpointStatus) { tell(event{Ready: true, Main: main}) }
+	err = control.Run(ctx, cfg)
 	if err != nil && flags.events {
-		tell(event{Failed: control.Errorf(control.CodeOf(err), "%s", oneLine(err))})
+		tell(event{Failed: control.Errorf(control.CodeOf(err), "%s", oneLine(err.Error()))})
 	}
 	return err
 }
 
 func (a *app) tellPerson(e event) {
 	switch {
-	case e.Ready != nil:
-		_ = a.printValue(e.Ready, e.Ready.URL)
+	case e.Main != nil:
+		_ = a.printValue(e.Main, e.Main.URL) // who reads it no longer needs nothing else
+	case e.Ready:
+		talk("there is no branch %s, so no Postgres was started: see `varve branch list` and `varve endpoint start BRANCH`", control.MainBranch)
 	default:
 		talk("%s", e.Step)
 	}
 }
 
 // launch starts the supervisor as a process of its own, passes on what it tells
-// until it is ready, and leaves it running.
-func (a *app) launch(dir string, flags upFlags) error {
+// until it is ready, and leaves it running. Ctrl-C before that stops it.
+func (a *app) launch(ctx context.Context, dir string, flags upFlags) error {
+	if err := control.Check(ctx, flags.config(dir)); err != nil {
+		return err
+	}
 	binary, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own binary: %w", err)
@@ -116,11 +128,19 @@ func (a *app) launch(dir string, flags upFlags) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
+	unlink := context.AfterFunc(ctx, func() {
+		// An error means that it has ended, which is what is wanted.
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+	})
 	ready, err := a.relay(stdout)
-	if ready {
+	if ready && unlink() {
 		return errors.Join(err, cmd.Process.Release())
 	}
-	if waitErr := cmd.Wait(); err == nil {
+	waitErr := cmd.Wait()
+	if ctx.Err() != nil {
+		return errors.New("interrupted, everything is stopped again: run `varve up` once more")
+	}
+	if err == nil {
 		err = fmt.Errorf("the supervisor ended before it was ready (%v): see %s", waitErr, log.Name())
 	}
 	return err
@@ -137,7 +157,7 @@ func (a *app) relay(events io.Reader) (ready bool, err error) {
 			return false, e.Failed
 		}
 		a.tellPerson(e)
-		if e.Ready != nil {
+		if e.Ready {
 			return true, nil
 		}
 	}
@@ -149,7 +169,11 @@ func openLog(dir string) (*os.File, error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w: name one that you may write to with --dir", err)
 	}
-	return os.OpenFile(filepath.Join(logs, "supervisor.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(filepath.Join(logs, "supervisor.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the supervisor's log: %w: run this as the owner of the data directory, or name another with --dir", err)
+	}
+	return log, nil
 }
 
 func (a *app) downCommand() *cobra.Command {

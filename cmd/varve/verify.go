@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -35,14 +37,23 @@ func (a *app) verifyCommand() *cobra.Command {
 	return cmd
 }
 
+// refused gives a directory's refusal its code.
+func refused(verb, dir string, err error) error {
+	var why *basebackup.RefusedError
+	if errors.As(err, &why) {
+		return control.Errorf(control.CodeConflict, "%s %s: %v", verb, dir, err)
+	}
+	return fmt.Errorf("%s %s: %w", verb, dir, err)
+}
+
 func (a *app) verify(ctx context.Context, branch, dir string) error {
-	fsys, err := openDir(dir)
+	fsys, err := control.OpenDir(dir)
 	if err != nil {
 		return err
 	}
 	info, err := basebackup.Inspect(fsys)
 	if err != nil {
-		return err
+		return refused("verify", dir, err)
 	}
 	point := branch + "@" + info.LSN.String()
 	return a.atPoint(ctx, point, func(ctx context.Context, t *pageapi.Timeline, at wal.LSN) error {

@@ -12,6 +12,8 @@ type Status struct {
 	Tenant    wal.TenantID `json:"tenant"`
 	Processes []Process    `json:"processes"`
 	Branches  []Branch     `json:"branches"`
+	// Postgres servers that read a branch as of an LSN, for the time of a command.
+	Readers []EndpointStatus `json:"readers,omitempty"`
 }
 
 // Process is one process that the supervisor owns.
@@ -45,7 +47,7 @@ type Branch struct {
 
 // EndpointStatus describes a Postgres on a branch.
 type EndpointStatus struct {
-	ID      string  `json:"id"` // the branch's name; for a reader BRANCH@LSN#n
+	ID      string  `json:"id"` // the branch's name; for a reader BRANCH.reader-N
 	Branch  string  `json:"branch"`
 	State   string  `json:"state"`
 	Failure string  `json:"failure,omitempty"` // why it failed

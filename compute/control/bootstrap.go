@@ -13,12 +13,37 @@ import (
 )
 
 // bootstrap gives a directory without any branch its main branch: an empty
-// database made by initdb, imported like any other directory.
+// database made by initdb, imported like any other directory. If it is interrupted,
+// the next start begins again.
 func (s *Supervisor) bootstrap(ctx context.Context) error {
 	branches, err := s.Branches(ctx)
-	if err != nil || len(branches) > 0 {
+	if err != nil {
 		return err
 	}
+	if s.project.Bootstrapping {
+		for _, half := range branches {
+			if err := s.DeleteBranch(ctx, half.Name); err != nil {
+				return err
+			}
+		}
+	} else if len(branches) > 0 {
+		return nil
+	}
+	if err := s.setBootstrapping(true); err != nil {
+		return err
+	}
+	if err := s.makeMain(ctx); err != nil {
+		return err
+	}
+	return s.setBootstrapping(false)
+}
+
+func (s *Supervisor) setBootstrapping(is bool) error {
+	s.project.Bootstrapping = is
+	return s.state.setProject(s.project)
+}
+
+func (s *Supervisor) makeMain(ctx context.Context) error {
 	s.cfg.Progress("making an empty database (initdb)")
 	temp := filepath.Join(s.cfg.Dir, "endpoints", ".initdb")
 	if err := s.initdb(ctx, temp); err != nil {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 )
 
@@ -149,7 +151,7 @@ func (s *Supervisor) Resolve(ctx context.Context, point string) (Resolved, error
 	case p.IsHead():
 		r.LSN = head
 	case p.LSN > head:
-		return Resolved{}, Errorf(CodeNotFound, "%s lies in the future of branch %s, which ends at %s", p.LSN, b.Name, head)
+		return Resolved{}, Errorf(CodeNotFound, "%s lies in the future of branch %s, which ends at %s: name an LSN up to there", p.LSN, b.Name, head)
 	case p.LSN != 0:
 		r.LSN = p.LSN
 		err = s.checkNotBefore(ctx, b, p.LSN)
@@ -159,26 +161,39 @@ func (s *Supervisor) Resolve(ctx context.Context, point string) (Resolved, error
 	return r, err
 }
 
+// root finds the branch that b descends from.
+func (s *Supervisor) root(ctx context.Context, b Branch) (root Branch, err error) {
+	for root = b; err == nil && root.Parent != ""; {
+		root, err = s.branch(ctx, root.Parent)
+	}
+	return root, err
+}
+
 // checkNotBefore refuses an LSN older than the root that b descends from.
 func (s *Supervisor) checkNotBefore(ctx context.Context, b Branch, lsn wal.LSN) error {
-	root := b
-	for root.Parent != "" {
-		var err error
-		if root, err = s.branch(ctx, root.Parent); err != nil {
-			return err
-		}
+	root, err := s.root(ctx, b)
+	if err != nil {
+		return err
 	}
 	if lsn < root.Start {
-		return Errorf(CodeNotFound, "%s lies before the history of branch %s, which begins at %s", lsn, b.Name, root.Start)
+		return Errorf(CodeNotFound, "%s lies before the history of branch %s, which begins at %s: name an LSN from there on", lsn, b.Name, root.Start)
 	}
 	return nil
 }
 
 func (s *Supervisor) lsnAt(ctx context.Context, b Branch, at time.Time, head wal.LSN) (wal.LSN, error) {
 	if now := time.Now(); at.After(now) {
-		return 0, Errorf(CodeNotFound, "%s lies in the future: it is %s", at.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		return 0, Errorf(CodeNotFound, "%s lies in the future: name a time up to now, which is %s", at.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	return s.storage.lsnAt(ctx, b.Timeline, at, head)
+	lsn, err := s.storage.lsnAt(ctx, b.Timeline, at, head)
+	if !errors.Is(err, timeline.ErrBeforeHistory) {
+		return lsn, Coded(err)
+	}
+	root, err := s.root(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	return 0, Errorf(CodeNotFound, "%s lies before the history of branch %s, which begins at %s: name a later time", at.Format(time.RFC3339), b.Name, root.Start)
 }
 
 // Import makes a root branch of a cleanly stopped data directory.
@@ -189,6 +204,9 @@ func (s *Supervisor) Import(ctx context.Context, dir, name string) (Branch, erro
 	if !filepath.IsAbs(dir) {
 		return Branch{}, Errorf(CodeUsage, "import %q: want an absolute path", dir)
 	}
+	if _, err := OpenDir(dir); err != nil {
+		return Branch{}, err
+	}
 	defer s.busy.lock(name)()
 	if err := s.nameIsFree(ctx, name); err != nil {
 		return Branch{}, err
@@ -198,7 +216,7 @@ func (s *Supervisor) Import(ctx context.Context, dir, name string) (Branch, erro
 		return Branch{}, err
 	}
 	if err := s.storage.importDir(ctx, dir, newTimelineID(), meta); err != nil {
-		return Branch{}, fmt.Errorf("import %s: %w", dir, err)
+		return Branch{}, err // it names the directory
 	}
 	return s.branch(ctx, name)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -72,9 +73,19 @@ func (c *Client) Import(ctx context.Context, dir, branch string) (imported Branc
 	return imported, c.do(ctx, http.MethodPost, "/v1/import", importRequest{Dir: dir, Branch: branch}, &imported)
 }
 
-// Shutdown stops everything; it returns once the supervisor has ended its children.
+// Shutdown stops everything; it returns once the supervisor and its children have ended.
 func (c *Client) Shutdown(ctx context.Context) error {
-	return c.do(ctx, http.MethodPost, "/v1/shutdown", nil, nil)
+	if err := c.do(ctx, http.MethodPost, "/v1/shutdown", nil, nil); err != nil {
+		return err
+	}
+	// The supervisor has still to end itself.
+	ctx, cancel := context.WithTimeout(ctx, leftoverWait)
+	defer cancel()
+	hold, err := holdDir(ctx, c.dir, func() {})
+	if err != nil {
+		return err
+	}
+	return hold.Close()
 }
 
 func (c *Client) do(ctx context.Context, method, path string, request, response any) error {
@@ -113,7 +124,10 @@ func (c *Client) do(ctx context.Context, method, path string, request, response 
 
 func (c *Client) unreachable(err error) error {
 	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return Errorf(CodeFailed, "you may not talk to the varve in %s: run this as the user that runs it, or as root", c.dir)
+	case errors.As(err, &dial) && dial.Op == "dial":
 		return Errorf(CodeNotFound, "no varve runs in %s: start it with `varve up --dir %s`", c.dir, c.dir)
 	}
 	return fmt.Errorf("ask the supervisor: %w", err)

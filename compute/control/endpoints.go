@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,16 +63,31 @@ type EndpointReady struct {
 
 // startMain starts the main branch's endpoint when the supervisor starts.
 func (s *Supervisor) startMain(ctx context.Context) error {
+	if err := s.nameIsFree(ctx, MainBranch); err == nil {
+		s.cfg.Ready(nil)
+		return nil
+	}
 	s.cfg.Progress("starting PostgreSQL on branch " + MainBranch)
 	status, err := s.StartEndpoint(ctx, MainBranch, s.cfg.Port)
-	if CodeOf(err) == CodeNotFound {
-		return nil // a project without a branch main
-	}
 	if err != nil {
 		return err
 	}
-	s.cfg.Ready(status)
+	s.cfg.Ready(&status)
 	return nil
+}
+
+// checkMainPort tells whether the main branch's endpoint can have its port, before
+// anything is started.
+func (s *Supervisor) checkMainPort() error {
+	port := s.cfg.Port
+	if port == 0 {
+		record, _, err := s.state.endpoint(MainBranch)
+		if err != nil {
+			return err
+		}
+		port = record.Port
+	}
+	return checkPort("varve up", port)
 }
 
 // StartEndpoint starts a Postgres at a point: read-write at a branch's head, a
@@ -108,7 +124,11 @@ func (s *Supervisor) startWriter(ctx context.Context, name string, port int) (En
 	}
 	cfg := s.endpointConfig(name, identity, port)
 	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", name)
-	return s.launch(ctx, name, name, cfg)
+	status, err := s.launch(ctx, name, name, cfg)
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	return status, s.state.setEndpoint(name, endpointRecord{Port: port})
 }
 
 // awaitEnding waits for the end of an endpoint whose Postgres is gone already: its
@@ -153,8 +173,8 @@ func (s *Supervisor) startReader(ctx context.Context, point string, port int) (E
 		}
 	}
 	s.mu.Lock()
-	s.readers++
-	id := fmt.Sprintf("%s%s%d", at.Branch, readerSuffix, s.readers)
+	s.readerCount++
+	id := fmt.Sprintf("%s%s%d", at.Branch, readerSuffix, s.readerCount)
 	s.mu.Unlock()
 	cfg := s.endpointConfig(id, identity, port)
 	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", id)
@@ -188,16 +208,15 @@ func newNodeID() wal.NodeID {
 	return wal.NodeID(binary.LittleEndian.Uint64(b[:]))
 }
 
-// choosePort returns the port asked for, or the one the branch had, or a free one,
-// and remembers it.
+// choosePort returns the port asked for, or the one the branch had, or a free one.
 func (s *Supervisor) choosePort(name string, port int) (int, error) {
 	record, found, err := s.state.endpoint(name)
 	if err != nil {
 		return 0, err
 	}
 	switch {
-	case port < 0 || port > 65535:
-		return 0, Errorf(CodeUsage, "--port %d: want 1 to 65535", port)
+	case port < 0 || port > portMax:
+		return 0, Errorf(CodeUsage, "--port %d: want 1 to %d", port, portMax)
 	case port == 0 && found:
 		port = record.Port
 	case port == 0:
@@ -205,18 +224,7 @@ func (s *Supervisor) choosePort(name string, port int) (int, error) {
 			return 0, err
 		}
 	}
-	if err := checkPort(name, port); err != nil {
-		return 0, err
-	}
-	return port, s.state.setEndpoint(name, endpointRecord{Port: port})
-}
-
-func checkPort(name string, port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, fmt.Sprint(port)))
-	if err != nil {
-		return Errorf(CodeConflict, "port %d is in use: choose another with `varve endpoint start %s --port N`", port, name)
-	}
-	return l.Close()
+	return port, checkPort("varve endpoint start "+name, port)
 }
 
 func freePort() (int, error) {
@@ -237,7 +245,7 @@ func (s *Supervisor) launch(ctx context.Context, id, branch string, cfg Endpoint
 	if err := os.WriteFile(path, body, 0o600); err != nil {
 		return EndpointStatus{}, fmt.Errorf("write the endpoint's configuration: %w", err)
 	}
-	p, err := startProcess("endpoint "+id, s.logPath("endpoint-"+id), s.cfg.Binary, "endpoint-process", "--config", path)
+	p, err := s.program().start("endpoint "+id, s.logPath("endpoint-"+id), "endpoint-process", "--config", path)
 	if err != nil {
 		return EndpointStatus{}, err
 	}
@@ -284,6 +292,19 @@ func (s *Supervisor) endpointOf(branch string) *EndpointStatus {
 	}
 	status := e.status(branch)
 	return &status
+}
+
+// readers returns the state of the readers, by id.
+func (s *Supervisor) readers() (all []EndpointStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.endpoints {
+		if e.cfg.At != 0 {
+			all = append(all, e.status(id))
+		}
+	}
+	slices.SortFunc(all, func(a, b EndpointStatus) int { return strings.Compare(a.ID, b.ID) })
+	return all
 }
 
 // StopEndpoint stops an endpoint cleanly and returns its last state.

@@ -22,7 +22,12 @@ const (
 type Error struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
+
+	cause error // on this side of the API only
 }
+
+// Unwrap returns what the error was made of, if that is known.
+func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) Error() string { return e.Message }
 

@@ -34,8 +34,14 @@ type process struct {
 	stop    sync.Once
 }
 
-// startProcess starts binary with args. The child dies with its parent.
-func startProcess(name, logPath, binary string, args ...string) (*process, error) {
+// program starts children.
+type program struct {
+	binary string
+	hold   *os.File // inherited by every child: see holdDir; nil: nothing is
+}
+
+// start starts the program with args. The child dies with its parent.
+func (g program) start(name, logPath string, args ...string) (*process, error) {
 	if err := os.MkdirAll(filepath.Dir(logPath), 0o755); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -44,8 +50,11 @@ func startProcess(name, logPath, binary string, args ...string) (*process, error
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	p := &process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
+	p.cmd = exec.Command(g.binary, args...)
 	p.cmd.Stderr = log
+	if g.hold != nil {
+		p.cmd.ExtraFiles = []*os.File{g.hold}
+	}
 	// The child's end of this pipe closes when the parent dies, however it dies.
 	p.cmd.Env = append(os.Environ(), parentEnv+"=1")
 	parentAlive, err := p.cmd.StdinPipe()
@@ -69,17 +78,29 @@ func startProcess(name, logPath, binary string, args ...string) (*process, error
 // parentEnv tells a child that its standard input is a line to its parent.
 const parentEnv = "VARVE_PARENT"
 
-// ContextOfParent returns a context that ends when the supervisor that started
-// this process dies; for a process that a person started, ctx itself.
+// ErrOrphaned is the cause of the end of a role's context when its supervisor died.
+var ErrOrphaned = errors.New("the supervisor is gone")
+
+// orphanMax bounds how long a role whose supervisor died takes to end by itself. The
+// next supervisor waits for it.
+const orphanMax = 10 * time.Second
+
+// ContextOfParent returns a context that ends when the supervisor that started this
+// process dies, and soon afterwards ends the process; for a process that a person
+// started, it is as good as ctx.
 func ContextOfParent(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	if os.Getenv(parentEnv) != "" {
+		// What this process starts must not hold the directory.
+		syscall.CloseOnExec(holdFD)
 		go func() {
-			io.Copy(io.Discard, os.Stdin)
-			cancel()
+			_, _ = io.Copy(io.Discard, os.Stdin) // whatever ends it, the parent is gone
+			cancel(ErrOrphaned)
+			time.Sleep(orphanMax)
+			os.Exit(1)
 		}()
 	}
-	return ctx, cancel
+	return ctx, func() { cancel(context.Canceled) }
 }
 
 func (p *process) watch(stdout io.Reader, parentAlive io.Closer) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -30,6 +31,8 @@ var (
 type project struct {
 	Tenant      wal.TenantID `json:"tenant"`
 	Safekeepers int          `json:"safekeepers"`
+	// Set while the first branch is made: one that is there then is not whole.
+	Bootstrapping bool `json:"bootstrapping,omitempty"`
 }
 
 // endpointRecord is what is remembered of a branch's endpoint.
@@ -40,12 +43,32 @@ type endpointRecord struct {
 func openState(path string) (*state, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return nil, Errorf(CodeConflict, "%s is in use by another varve: stop it with `varve down`", path)
+		return nil, Errorf(CodeConflict, "%s is in use by another varve that starts or stops: see `varve status` in a moment", path)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, Errorf(CodeFailed, "%s may not be opened: run varve as the owner of the data directory, or name one of your own with --dir", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open state file: %w", err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	s := &state{db: db}
+	if err := s.prepare(); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare state file: %w", err), db.Close())
+	}
+	return s, nil
+}
+
+// prepare makes the buckets of a new file. An old one it leaves as it is.
+func (s *state) prepare() error {
+	isNew := false
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		isNew = tx.Bucket(endpointBucket) == nil
+		return nil
+	})
+	if err != nil || !isNew {
+		return err
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{projectBucket, endpointBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -53,10 +76,6 @@ func openState(path string) (*state, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare state file: %w", err), db.Close())
-	}
-	return &state{db: db}, nil
 }
 
 func (s *state) Close() error { return s.db.Close() }

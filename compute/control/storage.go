@@ -83,7 +83,7 @@ func ask[T any](ctx context.Context, s *storage, question func(*pageapi.Client) 
 		}
 		answer, err = question(client)
 		if err == nil || client.Err() == nil {
-			return answer, coded(err)
+			return answer, Coded(err)
 		}
 	}
 	return answer, fmt.Errorf("ask the pageserver: %w", err)
@@ -102,7 +102,7 @@ func (s *storage) importDir(ctx context.Context, dir string, id wal.TimelineID, 
 		return err
 	}
 	_, err = client.Import(ctx, pageapi.ImportRequest{Timeline: id, Path: dir, Meta: meta})
-	return coded(err)
+	return Coded(err)
 }
 
 func (s *storage) branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
@@ -110,7 +110,7 @@ func (s *storage) branch(ctx context.Context, parent, child wal.TimelineID, at w
 	if err != nil {
 		return err
 	}
-	return coded(client.Branch(ctx, pageapi.BranchRequest{Parent: parent, Child: child, At: at, Meta: meta}))
+	return Coded(client.Branch(ctx, pageapi.BranchRequest{Parent: parent, Child: child, At: at, Meta: meta}))
 }
 
 func (s *storage) delete(ctx context.Context, id wal.TimelineID) error {
@@ -118,7 +118,7 @@ func (s *storage) delete(ctx context.Context, id wal.TimelineID) error {
 	if err != nil {
 		return err
 	}
-	return coded(client.Delete(ctx, id))
+	return Coded(client.Delete(ctx, id))
 }
 
 // lsnAt finds the LSN of a time on a timeline whose log ends at head.
@@ -163,16 +163,19 @@ var codes = []struct {
 	{lsm.ErrBelowHorizon, CodeNotFound},
 	{lsm.ErrFutureLSN, CodeNotFound},
 	{timeline.ErrNoRelation, CodeNotFound},
+	{timeline.ErrBeyondEnd, CodeNotFound},
+	{timeline.ErrBeforeHistory, CodeNotFound},
+	{timeline.ErrFutureTime, CodeNotFound},
 	{pageapi.ErrHasChildren, CodeConflict},
 	{pageapi.ErrRefused, CodeConflict},
 	{context.DeadlineExceeded, CodeTimeout},
 }
 
-// coded gives an error of the storage the code that a user's command exits with.
-func coded(err error) error {
+// Coded gives an error of the storage the code that a user's command exits with.
+func Coded(err error) error {
 	for _, c := range codes {
 		if errors.Is(err, c.err) {
-			return Errorf(c.code, "%v", err)
+			return &Error{Code: c.code, Message: err.Error(), cause: err}
 		}
 	}
 	return err

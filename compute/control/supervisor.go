@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
+	"github.com/varvedb/varve/compute/endpoint"
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
@@ -33,18 +33,8 @@ type Config struct {
 	PGBin       string // directory of PostgreSQL's programs; empty: found
 	Port        int    // of the main branch's endpoint; 0: the one it had, or any free one
 
-	Progress func(step string)           // told before each step that takes a while
-	Ready    func(branch EndpointStatus) // told once, when the main branch's endpoint serves
-}
-
-func (c Config) validate() error {
-	if !slices.Contains([]int{1, 3, 5}, c.Safekeepers) {
-		return Errorf(CodeUsage, "--safekeepers %d: want 1, 3 or 5", c.Safekeepers)
-	}
-	if len(c.Dir) > dirPathMax {
-		return Errorf(CodeUsage, "data directory %s: its path has %d bytes, and sockets below it allow %d: choose a shorter --dir", c.Dir, len(c.Dir), dirPathMax)
-	}
-	return nil
+	Progress func(step string)          // told before each step that takes a while
+	Ready    func(main *EndpointStatus) // told once, when all serves; nil: there is no branch main
 }
 
 // Supervisor runs a data directory. Make it with [Run].
@@ -52,6 +42,7 @@ type Supervisor struct {
 	cfg     Config
 	env     env.Env
 	state   *state
+	hold    *os.File // see holdDir
 	project project
 	storage *storage
 
@@ -60,9 +51,9 @@ type Supervisor struct {
 
 	busy keyedLock // by branch name or endpoint id: one operation on each at a time
 
-	mu        sync.Mutex
-	endpoints map[string]*started // by id
-	readers   int                 // readers started so far, to number them
+	mu          sync.Mutex
+	endpoints   map[string]*started // by id
+	readerCount int                 // readers started so far, to number them
 
 	stop    context.CancelFunc
 	stopped sync.Once
@@ -70,7 +61,7 @@ type Supervisor struct {
 
 // Run supervises a data directory until ctx ends or a client asks for shutdown.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if err := cfg.validate(); err != nil {
+	if err := Check(ctx, cfg); err != nil {
 		return err
 	}
 	binaries, err := pgdata.FindBinaries(ctx, cfg.PGBin)
@@ -82,12 +73,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.state.Close()) }()
+	defer func() { err = errors.Join(err, s.state.Close(), s.hold.Close()) }()
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
 	// Deferred from here on: what was started is stopped, whatever fails below.
 	defer s.Stop()
-	if err := s.removeOldReaders(); err != nil {
+	if err := s.clean(); err != nil {
+		return err
+	}
+	if err := s.checkMainPort(); err != nil {
 		return err
 	}
 	if err := s.startRoles(); err != nil {
@@ -124,39 +118,73 @@ func open(ctx context.Context, cfg Config) (*Supervisor, error) {
 			return nil, fmt.Errorf("make data directory: %w: name one that you may write to with --dir", err)
 		}
 	}
+	e, err := osenv.New(osenv.Config{Root: cfg.Dir, BucketDir: filepath.Join(cfg.Dir, "bucket")})
+	if err != nil {
+		return nil, err
+	}
 	st, err := openState(filepath.Join(cfg.Dir, "control.db"))
 	if err != nil {
 		return nil, err
 	}
-	p, found, err := st.project()
-	if err == nil && !found {
-		rand.Read(p.Tenant[:])
-		p.Safekeepers = cfg.Safekeepers
-		err = st.setProject(p)
-	}
-	if err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	e, err := osenv.New(osenv.Config{Root: cfg.Dir, BucketDir: filepath.Join(cfg.Dir, "bucket")})
-	if err == nil {
-		err = makeSocketDir(cfg.Dir)
-	}
-	if err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	s := &Supervisor{cfg: cfg, env: e, state: st, project: p, endpoints: map[string]*started{}, stopRole: func() {}}
+	s := &Supervisor{cfg: cfg, env: e, state: st, endpoints: map[string]*started{}, stopRole: func() {}}
 	s.storage = &storage{env: e}
+	if s.project, err = openProject(st, cfg.Safekeepers); err == nil {
+		s.hold, err = holdAfterLeftovers(ctx, cfg)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	return s, nil
 }
 
-// makeSocketDir makes the directory of PostgreSQL's sockets, where PostgreSQL's
-// user may write.
-func makeSocketDir(dir string) error {
+// openProject reads what the directory is, and decides it if the directory is new.
+func openProject(st *state, safekeepers int) (project, error) {
+	p, found, err := st.project()
+	if err == nil && !found {
+		rand.Read(p.Tenant[:])
+		p.Safekeepers = safekeepers
+		err = st.setProject(p)
+	}
+	return p, err
+}
+
+// holdAfterLeftovers takes hold of the directory when the children of a supervisor
+// that was killed have ended: they notice at once, and tidy up.
+func holdAfterLeftovers(ctx context.Context, cfg Config) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, leftoverWait)
+	defer cancel()
+	hold, err := holdDir(ctx, cfg.Dir, func() { cfg.Progress("waiting for the processes of a killed varve to end") })
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, Errorf(CodeTimeout, "processes of a killed varve hold %s and do not end: end them with `fuser -k %s/run/lock`", cfg.Dir, cfg.Dir)
+	}
+	return hold, err
+}
+
+// clean removes what a supervisor that was killed left, and makes the directory of
+// PostgreSQL's sockets, where PostgreSQL's user may write. Nobody but us is at work
+// in the directory, but maybe Postgres processes whose endpoint was killed too.
+func (s *Supervisor) clean() error {
+	dirs, err := filepath.Glob(filepath.Join(s.cfg.Dir, "endpoints", "*"))
+	if err != nil {
+		return fmt.Errorf("look for old endpoints: %w", err)
+	}
+	for _, dir := range dirs {
+		if err := endpoint.EndLeftovers(dir); err != nil {
+			return err
+		}
+	}
+	if err := s.removeOldReaders(); err != nil {
+		return err
+	}
+	// With their lock files, which name processes that may be others by now.
+	if err := os.RemoveAll(socketDir(s.cfg.Dir)); err != nil {
+		return fmt.Errorf("remove dead sockets: %w", err)
+	}
 	account, err := pgdata.FindAccount()
 	if err != nil {
 		return err
 	}
-	if err := account.MakeDir(socketDir(dir), 0o755); err != nil {
+	if err := account.MakeDir(socketDir(s.cfg.Dir), 0o755); err != nil {
 		return fmt.Errorf("make socket directory: %w", err)
 	}
 	return nil
@@ -206,7 +234,7 @@ func (s *Supervisor) startRoles() error {
 
 func (s *Supervisor) startRole(ctx context.Context, name, addr, subcommand string, args ...string) error {
 	r, err := startRole(ctx, name, addr, func() (*process, error) {
-		return startProcess(name, s.logPath(name), s.cfg.Binary, append([]string{subcommand}, args...)...)
+		return s.program().start(name, s.logPath(name), append([]string{subcommand}, args...)...)
 	})
 	if err != nil {
 		return err
@@ -216,6 +244,8 @@ func (s *Supervisor) startRole(ctx context.Context, name, addr, subcommand strin
 }
 
 func (s *Supervisor) bucketDir() string { return filepath.Join(s.cfg.Dir, "bucket") }
+
+func (s *Supervisor) program() program { return program{binary: s.cfg.Binary, hold: s.hold} }
 
 func (s *Supervisor) logPath(name string) string {
 	return filepath.Join(s.cfg.Dir, "log", name+".log")
@@ -260,6 +290,7 @@ func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 	}
 	var err error
 	status.Branches, err = s.Branches(ctx)
+	status.Readers = s.readers()
 	return status, err
 }
 

@@ -229,8 +229,6 @@ func TestAgainstASlice(t *testing.T) {
 			start += 24
 		}
 		d := newDisk(t, start)
-		// A run leaves up to some 60 MiB of segments, and there are a hundred runs.
-		defer func() { require.NoError(rt, os.RemoveAll(d.root)) }()
 		m := &model{t: rt, d: d, l: d.open(t, start), start: start}
 		m.encoder = pgwal.NewEncoder(start, 0, systemID)
 		m.ends = []wal.LSN{start}
