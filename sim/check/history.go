@@ -12,7 +12,7 @@ import (
 func History(r *Run) Verdict {
 	h := &history{
 		judge: newJudge("history"), replay: NewReplay(&r.Log),
-		cutoffs: map[wal.TimelineID][]*Op{}, digests: map[question]*Op{}, bytes: map[question]uint64{},
+		cutoffs: map[wal.TimelineID][]*Op{}, answers: map[question]answer{},
 	}
 	for i := range r.Ops {
 		if op := &r.Ops[i]; op.Kind == CutoffAdvance && op.Outcome != Failed {
@@ -29,14 +29,19 @@ type history struct {
 	*judge
 	replay  *Replay
 	cutoffs map[wal.TimelineID][]*Op
-	digests map[question]*Op
-	bytes   map[question]uint64
+	answers map[question]answer
 }
 
 // question is what an answer depends on: a version of a page.
 type question struct {
 	place Place
 	lsn   wal.LSN
+}
+
+// answer is the first that a question had.
+type answer struct {
+	op     *Op
+	digest uint64
 }
 
 func (h *history) operation(op *Op) {
@@ -52,13 +57,13 @@ func (h *history) operation(op *Op) {
 	case op.Outcome == OK && h.replay.beyondTerm(op):
 		h.skip("unconfirmed reads beyond what their term committed")
 	case op.Outcome == OK:
-		h.answer(op)
+		h.served(op)
 	}
 }
 
-// answer judges a read that was served. The values of a snapshot are left to
+// served judges a read that was answered. The values of a snapshot are left to
 // [Snapshots]; its bytes are compared with other answers here.
-func (h *history) answer(op *Op) {
+func (h *history) served(op *Op) {
 	h.mustBeKept(op)
 	if op.Kind != SnapshotRead {
 		h.count(op.Kind.String() + "s")
@@ -77,13 +82,13 @@ func (h *history) sameBytes(op *Op, p PageValue) {
 	v := h.replay.At(op.Branch, p.Page, op.LSN)
 	q := question{Place{v.Branch, p.Page}, v.LSN}
 	h.count("pages with bytes")
-	first := h.digests[q]
-	if first == nil {
-		h.digests[q], h.bytes[q] = op, p.Digest
+	first, asked := h.answers[q]
+	if !asked {
+		h.answers[q] = answer{op, p.Digest}
 		return
 	}
-	if h.bytes[q] != p.Digest {
-		h.flagAt(Place{op.Branch, p.Page}, "bytes %016x differ from bytes %016x of the same version at %v: %v\n  and %v", p.Digest, h.bytes[q], v.LSN, op, first)
+	if first.digest != p.Digest {
+		h.flagAt(Place{op.Branch, p.Page}, "bytes %016x differ from bytes %016x of the same version at %v: %v\n  and %v", p.Digest, first.digest, v.LSN, op, first.op)
 	}
 }
 

@@ -85,10 +85,13 @@ func (b *byBranch) add(branch wal.TimelineID, p point) {
 	b.points[branch] = append(b.points[branch], p)
 }
 
-// flagDisorders flags every disorder of every branch.
-func (b *byBranch) flagDisorders(j *judge) {
+// flagDisorders flags every disorder of every branch that one of kinds has a part in.
+func (b *byBranch) flagDisorders(j *judge, kinds ...Kind) {
 	for _, id := range b.ids {
 		for _, d := range disorders(b.points[id]) {
+			if !slices.Contains(kinds, d.first.Kind) && !slices.Contains(kinds, d.second.Kind) {
+				continue
+			}
 			j.flag("branch %s: %v\n  returned before this was called, which lies below it in the log: %v", short(id), d.first, d.second)
 		}
 	}

@@ -22,6 +22,9 @@ const (
 	// Counted in steps and not in time, so that the same run has the same verdict.
 	searchBytesMax = 128 << 20
 	stepBytes      = 160 // what a step takes beside its set
+	// pictureStepsMax bounds the search for the orders of a picture. The first descent
+	// finds the longest ones; each step back costs a copy of an order.
+	pictureStepsMax = 4 * opsPerPageMax
 )
 
 // Porcupine checks that each page of each branch is a linearizable register: that its
@@ -46,13 +49,19 @@ func Porcupine(r *Run) Verdict {
 }
 
 // Picture writes a page's history, with the longest orders that could be found for it
-// and the faults of the run beside, as one HTML file that needs nothing else.
+// and the faults of the run beside, as one HTML file that needs nothing else. Here a
+// write waits for no read, so that the read that cannot be explained is what is left.
 func Picture(w io.Writer, r *Run, at Place) error {
 	for _, p := range registers(r, newJudge("picture")) {
 		if p.at != at {
 			continue
 		}
-		budget := searchBytesMax / (len(p.ops)/8 + stepBytes)
+		for i := range p.ops {
+			a := p.ops[i].Input.(access)
+			a.reads = -1
+			p.ops[i].Input = a
+		}
+		budget := pictureStepsMax
 		_, info := porcupine.CheckOperationsVerbose(p.model(&budget), p.ops, 0)
 		info.AddAnnotations(annotations(r.Faults))
 		replay := 1 << 62

@@ -28,7 +28,7 @@ func RealTime(r *Run) Verdict {
 			}
 		}
 	}
-	order.flagDisorders(j)
+	order.flagDisorders(j, Write, LatestRead, BranchCreate)
 	return j.done()
 }
 

@@ -57,7 +57,8 @@ func (x *Replay) start(branch wal.TimelineID) wal.LSN {
 }
 
 // Owner returns the branch whose own log holds the history of branch at lsn, and the
-// LSN up to which branch sees that log; nil if the log does not have it.
+// LSN up to which branch sees that log; nil if the log does not have it. At the LSN
+// where a branch leaves its parent, the parent's log is the one.
 func (x *Replay) Owner(branch wal.TimelineID, lsn wal.LSN) (owner *Branch, end wal.LSN) {
 	b := x.branches[branch]
 	if b == nil {
@@ -68,7 +69,7 @@ func (x *Replay) Owner(branch wal.TimelineID, lsn wal.LSN) (owner *Branch, end w
 		if lsn > b.Start || b.Parent.IsZero() {
 			return b, end
 		}
-		end = b.Start
+		end = min(end, b.Start)
 		if b = x.branches[b.Parent]; b == nil {
 			return nil, 0
 		}

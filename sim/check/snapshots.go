@@ -29,6 +29,6 @@ func Snapshots(r *Run) Verdict {
 		}
 		replay.judgePages(j, op)
 	}
-	order.flagDisorders(j)
+	order.flagDisorders(j, SnapshotRead) // of two commits: RealTime's
 	return j.done()
 }

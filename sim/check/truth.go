@@ -204,10 +204,18 @@ func (t *truth) creation(op *Op) {
 		t.flag("branch %s was acknowledged, and is not there: %v", short(op.Child), op)
 	case op.Outcome == Failed && b != nil:
 		t.flag("branch %s failed, and is there: %v", short(op.Child), op)
-	case b != nil && (b.Parent != op.Branch || b.Start != op.LSN):
+	case b != nil && (b.Start != op.LSN || !t.sameHistory(b.Parent, op.Branch, b.Start)):
 		t.flag("branch %s is of %s at %v: %v", short(op.Child), short(b.Parent), b.Start, op)
 	}
 	t.count("branch creations")
+}
+
+// sameHistory reports whether two branches have one past up to lsn: a branch made of
+// one at an LSN that it shares with its parent is the parent's child.
+func (t *truth) sameHistory(a, b wal.TimelineID, lsn wal.LSN) bool {
+	ownerA, _ := t.replay.Owner(a, lsn)
+	ownerB, _ := t.replay.Owner(b, lsn)
+	return a == b || ownerA != nil && ownerA == ownerB
 }
 
 // phantoms finds what is in the log and was asked for by nobody.
