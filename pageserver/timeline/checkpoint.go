@@ -40,7 +40,9 @@ func (t *Timeline) xlog(ctx context.Context, rec *pgwal.Record) error {
 }
 
 // checkpoint keeps the record as the control file's copy. What a shutdown says of the
-// counters is exact; at an online checkpoint they have moved on since, so they only rise.
+// counters is exact; at an online checkpoint they have moved on since, so they only
+// rise. Object ids wrap around at any time, so none is known to be higher: those of an
+// online checkpoint, which may be older than the last NEXTOID, say nothing.
 func (t *Timeline) checkpoint(rec *pgwal.Record, p pgwal.CheckPoint) {
 	c := &t.counters
 	c.control.CheckPoint, c.control.CheckPointCopy = rec.LSN, p
@@ -51,8 +53,8 @@ func (t *Timeline) checkpoint(rec *pgwal.Record, p pgwal.CheckPoint) {
 	oldestXID := pgkey.OldestValue{ID: p.OldestXID, DB: p.OldestXIDDB}
 	oldestMulti := pgkey.OldestValue{ID: p.OldestMulti, DB: p.OldestMultiDB}
 	commitTs := pgkey.CommitTsRangeValue{Oldest: p.OldestCommitTsXID, Newest: p.NewestCommitTsXID}
-	c.setNextOID(p.NextOID)
 	if rec.Op() == pgwal.OpXLOGCheckpointShutdown {
+		c.setNextOID(p.NextOID)
 		c.setNextXID(uint64(p.NextXID))
 		c.setNextMulti(next)
 		c.setOldestXID(oldestXID)

@@ -49,10 +49,17 @@ type lastRecord struct {
 	end   wal.LSN
 }
 
-// Open makes a Timeline of an attached one that holds a cluster.
+// Open makes a Timeline of an attached one that holds a cluster. A branch may have
+// been made where no record can begin: it is the same up to where one can, which is
+// where a log of its own begins.
 func Open(ctx context.Context, e env.Env, id wal.TimelineID, store *lsm.Timeline) (*Timeline, error) {
 	t := &Timeline{env: e, id: id, store: store, batch: newBatch(), sizes: sizeCache{}}
 	t.progress = e.Tasks.NewCond(&t.mu)
+	if begin := recordPosition(store.LastLSN()); begin > store.LastLSN() {
+		if err := store.Apply(ctx, begin, nil); err != nil {
+			return nil, fmt.Errorf("open timeline %v at %v: %w", id, begin, err)
+		}
+	}
 	at := store.LastLSN()
 	if err := t.loadCounters(ctx, at); err != nil {
 		return nil, fmt.Errorf("open timeline %v at %v: %w", id, at, err)
