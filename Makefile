@@ -31,6 +31,10 @@ race: ## every test under the race detector (nightly: longer than CI's budget)
 waldump-full: prerequisites ## compare the decoder with pg_waldump over more than a million records
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '^TestDumpEqualsPgWaldump$$' ./wal/pgwal
 
+.PHONY: endtoend-full
+endtoend-full: prerequisites ## the whole path at every edge that the tests know: more places, longer loads
+	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint
+
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs
 	@unformatted=$$(gofmt -l $(GO_FILES)); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }

@@ -31,6 +31,7 @@ type world struct {
 	groups      []env.Group
 	pageserver  string // address
 	client      *pageapi.Client
+	children    byte // branches made so far
 }
 
 // newWorld starts n safekeepers in dir, in this process, on unix sockets.

@@ -59,13 +59,14 @@ func (w *world) importBranch(t *testing.T, s *pgtest.Server) *branch {
 	return &branch{w: w, id: id}
 }
 
-// branch makes a child of b.
+// branch makes a child of b at any LSN.
 func (b *branch) branch(t *testing.T, at wal.LSN) *branch {
 	t.Helper()
 	child := &branch{w: b.w, id: b.id}
-	child.id.Timeline[0]++
-	child.id.Start = basebackup.RecordPosition(at &^ 7)
-	require.NoError(t, b.w.client.Branch(t.Context(), pageapi.BranchRequest{Parent: b.id.Timeline, Child: child.id.Timeline, At: child.id.Start}))
+	b.w.children++
+	child.id.Timeline[1] = b.w.children
+	child.id.Start = basebackup.RecordPosition(at)
+	require.NoError(t, b.w.client.Branch(t.Context(), pageapi.BranchRequest{Parent: b.id.Timeline, Child: child.id.Timeline, At: at}))
 	return child
 }
 
