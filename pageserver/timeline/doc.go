@@ -4,7 +4,9 @@
 // The promise: what is read at LSN L is what replaying every record that ends at or
 // below L gives; the same question always has the same answer. Where the log does
 // not say what a page becomes, the timeline stops with an error that names record
-// and page ([MissingImageError]); it goes on serving what it took in before.
+// and page ([MissingImageError]); it goes on serving what it took in before. So it
+// does where the store cannot be read or the log is damaged; [Timeline.Resume] then
+// lets it go on, from the same bytes of a sound source.
 //
 // # Taking in
 //

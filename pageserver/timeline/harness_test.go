@@ -36,6 +36,8 @@ var (
 type world struct {
 	t     *testing.T
 	ctx   context.Context
+	dir   string // local beside bucket
+	opts  lsm.Options
 	env   env.Env
 	store *lsm.Store
 	under *lsm.Timeline
@@ -47,10 +49,15 @@ type world struct {
 // newWorld imports a cluster with counters and nothing else.
 func newWorld(t *testing.T, change func(map[lsm.Key][]byte)) *world {
 	t.Helper()
+	return newWorldWith(t, lsm.Options{Tenant: tenant}, change)
+}
+
+func newWorldWith(t *testing.T, opts lsm.Options, change func(map[lsm.Key][]byte)) *world {
+	t.Helper()
 	dir := t.TempDir()
 	e, err := osenv.New(osenv.Config{Root: dir + "/local", BucketDir: dir + "/bucket"})
 	require.NoError(t, err)
-	w := &world{t: t, ctx: t.Context(), env: e, log: pgwal.NewEncoder(importEnd, importPrev, systemID), end: importEnd}
+	w := &world{t: t, ctx: t.Context(), dir: dir, opts: opts, env: e, log: pgwal.NewEncoder(importEnd, importPrev, systemID), end: importEnd}
 	w.open()
 	require.NoError(t, w.store.Create(w.ctx, mainID, importEnd, nil))
 	w.under, err = w.store.Attach(w.ctx, mainID)
@@ -68,7 +75,7 @@ func newWorld(t *testing.T, change func(map[lsm.Key][]byte)) *world {
 
 func (w *world) open() {
 	w.t.Helper()
-	store, err := lsm.Open(w.ctx, w.env, lsm.Options{Tenant: tenant})
+	store, err := lsm.Open(w.ctx, w.env, w.opts)
 	require.NoError(w.t, err)
 	w.store = store
 }

@@ -13,11 +13,11 @@ import (
 
 // Ingest takes in committed log: bytes that begin at begin, which is [Timeline.NextLSN]
 // or, for the first bytes of a log of its own, [Timeline.Begins]. Records are cut
-// anywhere. An error other than that begin is wrong is a StoppedError and final: the
-// records before the one at fault are taken in.
+// anywhere. An error other than that begin is wrong is a StoppedError: the records
+// before the one at fault are taken in, and nothing more before [Timeline.Resume].
 func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) error {
-	if err := t.Stopped(); err != nil {
-		return err
+	if t.halted {
+		return t.Stopped()
 	}
 	if err := t.accept(begin); err != nil {
 		return err

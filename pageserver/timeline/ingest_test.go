@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand"
+	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
@@ -518,4 +521,66 @@ func TestFlippedBitInTheLogStops(t *testing.T) {
 	log := w.log.Take()
 	log[len(log)/2] ^= 4
 	require.ErrorIs(t, w.tl.Ingest(w.ctx, importEnd, log), wal.ErrCorruption)
+}
+
+// awayBucket fails every read while it is away.
+type awayBucket struct {
+	env.Bucket
+	away atomic.Bool
+}
+
+var errAway = errors.New("the bucket is away")
+
+func (b *awayBucket) GetRange(ctx context.Context, key string, off, size int64) ([]byte, error) {
+	if b.away.Load() {
+		return nil, errAway
+	}
+	return b.Bucket.GetRange(ctx, key, off, size)
+}
+
+func TestIngestGoesOnAfterTheBucketWasAway(t *testing.T) {
+	w := newWorldWith(t, lsm.Options{Tenant: tenant, BlockBytes: 64}, nil)
+	first := w.ingest(fpi(rel, pgwal.MainFork, 0, 1), fpi(other, pgwal.MainFork, 3, 1))
+	require.NoError(t, w.tl.Flush(w.ctx))
+	bucket := &awayBucket{Bucket: w.env.Bucket}
+	w.env.Bucket = bucket
+	require.NoError(t, os.RemoveAll(w.dir+"/local"))
+	w.restart()
+
+	bucket.away.Store(true)
+	log := w.log
+	log.Append(fpi(rel, pgwal.MainFork, 1, 2))
+	_, last := log.Append(fpi(other, pgwal.MainFork, 4, 2))
+	bytes := log.Take()
+	require.ErrorIs(t, w.tl.Ingest(w.ctx, w.tl.NextLSN(), bytes), errAway)
+	require.Equal(t, first, w.tl.LastLSN())
+	require.ErrorIs(t, w.tl.WaitLSN(w.ctx, last), errAway)
+
+	bucket.away.Store(false)
+	require.NoError(t, w.tl.Resume(w.ctx))
+	require.ErrorIs(t, w.tl.Stopped(), errAway, "until it has taken in more")
+	require.NoError(t, w.tl.Ingest(w.ctx, w.tl.NextLSN(), bytes))
+	require.NoError(t, w.tl.Stopped())
+	require.NoError(t, w.tl.WaitLSN(w.ctx, last))
+	require.Equal(t, byte(2), w.mustPage(rel, pgwal.MainFork, 1, last)[24])
+	require.Equal(t, byte(1), w.mustPage(other, pgwal.MainFork, 3, last)[24])
+	size, err := w.tl.RelSize(w.ctx, other, pgwal.MainFork, last)
+	require.NoError(t, err)
+	require.Equal(t, uint32(5), size)
+}
+
+func TestSoundBytesReplaceDamagedOnes(t *testing.T) {
+	w := newWorld(t, nil)
+	first := w.write(fpi(rel, pgwal.MainFork, 0, 1))
+	last := w.write(fpi(rel, pgwal.MainFork, 1, 2), fpi(rel, pgwal.MainFork, 0, 3))
+	log := w.log.Take()
+	damaged := slices.Clone(log)
+	damaged[first-importEnd+40] ^= 4
+	require.ErrorIs(t, w.tl.Ingest(w.ctx, importEnd, damaged), wal.ErrCorruption)
+	require.Equal(t, first, w.tl.LastLSN())
+	require.NoError(t, w.tl.Resume(w.ctx))
+	require.Equal(t, first, w.tl.NextLSN())
+	require.NoError(t, w.tl.Ingest(w.ctx, first, log[first-importEnd:]))
+	require.NoError(t, w.tl.WaitLSN(w.ctx, last))
+	require.Equal(t, byte(3), w.mustPage(rel, pgwal.MainFork, 0, last)[24])
 }

@@ -27,6 +27,7 @@ type Timeline struct {
 	stopped  *StoppedError
 
 	// What follows belongs to the task that ingests.
+	halted    bool // stopped, and not resumed since
 	decoder   *pgwal.Decoder
 	next      wal.LSN // of the next byte that Ingest takes
 	record    pgwal.Record
@@ -60,17 +61,41 @@ func Open(ctx context.Context, e env.Env, id wal.TimelineID, store *lsm.Timeline
 			return nil, fmt.Errorf("open timeline %v at %v: %w", id, begin, err)
 		}
 	}
-	at := store.LastLSN()
+	if err := t.load(ctx); err != nil {
+		return nil, fmt.Errorf("open timeline %v at %v: %w", id, store.LastLSN(), err)
+	}
+	return t, nil
+}
+
+// load makes the ingesting task's state that of what is stored.
+func (t *Timeline) load(ctx context.Context) error {
+	at := t.store.LastLSN()
+	t.counters = counters{}
 	if err := t.loadCounters(ctx, at); err != nil {
-		return nil, fmt.Errorf("open timeline %v at %v: %w", id, at, err)
+		return err
 	}
 	start, err := t.PrevRecord(ctx, at)
 	if err != nil {
-		return nil, fmt.Errorf("open timeline %v at %v: %w", id, at, err)
+		return err
 	}
 	t.last = lastRecord{start: start, end: at}
 	t.next = at
-	return t, nil
+	return nil
+}
+
+// Resume lets Ingest go on after a stop whose cause may have passed: the bucket was
+// away, or one source of the log had bad bytes. The next bytes begin at NextLSN. The
+// timeline counts as stopped until it has taken in more. Only the ingesting task
+// resumes.
+func (t *Timeline) Resume(ctx context.Context) error {
+	t.batch.reset()
+	clear(t.sizes)
+	t.decoder = nil
+	if err := t.load(ctx); err != nil {
+		return fmt.Errorf("resume timeline %v at %v: %w", t.id, t.store.LastLSN(), err)
+	}
+	t.halted = false
+	return nil
 }
 
 // ID names the timeline.
@@ -93,7 +118,8 @@ func (t *Timeline) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Stopped returns why the timeline takes in no more log, or nil.
+// Stopped returns why the timeline takes in no more log, or nil. A resumed one has
+// stopped until it has taken in more.
 func (t *Timeline) Stopped() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +130,7 @@ func (t *Timeline) Stopped() error {
 }
 
 // WaitLSN returns when everything up to lsn has been taken in, with the context's
-// error if that ends first, or with a StoppedError if it will never be.
+// error if that ends first, or with a StoppedError if nothing more is taken in.
 func (t *Timeline) WaitLSN(ctx context.Context, lsn wal.LSN) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,8 +159,9 @@ func (t *Timeline) await(ctx context.Context, lsn wal.LSN) error {
 	return err
 }
 
-// stop ends ingest for good.
+// stop ends ingest until Resume.
 func (t *Timeline) stop(cause error) error {
+	t.halted = true
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = &StoppedError{Timeline: t.id, At: t.store.LastLSN(), Cause: cause}
@@ -147,5 +174,6 @@ func (t *Timeline) stop(cause error) error {
 func (t *Timeline) wake() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.stopped = nil
 	t.progress.Broadcast()
 }
