@@ -84,7 +84,7 @@ func (s *Store) anyAttached() (found *Timeline) {
 }
 
 // List describes all timelines of the tenant, as the bucket has them, in order of
-// their ids.
+// their ids. An index with bytes that are wrong hides no other timeline.
 func (s *Store) List(ctx context.Context) ([]Info, error) {
 	ids, err := s.listTimelines(ctx)
 	if err != nil {
@@ -92,18 +92,18 @@ func (s *Store) List(ctx context.Context) ([]Info, error) {
 	}
 	infos := make([]Info, 0, len(ids))
 	for _, id := range ids {
-		object, err := s.indexObject(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		x, _, err := object.Load(ctx)
-		if errors.Is(err, env.ErrNoObject) {
+		x, object, _, err := s.loadIndex(ctx, id)
+		switch {
+		case errors.Is(err, ErrNoTimeline):
 			continue // deleted since it was listed
-		}
-		if err != nil {
+		case errors.Is(err, wal.ErrCorruption):
+			parent, _, _ := remote.ParseIndexKey(s.opts.Tenant, object.Key)
+			infos = append(infos, Info{ID: id, Parent: parent, Damage: err})
+		case err != nil:
 			return nil, fmt.Errorf("list timelines: %w", err)
+		default:
+			infos = append(infos, infoOf(x))
 		}
-		infos = append(infos, infoOf(x))
 	}
 	return infos, nil
 }

@@ -93,6 +93,9 @@ type Info struct {
 	Layers     int
 	Bytes      int64 // size of its own layers
 	Meta       []byte
+	// Damage is why the index cannot be read, nil if it can. Where it is set, all but
+	// ID and Parent is not known.
+	Damage error
 }
 
 // Stats are counters of one timeline since it was attached. Gauges say so.

@@ -55,11 +55,12 @@ func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*base
 	if err != nil {
 		return nil, errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), m.Timeline))
 	}
-	s.start(under)
+	s.start(m.Timeline, under, nil)
 	return info, nil
 }
 
-// makeBranch makes a child of a timeline and attaches it.
+// makeBranch makes a child of a timeline and attaches it. What is made is made: an
+// attachment that fails is the child's to repeat.
 func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error) {
 	m, err := pageapi.DecodeBranch(payload)
 	if err != nil {
@@ -72,7 +73,9 @@ func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error)
 	if err := s.store.Branch(ctx, m.Parent, m.Child, m.At, m.Meta); err != nil {
 		return nil, err
 	}
-	return nil, s.attach(ctx, m.Child)
+	under, err := s.store.Attach(ctx, m.Child)
+	s.start(m.Child, under, err)
+	return nil, nil
 }
 
 // remove deletes a timeline. The store refuses if others branch from it, before

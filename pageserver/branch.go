@@ -1,6 +1,7 @@
 package pageserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,23 +20,38 @@ import (
 // reader. Longer: nobody learns that the ancestor has stopped.
 const openMax = 30 * time.Second
 
-// branch is an attached timeline and the tasks that belong to it.
+const (
+	// healPauseMin and healPauseMax are the least and the longest pause before what
+	// failed is tried again; it doubles in between. Shorter: a timeline whose bytes are
+	// wrong for good reads them over and over. Longer: one whose bucket was away stays
+	// behind after that is back.
+	healPauseMin = 500 * time.Millisecond
+	healPauseMax = 16 * time.Second
+)
+
+// branch is a timeline of this server and the tasks that belong to it.
 type branch struct {
 	env   env.Env
+	store *lsm.Store
 	id    wal.TimelineID
-	under *lsm.Timeline
+
+	// What follows is the task's own.
+	under     *lsm.Timeline // its attachment, nil until that succeeds
+	stoppedAt wal.LSN       // where the timeline stopped last
+	healPause time.Duration // before it is resumed there again
 
 	mu      sync.Mutex
 	changed env.Cond           // something below changed
 	opened  *timeline.Timeline // nil until it is open
+	failed  error              // why it is not open yet; nil while nothing has failed
 	ended   error              // why the tasks ended; nil while they run
 	cancel  context.CancelFunc // ends the tasks; nil before they run
 	sources []string           // addresses of safekeepers
 	asked   uint64             // counts follow
 }
 
-func newBranch(e env.Env, under *lsm.Timeline, sources []string) *branch {
-	b := &branch{env: e, id: under.ID(), under: under, sources: sources}
+func newBranch(e env.Env, store *lsm.Store, id wal.TimelineID, sources []string) *branch {
+	b := &branch{env: e, store: store, id: id, sources: sources}
 	b.changed = e.Tasks.NewCond(&b.mu)
 	return b
 }
@@ -59,18 +75,58 @@ func (b *branch) run(ctx context.Context) error {
 }
 
 func (b *branch) live(ctx context.Context) error {
-	if err := b.awaitAncestors(ctx); err != nil {
+	t, err := b.open(ctx)
+	if err != nil {
 		return fmt.Errorf("open timeline %v: %w", b.id, err)
 	}
-	t, err := timeline.Open(ctx, b.env, b.id, b.under)
-	if err != nil {
-		return err
-	}
 	b.mu.Lock()
-	b.opened = t
+	b.opened, b.failed = t, nil
 	b.changed.Broadcast()
 	b.mu.Unlock()
 	return b.receive(ctx, t)
+}
+
+// open attaches and opens the timeline, as often as it takes: most of what fails is a
+// bucket that is away.
+func (b *branch) open(ctx context.Context) (*timeline.Timeline, error) {
+	for pause := healPauseMin; ; pause = min(2*pause, healPauseMax) {
+		t, err := b.tryOpen(ctx)
+		if err == nil || ctx.Err() != nil || isFinal(err) {
+			return t, err
+		}
+		b.mu.Lock()
+		b.failed = err
+		b.changed.Broadcast()
+		b.mu.Unlock()
+		b.env.Trace.Event("timeline not opened", "timeline", b.id, "error", err)
+		if err := b.env.Clock.Sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (b *branch) tryOpen(ctx context.Context) (t *timeline.Timeline, err error) {
+	if b.under == nil {
+		if b.under, err = b.store.Attach(ctx, b.id); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.awaitAncestors(ctx); err != nil {
+		return nil, err
+	}
+	return timeline.Open(ctx, b.env, b.id, b.under)
+}
+
+// isFinal reports whether what failed with err will fail again, however often it is
+// tried.
+func isFinal(err error) bool {
+	for _, kind := range []error{lsm.ErrFenced, lsm.ErrDetached, lsm.ErrNoTimeline, timeline.ErrNotImported} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	var missing *timeline.MissingImageError
+	return errors.As(err, &missing)
 }
 
 // awaitAncestors returns when the timeline can be read where it begins. An ancestor
@@ -109,8 +165,8 @@ func (b *branch) timeline(ctx context.Context) (*timeline.Timeline, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.opened == nil {
-		if b.ended != nil {
-			return nil, b.ended
+		if err := cmp.Or(b.ended, b.failed); err != nil {
+			return nil, err
 		}
 		if err := b.changed.Wait(limited); err != nil {
 			if ctx.Err() != nil {
@@ -126,16 +182,19 @@ func (b *branch) timeline(ctx context.Context) (*timeline.Timeline, error) {
 func (b *branch) standing() (last wal.LSN, stopped string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.opened == nil {
-		stopped = "waits for its ancestors"
-	} else {
+	if b.opened != nil {
 		last = b.opened.LastLSN()
 		if err := b.opened.Stopped(); err != nil {
 			return last, err.Error()
 		}
 	}
-	if b.ended != nil {
+	switch {
+	case b.ended != nil:
 		stopped = b.ended.Error()
+	case b.failed != nil:
+		stopped = b.failed.Error()
+	case b.opened == nil:
+		stopped = "waits for its ancestors"
 	}
 	return last, stopped
 }

@@ -15,6 +15,11 @@
 // that cannot be taken in stops that timeline only; it goes on answering for what
 // lies before.
 //
+// A timeline that could not be attached or opened, or has stopped, is tried again and
+// again, with the next source of its log: a bucket comes back, and what one safekeeper
+// has damaged another has not. It is left alone when trying is of no use: it was
+// fenced, a record lacks its image, it was never imported.
+//
 // Import and Branch make timelines, Delete removes them, Follow says which
 // safekeepers have the log; the protocol is package pageapi's. Until a Follow the
 // safekeepers of [Config] are asked.

@@ -199,6 +199,9 @@ func (s *Server) list(ctx context.Context, _ []byte) ([]byte, error) {
 		if b, err := s.branch(x.ID); err == nil {
 			info.Last, info.Stopped = b.standing()
 		}
+		if x.Damage != nil {
+			info.Stopped = x.Damage.Error()
+		}
 		answer.Write(info.AppendTo(nil))
 	}
 	return answer.Bytes(), nil

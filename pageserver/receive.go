@@ -2,6 +2,7 @@ package pageserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 	answerMax = 5 * time.Second
 )
 
-// receive takes in the timeline's log until ctx ends or the timeline stops. Sources
-// are asked in turn.
+// receive takes in the timeline's log until ctx ends or the timeline stops for good.
+// Sources are asked in turn.
 func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
 	for failures, turn := 0, 0; ; turn++ {
 		sources, asked := b.currentSources()
@@ -39,8 +40,11 @@ func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if stopped := t.Stopped(); stopped != nil {
-			return stopped
+		if errors.Is(err, timeline.ErrStopped) {
+			if err := b.resume(ctx, t, err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
 			failures++
@@ -48,6 +52,28 @@ func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
 			continue
 		}
 		failures = 0
+	}
+}
+
+// resume makes a stopped timeline take in log again, from the next source. It pauses
+// for longer while the timeline stops again where it did before.
+func (b *branch) resume(ctx context.Context, t *timeline.Timeline, stopped error) error {
+	if isFinal(stopped) {
+		return stopped
+	}
+	if at := t.LastLSN(); b.healPause == 0 || b.stoppedAt != at {
+		b.healPause, b.stoppedAt = healPauseMin, at
+	}
+	for {
+		if err := b.env.Clock.Sleep(ctx, b.healPause); err != nil {
+			return err
+		}
+		b.healPause = min(2*b.healPause, healPauseMax)
+		err := t.Resume(ctx)
+		if err == nil || ctx.Err() != nil || isFinal(err) {
+			return err
+		}
+		b.env.Trace.Event("timeline not resumed", "timeline", b.id, "error", err)
 	}
 }
 

@@ -81,32 +81,28 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	})
 }
 
-// attachAll attaches every timeline of the tenant.
+// attachAll attaches every timeline of the tenant. One that cannot be attached keeps
+// none of the others from it: its own task goes on trying.
 func (s *Server) attachAll(ctx context.Context) error {
 	infos, err := s.store.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, info := range infos {
-		if err := s.attach(ctx, info.ID); err != nil {
+		under, err := s.store.Attach(ctx, info.ID)
+		if err != nil && ctx.Err() != nil {
 			return err
 		}
+		s.start(info.ID, under, err)
 	}
 	return nil
 }
 
-// attach takes a timeline over and starts its tasks.
-func (s *Server) attach(ctx context.Context, id wal.TimelineID) error {
-	under, err := s.store.Attach(ctx, id)
-	if err != nil {
-		return err
-	}
-	s.start(under)
-	return nil
-}
-
-func (s *Server) start(under *lsm.Timeline) {
-	b := newBranch(s.env, under, s.cfg.Safekeepers)
+// start starts the tasks of a timeline: under is its attachment, nil if that failed,
+// and then failed says why.
+func (s *Server) start(id wal.TimelineID, under *lsm.Timeline, failed error) {
+	b := newBranch(s.env, s.store, id, s.cfg.Safekeepers)
+	b.under, b.failed = under, failed
 	s.mu.Lock()
 	s.branches[b.id] = b
 	s.mu.Unlock()
@@ -114,7 +110,7 @@ func (s *Server) start(under *lsm.Timeline) {
 	s.group.Go("timeline", b.run)
 }
 
-// branch returns a timeline that is attached here.
+// branch returns a timeline that this server keeps.
 func (s *Server) branch(id wal.TimelineID) (*branch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +120,7 @@ func (s *Server) branch(id wal.TimelineID) (*branch, error) {
 	return nil, fmt.Errorf("%w: %v", lsm.ErrNoTimeline, id)
 }
 
-// Timelines names the timelines that are attached here, in order.
+// Timelines names the timelines that this server keeps, in order.
 func (s *Server) Timelines() []wal.TimelineID {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,9 +2,11 @@ package pageserver_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/pageserver"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
@@ -320,4 +324,97 @@ func TestErrorsCrossTheWireAsWhatTheyAre(t *testing.T) {
 	list, err = ps.client.List(ctx)
 	require.NoError(t, err)
 	require.Contains(t, list[0].Stopped, "without an image")
+}
+
+// edit changes the bytes of a timeline's index in the bucket.
+func edit(t *testing.T, dir string, id wal.TimelineID, change func([]byte) []byte) {
+	t.Helper()
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "hand"), BucketDir: filepath.Join(dir, "bucket")})
+	require.NoError(t, err)
+	key := remote.IndexKey(tenant, mainID, id)
+	body, tag, err := e.Bucket.Get(t.Context(), key)
+	require.NoError(t, err)
+	_, err = e.Bucket.Put(t.Context(), key, change(body), env.IfMatch(tag))
+	require.NoError(t, err)
+}
+
+func TestABrokenTimelineKeepsNoOtherFromBeingServed(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	first := run(t, dir, "ps1")
+	imported, err := first.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	require.NoError(t, err)
+	damagedID, deletingID := wal.TimelineID{4}, wal.TimelineID{5}
+	for _, id := range []wal.TimelineID{branchID, damagedID, deletingID} {
+		require.NoError(t, first.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: id, At: imported.LSN, Meta: []byte("branch")}))
+	}
+	first.stop()
+	edit(t, dir, damagedID, func(index []byte) []byte {
+		index[len(index)/2] ^= 1
+		return index
+	})
+	edit(t, dir, deletingID, func(index []byte) []byte {
+		x, err := manifest.Decode("index", index)
+		require.NoError(t, err)
+		x.State = manifest.Deleting
+		return x.AppendTo(nil)
+	})
+
+	second := run(t, dir, "ps2")
+	for _, id := range []wal.TimelineID{mainID, branchID} {
+		position, err := second.client.Timeline(id).Position(ctx)
+		require.NoError(t, err)
+		require.Equal(t, imported.LSN, position.Last)
+	}
+	_, err = second.client.Timeline(damagedID).Position(ctx)
+	require.ErrorIs(t, err, wal.ErrCorruption)
+	_, err = second.client.Timeline(deletingID).Position(ctx)
+	require.ErrorContains(t, err, "being deleted")
+	list, err := second.client.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 4)
+	require.Equal(t, []wal.TimelineID{damagedID, mainID}, []wal.TimelineID{list[2].ID, list[2].Parent})
+	require.Contains(t, list[2].Stopped, "corruption")
+	require.Contains(t, list[3].Stopped, "being deleted")
+
+	require.NoError(t, second.client.Delete(ctx, deletingID), "a deletion is taken up again")
+	list, err = second.client.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+}
+
+func TestADamagedSourceIsChangedForASoundOne(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "logs")})
+	require.NoError(t, err)
+	addrs := []string{"unix:" + filepath.Join(dir, "sk1"), "unix:" + filepath.Join(dir, "sk2")}
+	rotten, sound := serveLogs(t, e, addrs[0]), serveLogs(t, e, addrs[1])
+	ps := run(t, dir, "ps", addrs...)
+	imported, err := ps.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	require.NoError(t, err)
+	log := pgwal.NewEncoder(imported.LSN, imported.PrevRecord, imported.SystemID)
+	log.Append(fpi(0, 1))
+	_, end := log.Append(fpi(1, 2))
+	bytes := log.Take()
+	flipped := slices.Clone(bytes)
+	flipped[len(flipped)-20] ^= 1
+	rotten.commit(mainID, imported.LSN, flipped)
+	tl := ps.client.Timeline(mainID)
+	for err == nil {
+		err = tl.WaitLSN(ctx, end)
+	}
+	require.ErrorIs(t, err, timeline.ErrStopped)
+	require.ErrorContains(t, err, "corruption")
+
+	sound.commit(mainID, imported.LSN, bytes)
+	stopped := err
+	for errors.Is(stopped, timeline.ErrStopped) {
+		stopped = tl.WaitLSN(ctx, end)
+	}
+	require.NoError(t, stopped)
+	require.Equal(t, byte(2), read(t, tl, 1, end))
+	list, err := ps.client.List(ctx)
+	require.NoError(t, err)
+	require.Empty(t, list[0].Stopped)
 }
