@@ -37,10 +37,10 @@ func (r *run) end(t *testing.T) {
 	require.NoError(t, r.wait())
 }
 
-// verify compares the directory that an orderly stop has left with the storage.
-func (b *branch) verify(t *testing.T, dir string) {
+// compare compares a data directory that an orderly stop has left with the storage.
+func (b *branch) compare(t *testing.T, dir string) {
 	t.Helper()
-	fsys := os.DirFS(filepath.Join(b.w.dir, dir, "data"))
+	fsys := os.DirFS(dir)
 	info, err := basebackup.Inspect(fsys)
 	require.NoError(t, err)
 	tl := b.w.client.Timeline(b.id.Timeline)
@@ -52,6 +52,9 @@ func (b *branch) verify(t *testing.T, dir string) {
 	require.NoError(t, err)
 	require.True(t, report.OK(), "branch %v: %s", b.id.Timeline, text.String())
 }
+
+// dataDir is that of an endpoint by its directory's name.
+func (w *world) dataDir(name string) string { return filepath.Join(w.dir, name, "data") }
 
 // elsewhere is s with a socket directory of its own, for a second endpoint at a time.
 func elsewhere(t *testing.T, s *pgtest.Server, name string) *pgtest.Server {
@@ -192,7 +195,7 @@ func TestLivesBeginAnywhereInAPage(t *testing.T) {
 	require.Equal(t, fmt.Sprint(len(marks)), s.SQL(t, "SELECT count(*) FROM marks"))
 	s.Exec(t, "pg_amcheck", "--install-missing", "--heapallindexed", "-d", "postgres")
 	r.end(t)
-	b.verify(t, "main")
+	b.compare(t, w.dataDir("main"))
 
 	// Records that end in between are below some of these and above others.
 	boundary, segment := marks[3], marks[8]
@@ -227,7 +230,7 @@ func (b *branch) checkAt(t *testing.T, s *pgtest.Server, at wal.LSN, seen int) {
 		require.Equal(t, b.id.Start, r.Start)
 		s.SQL(t, "CREATE TABLE IF NOT EXISTS marks (n int PRIMARY KEY); CREATE TABLE own AS SELECT generate_series(1, 1000) n; DROP TABLE own")
 		r.end(t)
-		b.verify(t, dir)
+		b.compare(t, b.w.dataDir(dir))
 	}
 	check(t, b, "past", at).end(t)
 	child := b.branch(t, at)
