@@ -102,6 +102,7 @@ func (w *World) RunWhile(until time.Duration, goOn func() bool) error {
 
 // step does one thing, and reports whether there was one to do before until.
 func (w *World) step(until time.Duration) bool {
+	w.bury()
 	for w.ready.empty() {
 		if len(w.queue) == 0 || w.queue[0].at > until {
 			w.now = max(w.now, until)
@@ -110,12 +111,16 @@ func (w *World) step(until time.Duration) bool {
 		w.advance()
 	}
 	w.resume(w.ready.take(w.sched))
+	return true
+}
+
+// bury unwinds the dead.
+func (w *World) bury() {
 	for len(w.doomed) > 0 {
 		l := w.doomed[0]
 		w.doomed = w.doomed[1:]
 		l.unwind()
 	}
-	return true
 }
 
 // advance moves the clock to the next entry of the queue and fires all of that
@@ -165,10 +170,7 @@ func (w *World) Close() {
 			l.unwind()
 		}
 	}
-	for _, l := range w.doomed {
-		l.unwind()
-	}
-	w.doomed = nil
+	w.bury()
 }
 
 // firer is something that a moment of the queue is for.

@@ -1,0 +1,305 @@
+package world_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal/assert"
+	"github.com/varvedb/varve/wal/env"
+)
+
+func TestADeathFencesEnvBeforeAnythingUnwinds(t *testing.T) {
+	for name, die := range map[string]func(*world.Node){"power": (*world.Node).Kill, "process": (*world.Node).Crash} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, world.Config{})
+			n := w.Node("n")
+			var unwound []error
+			var seen context.Context
+			n.Start(func(ctx context.Context, e env.Env) error {
+				seen = ctx
+				f, err := e.FS.Create(ctx, "f")
+				require.NoError(t, err)
+				// What a deferred call does to repair the damage comes to nothing.
+				defer func() {
+					_, err := f.WriteAt(ctx, []byte("repaired"), 0)
+					unwound = append(unwound, err)
+					unwound = append(unwound, f.Sync(ctx), e.FS.SyncDir(ctx, "."), e.FS.Remove(ctx, "f"))
+					_, err = e.Bucket.Put(ctx, "repaired", nil, env.Condition{})
+					unwound = append(unwound, err)
+					_, err = e.Net.Dial(ctx, "tcp:a:1")
+					unwound = append(unwound, err, e.Clock.Sleep(ctx, 0), e.Tasks.Offload(ctx, func() { t.Error("runs") }))
+					e.Tasks.NewGroup(ctx).Go("late", func(context.Context) error { t.Error("runs"); return nil })
+				}()
+				return e.Clock.Sleep(ctx, time.Hour)
+			})
+			require.NoError(t, w.Run(time.Minute))
+			events := w.Events()
+			die(n)
+			require.False(t, n.Running())
+			require.Empty(t, unwound, "nothing unwinds before the scheduler's next step")
+			require.NoError(t, w.Run(2*time.Hour))
+			must(t, w.Node("other"), w, func(context.Context, env.Env) {})
+			require.Len(t, unwound, 8)
+			for _, err := range unwound {
+				require.ErrorIs(t, err, world.ErrKilled)
+			}
+			require.NoError(t, seen.Err(), "a killed program is told by its calls, not by its context")
+			require.Equal(t, events+1, w.Events(), "the dead make no steps")
+			require.Empty(t, w.Objects())
+			content, ok := n.Disk().ReadFile("f")
+			require.True(t, ok, "without faults the loss of power loses nothing")
+			require.Empty(t, content)
+		})
+	}
+}
+
+func TestATaskThatRetriesForEverIsEnded(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	n := w.Node("n")
+	tries := 0
+	n.Start(func(ctx context.Context, e env.Env) error {
+		var mu sync.Mutex
+		cond := e.Tasks.NewCond(&mu)
+		mu.Lock()
+		defer mu.Unlock()
+		for ; ; tries++ {
+			_ = cond.Wait(ctx)
+		}
+	})
+	require.NoError(t, w.Run(time.Second))
+	n.Kill()
+	w.Close()
+	require.Equal(t, 1000, tries)
+}
+
+func TestAPanicIsTheRunsFailure(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	w.Node("n").Start(func(ctx context.Context, e env.Env) error {
+		group := e.Tasks.NewGroup(ctx)
+		group.Go("bug", func(context.Context) error { assert.Failf("this cannot be"); return nil })
+		return group.Wait()
+	})
+	err := w.Run(time.Second)
+	require.ErrorContains(t, err, "node n, task bug: panic: assertion failed: this cannot be")
+	require.ErrorContains(t, err, "node_test.go", "it has the stack")
+	var failed *assert.Error
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, err, w.Run(time.Hour), "a failed world does not go on")
+}
+
+func TestAPanicOfTheDeadIsOfNoAccount(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	n := w.Node("n")
+	n.Start(func(ctx context.Context, e env.Env) error {
+		assert.That(e.Clock.Sleep(ctx, time.Hour) == nil, "a sleep without end of context succeeds")
+		return nil
+	})
+	require.NoError(t, w.Run(time.Second))
+	n.Kill()
+	must(t, w.Node("other"), w, func(context.Context, env.Env) {})
+}
+
+func TestALivelockIsFound(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	w.Node("n").Start(func(ctx context.Context, e env.Env) error {
+		for {
+			e.Trace.Yield(ctx, "spin")
+		}
+	})
+	require.ErrorIs(t, w.Run(time.Second), world.ErrStuck)
+}
+
+func TestTheEndOfAProgramEndsItsTasks(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	n := w.Node("n")
+	boom := errors.New("boom")
+	var ended error
+	n.OnEnd(func(err error) { ended = err })
+	var left error
+	n.Start(func(ctx context.Context, e env.Env) error {
+		e.Tasks.NewGroup(ctx).Go("left", func(ctx context.Context) error {
+			left = e.Clock.Sleep(ctx, time.Hour)
+			return nil
+		})
+		return errors.Join(e.Clock.Sleep(ctx, time.Second), boom)
+	})
+	require.NoError(t, w.Run(time.Minute))
+	require.False(t, n.Running())
+	require.ErrorIs(t, n.Err(), boom)
+	require.ErrorIs(t, ended, boom)
+	require.ErrorIs(t, left, world.ErrKilled)
+	n.Restart()
+	require.True(t, n.Running())
+	require.Equal(t, 2, n.Starts())
+}
+
+func TestAPausedNodeRunsOnFromWhereItWas(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	n := w.Node("n")
+	var slept, wall time.Duration
+	n.Start(func(ctx context.Context, e env.Env) error {
+		began, beganWall := e.Clock.Now(), e.Clock.Wall()
+		err := e.Clock.Sleep(ctx, time.Second)
+		slept, wall = e.Clock.Now()-began, e.Clock.Wall().Sub(beganWall)
+		return err
+	})
+	require.NoError(t, w.Run(0))
+	w.Node("m").Start(func(ctx context.Context, e env.Env) error {
+		n.Pause()
+		defer n.Resume()
+		return e.Clock.Sleep(ctx, time.Minute)
+	})
+	require.NoError(t, w.Run(time.Hour))
+	require.NoError(t, n.Err())
+	require.False(t, n.Paused())
+	require.Equal(t, time.Minute, slept, "time went on without it")
+	require.Equal(t, time.Minute, wall)
+}
+
+func TestClocksDriftAndAreStepped(t *testing.T) {
+	faults := world.Worst().Only(world.ClockDrift, world.ClockOffset)
+	fast, slow, off := 0, 0, 0
+	for seed := range uint64(50) {
+		w := newWorld(t, world.Config{Seed: seed, Faults: faults})
+		n := w.Node("n")
+		var took time.Duration
+		must(t, n, w, func(ctx context.Context, e env.Env) {
+			n.StepClock(-time.Hour)
+			before, wall := e.Clock.Now(), e.Clock.Wall()
+			n.StepClock(time.Hour)
+			require.Equal(t, before, e.Clock.Now(), "a step does not move monotonic time")
+			require.Equal(t, time.Hour, e.Clock.Wall().Sub(wall))
+			if wall.Year() != 2026 || wall.Add(time.Hour) != time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) {
+				off++
+			}
+			began := w.Now()
+			require.NoError(t, e.Clock.Sleep(ctx, 1_000_003*time.Microsecond))
+			require.GreaterOrEqual(t, e.Clock.Now()-before, 1_000_003*time.Microsecond, "a sleep is not too short by the sleeper's clock")
+			require.LessOrEqual(t, e.Clock.Now()-before, 1_000_003*time.Microsecond+2)
+			took = w.Now() - began
+		})
+		require.InDelta(t, 1.000003, took.Seconds(), 0.0006)
+		if took < 1_000_003*time.Microsecond {
+			fast++
+		} else if took > 1_000_003*time.Microsecond {
+			slow++
+		}
+	}
+	require.NotZero(t, fast)
+	require.NotZero(t, slow)
+	require.NotZero(t, off)
+}
+
+// saver is a small program: it replaces a file's content the safe way, and says so.
+func saver(content string, said *bool) func(context.Context, env.Env) error {
+	return func(ctx context.Context, e env.Env) error {
+		f, err := e.FS.Create(ctx, "new")
+		if errors.Is(err, env.ErrExist) {
+			f, err = e.FS.Open(ctx, "new")
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.Truncate(ctx, 0); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(ctx, []byte(content), 0); err != nil {
+			return err
+		}
+		if err := f.Sync(ctx); err != nil {
+			return err
+		}
+		if err := e.FS.Rename(ctx, "new", "state"); err != nil {
+			return err
+		}
+		if err := e.FS.SyncDir(ctx, "."); err != nil {
+			return err
+		}
+		*said = true
+		return e.Clock.Sleep(ctx, 1)
+	}
+}
+
+// The safe way is safe: killed before and after each call of Env, with everything
+// unsynced at risk, the file has the old content or the new, and the new if that was
+// said.
+func TestKilledAtEachCallTheSafeWayIsSafe(t *testing.T) {
+	outcomes := exhaust(t, saver)
+	require.NotZero(t, outcomes["old"])
+	require.NotZero(t, outcomes["new"])
+	require.Zero(t, outcomes["neither"])
+	require.Zero(t, outcomes["lost"])
+}
+
+// Without its syncs it is not, and the kills show that.
+func TestKilledAtEachCallTheHastyWayIsNot(t *testing.T) {
+	outcomes := exhaust(t, func(content string, said *bool) func(context.Context, env.Env) error {
+		program := saver(content, said)
+		return func(ctx context.Context, e env.Env) error {
+			e.FS = hasty{e.FS}
+			return program(ctx, e)
+		}
+	})
+	require.NotZero(t, outcomes["neither"])
+	require.NotZero(t, outcomes["lost"])
+}
+
+// hasty syncs nothing.
+type hasty struct{ env.FS }
+
+func (h hasty) Create(ctx context.Context, name string) (env.File, error) {
+	f, err := h.FS.Create(ctx, name)
+	return hastyFile{f}, err
+}
+
+func (h hasty) SyncDir(context.Context, string) error { return nil }
+
+type hastyFile struct{ env.File }
+
+func (hastyFile) Sync(context.Context) error { return nil }
+
+func exhaust(t *testing.T, program func(string, *bool) func(context.Context, env.Env) error) map[string]int {
+	faults := world.Worst().Only(world.DiskLoss, world.DiskTorn)
+	old, fresh := string(make([]byte, 10_000)), fmt.Sprintf("%010000d", 7)
+	outcomes := map[string]int{}
+	for seed := range uint64(40) {
+		for k := uint64(1); ; k++ {
+			finished := false
+			for _, point := range []world.CrashPoint{world.Before, world.After} {
+				w := newWorld(t, world.Config{Seed: seed, Faults: faults})
+				n := w.Node("n")
+				saidOld, said := false, false
+				require.NoError(t, do(t, n, w, saver(old, &saidOld)))
+				at := n.Calls() + k
+				n.KillAtCall(at, point)
+				require.NoError(t, do(t, n, w, program(fresh, &said)))
+				finished = n.Calls() < at
+				content, ok := n.Disk().ReadFile("state")
+				outcomes[outcome(string(content), ok, said, old, fresh)]++
+			}
+			if finished {
+				break // there is no call k
+			}
+		}
+	}
+	return outcomes
+}
+
+func outcome(content string, ok, said bool, old, fresh string) string {
+	switch {
+	case content == fresh:
+		return "new"
+	case said:
+		return "lost"
+	case ok && content == old:
+		return "old"
+	}
+	return "neither"
+}
