@@ -306,9 +306,9 @@ func (b bucketOf) send(s *scope, r *request) error {
 	r.sent = true
 	r.caller = w.prepare()
 	if !r.fate.lost {
-		w.after(r.fate.there, func() { w.arrive(r) })
+		w.After(r.fate.there, func() { w.arrive(r) })
 	}
-	w.after(r.fate.patience, func() { r.caller.wake(ErrTimeout) })
+	w.After(r.fate.patience, func() { r.caller.wake(ErrTimeout) })
 	err := w.park(s)
 	if err != nil && s.ended() != nil && b.choices().Below(2) == 0 {
 		r.withdrawn = true // the caller gave up before it had left
@@ -326,5 +326,5 @@ func (w *World) arrive(r *request) {
 	if r.fate.mute {
 		return
 	}
-	w.after(r.fate.back, func() { r.answered = r.caller.wake(nil) || r.answered })
+	w.After(r.fate.back, func() { r.answered = r.caller.wake(nil) || r.answered })
 }

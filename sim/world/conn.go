@@ -232,7 +232,7 @@ func (p *pipe) stall(until *[]*pipe) {
 	if until != nil {
 		*until = append(*until, p)
 	}
-	w.after(unheardMax, func() {
+	w.After(unheardMax, func() {
 		if p.stuck == stall {
 			p.from.fail(ErrTimeout)
 		}

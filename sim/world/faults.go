@@ -21,7 +21,7 @@ const (
 	NetPartition                    // episode: the nodes fall into two groups
 	NetOneWay                       // episode: one link carries nothing one way
 	NetIsolate                      // episode: one node is cut off, bucket included
-	CrashCall                       // a call of Env: the node loses power, before or after it
+	CrashCall                       // a call of Env in a storm: the node loses power, before or after it
 	CrashNode                       // episode: a node loses power, and comes back
 	CrashProcess                    // episode: a node's process dies, and comes back
 	CrashLoop                       // a start in a storm: the node dies soon again, some times

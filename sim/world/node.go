@@ -27,6 +27,7 @@ type Node struct {
 	starts  uint32
 	program func(context.Context, env.Env) error
 	off     bool // without power: nobody answers in its name
+	stormy  bool // a storm blows at it
 	fallen  bool // taken down by a fault, to be restarted
 	err     error
 	onEnd   func(error)
@@ -146,7 +147,7 @@ func (n *Node) main(l *life, fn func(context.Context, env.Env) error) {
 	n.w.note(n, KindEnd, 0, fmt.Sprint(err))
 	n.die(KindCrash)
 	if n.onEnd != nil {
-		n.w.after(0, func() { n.onEnd(err) })
+		n.w.After(0, func() { n.onEnd(err) })
 	} else if err != nil {
 		n.w.storm.revive(n)
 	}
@@ -276,7 +277,7 @@ func (l *life) begin(ctx context.Context) (envCall, error) {
 		}
 	}
 	n.calls++
-	if n.hit(CrashCall, n.crashes) {
+	if n.stormy && n.w.storm.blows && n.hit(CrashCall, n.crashes) {
 		n.crashAt, n.point = n.calls, CrashPoint(n.crashes.Below(2))
 	}
 	if n.calls == n.crashAt && n.point == Before {

@@ -182,8 +182,8 @@ func (w *World) at(moment time.Duration, who firer, token uint64) {
 	w.queue.push(entry{at: max(moment, w.now), serial: w.serial, who: who, token: token})
 }
 
-// after has fn called after a time.
-func (w *World) after(d time.Duration, fn func()) { w.at(w.now+d, call(fn), 0) }
+// After has fn called, outside any task, after a time.
+func (w *World) After(d time.Duration, fn func()) { w.at(w.now+d, call(fn), 0) }
 
 // call is a function that is fired.
 type call func()

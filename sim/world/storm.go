@@ -8,16 +8,23 @@ import (
 
 // storm is what brings the episodes of faults, and the fallen back.
 type storm struct {
-	blows bool
-	calm  bool // no fault of any kind happens
-	among []*Node
+	number int // counts the storms
+	blows  bool
+	calm   bool // no fault of any kind happens
+	among  []*Node
 }
 
 // Storm begins the episodes of faults among some nodes, and has a node that a fault
 // has taken down restarted after a while.
 func (w *World) Storm(among ...*Node) {
 	assert.That(len(among) > 0, "a storm has nodes to blow at")
-	w.storm = storm{blows: true, among: among}
+	w.storm = storm{number: w.storm.number + 1, blows: true, among: among}
+	for _, n := range w.nodes {
+		n.stormy = false
+	}
+	for _, n := range among {
+		n.stormy = true
+	}
 	for _, e := range []struct {
 		kind    FaultKind
 		episode func(c *Choices, lasts time.Duration)
@@ -48,9 +55,9 @@ func (w *World) Calm() {
 
 // episodes has episodes of a kind come one after the other.
 func (w *World) episodes(kind FaultKind, c *Choices, episode func(*Choices, time.Duration)) {
-	f := w.cfg.Faults[kind]
-	w.after(c.Between(f.Every), func() {
-		if !w.storm.blows {
+	f, number := w.cfg.Faults[kind], w.storm.number
+	w.After(c.Between(f.Every), func() {
+		if !w.storm.blows || w.storm.number != number {
 			return
 		}
 		w.count(nil, kind)
@@ -103,7 +110,7 @@ func (w *World) cutFor(from, to *Node, lasts time.Duration) {
 		return
 	}
 	w.setLink(l, true)
-	w.after(lasts, func() { w.setLink(l, false) })
+	w.After(lasts, func() { w.setLink(l, false) })
 }
 
 func (w *World) crashOne(how func(*Node)) func(*Choices, time.Duration) {
@@ -111,7 +118,7 @@ func (w *World) crashOne(how func(*Node)) func(*Choices, time.Duration) {
 		if n := w.pick(c); n.life != nil {
 			how(n)
 			n.fallen = true
-			w.after(lasts, n.rise)
+			w.After(lasts, n.rise)
 		}
 	}
 }
@@ -121,9 +128,9 @@ var downTime = Range{10 * time.Millisecond, 5 * time.Second}
 
 // revive has a node that fell at a call of Env come back, if a storm blows.
 func (s *storm) revive(n *Node) {
-	if s.blows {
+	if s.blows && n.stormy {
 		n.fallen = true
-		n.w.after(n.crashes.Between(downTime), n.rise)
+		n.w.After(n.crashes.Between(downTime), n.rise)
 	}
 }
 
@@ -142,7 +149,7 @@ const (
 // armLoop decides at a start whether the node is to die soon again.
 func (n *Node) armLoop() {
 	n.fallen = false
-	if !n.w.storm.blows {
+	if !n.w.storm.blows || !n.stormy {
 		return
 	}
 	if n.loop == 0 && n.hit(CrashLoop, n.crashes) {
@@ -157,13 +164,13 @@ func (n *Node) armLoop() {
 func (w *World) pauseOne(c *Choices, lasts time.Duration) {
 	n := w.pick(c)
 	n.Pause()
-	w.after(lasts, n.Resume)
+	w.After(lasts, n.Resume)
 }
 
 func (w *World) fillOne(c *Choices, lasts time.Duration) {
 	n := w.pick(c)
 	n.disk.full = true
-	w.after(lasts, func() { n.disk.full = false })
+	w.After(lasts, func() { n.disk.full = false })
 }
 
 func (w *World) stepOne(c *Choices, lasts time.Duration) {
@@ -177,5 +184,5 @@ func (w *World) stepOne(c *Choices, lasts time.Duration) {
 func (w *World) throttleOne(c *Choices, lasts time.Duration) {
 	n := w.pick(c)
 	n.throttled = true
-	w.after(lasts, func() { n.throttled = false })
+	w.After(lasts, func() { n.throttled = false })
 }

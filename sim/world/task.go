@@ -91,7 +91,7 @@ func (t *task) wake(result error) {
 		n.w.ready.push(t)
 		return
 	}
-	n.w.after(n.sched.Skewed(n.faults[SchedWake].Lasts), func() { n.w.ready.push(t) })
+	n.w.After(n.sched.Skewed(n.faults[SchedWake].Lasts), func() { n.w.ready.push(t) })
 }
 
 // prepare begins a wait of the running task; what is to wake it may then be told
