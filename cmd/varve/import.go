@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,7 @@ func (a *app) importCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkImport(dir); err != nil {
+			if err := checkImport(cmd.Context(), client, dir, branch); err != nil {
 				return err
 			}
 			talk("importing %s", dir)
@@ -44,7 +45,16 @@ func (a *app) importCommand() *cobra.Command {
 }
 
 // checkImport refuses before anything is said or done.
-func checkImport(dir string) error {
+func checkImport(ctx context.Context, client *control.Client, dir, branch string) error {
+	branches, err := client.Branches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range branches {
+		if b.Name == branch {
+			return control.NameTaken(branch)
+		}
+	}
 	fsys, err := control.OpenDir(dir)
 	if err != nil {
 		return err

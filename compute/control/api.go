@@ -9,6 +9,7 @@ import (
 // Status is what `varve status` shows.
 type Status struct {
 	Dir       string       `json:"dir"`
+	PID       int          `json:"pid"` // of the supervisor
 	Tenant    wal.TenantID `json:"tenant"`
 	Processes []Process    `json:"processes"`
 	Branches  []Branch     `json:"branches"`

@@ -96,11 +96,16 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 // between the two, and the branch equals its parent at either.
 func branchPosition(lsn wal.LSN) wal.LSN { return basebackup.RecordPosition(lsn &^ 7) }
 
+// NameTaken is the error of whoever wants to give a branch's name to another.
+func NameTaken(name string) error {
+	return Errorf(CodeConflict, "there is a branch %s already: choose another name, or delete it with `varve branch delete %s`", name, name)
+}
+
 func (s *Supervisor) nameIsFree(ctx context.Context, name string) error {
 	_, err := s.branch(ctx, name)
 	switch {
 	case err == nil:
-		return Errorf(CodeConflict, "there is a branch %s already: choose another name, or delete it with `varve branch delete %s`", name, name)
+		return NameTaken(name)
 	case CodeOf(err) != CodeNotFound:
 		return err
 	}

@@ -284,7 +284,7 @@ func (s *Supervisor) Stop() {
 
 // Status returns what runs and what is stored.
 func (s *Supervisor) Status(ctx context.Context) (Status, error) {
-	status := Status{Dir: s.cfg.Dir, Tenant: s.project.Tenant}
+	status := Status{Dir: s.cfg.Dir, PID: os.Getpid(), Tenant: s.project.Tenant}
 	for _, r := range s.roles {
 		status.Processes = append(status.Processes, r.status())
 	}
