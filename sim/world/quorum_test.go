@@ -226,6 +226,10 @@ func (r *quorumRun) settle() {
 	for i := 1; i <= keepers; i++ {
 		if b, ok := logs[i]; ok {
 			r.holds(i, head, b)
+			for j := 1; j < i; j++ {
+				both := min(len(b), len(logs[j]))
+				require.True(r.t, bytes.Equal(b[:both], logs[j][:both]), "safekeepers %d and %d agree", j, i)
+			}
 		}
 	}
 	require.GreaterOrEqual(r.t, whole, keepers/2+1, "a majority serves all of the log")
