@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 )
@@ -25,6 +26,18 @@ func newLabel(name string) ([]byte, error) {
 	return json.Marshal(label{Name: name, Created: time.Now().UTC().Truncate(time.Second)})
 }
 
+// labelOf reads a timeline's label. A timeline whose index is damaged tells none, and
+// goes by its id, so that the others can be listed.
+func labelOf(info pageapi.TimelineInfo) (l label, err error) {
+	if len(info.Meta) == 0 && info.Stopped != "" {
+		return label{Name: info.ID.String()}, nil
+	}
+	if err := json.Unmarshal(info.Meta, &l); err != nil {
+		return label{}, fmt.Errorf("read the name of timeline %s: %w", info.ID, err)
+	}
+	return l, nil
+}
+
 // Branches lists the branches by name.
 func (s *Supervisor) Branches(ctx context.Context) ([]Branch, error) {
 	infos, err := s.storage.timelines(ctx)
@@ -34,9 +47,9 @@ func (s *Supervisor) Branches(ctx context.Context) ([]Branch, error) {
 	names := map[wal.TimelineID]string{}
 	branches := make([]Branch, 0, len(infos))
 	for _, info := range infos {
-		var l label
-		if err := json.Unmarshal(info.Meta, &l); err != nil {
-			return nil, fmt.Errorf("read the name of timeline %s: %w", info.ID, err)
+		l, err := labelOf(info)
+		if err != nil {
+			return nil, err
 		}
 		names[info.ID] = l.Name
 		branches = append(branches, Branch{
