@@ -8,13 +8,13 @@
 // # On disk
 //
 //	lock                          held while a process owns the directory
-//	timelines/ID/creating         only while the timeline is being made
+//	creating/ID                   only while the timeline is being made
 //	timelines/ID/state            the acceptor's state, replaced by rename
 //	timelines/ID/state.new        the next one, while it is being written
 //	timelines/ID/wal/             the log: segments and mark
 //
-// A directory with "creating" in it is no timeline yet: its creation was never
-// acknowledged, and is done over when asked for again. A directory without it and
+// A directory of which "creating" has the name is no timeline yet: its creation was
+// never acknowledged, and is done over when asked for again. A directory without it and
 // without a sound state, or whose log has lost durable bytes, is an amnesiac: the
 // safekeeper refuses sessions and reads for it and touches none of its files. A
 // session for a timeline of which there is no trace is refused as by an amnesiac
@@ -27,8 +27,13 @@
 // is stepped in while it syncs shares the next sync. Connections are read no
 // further while too many bytes wait for the disk.
 //
-// A failed write or sync ends Run with an error: what is on disk is then known only
-// after a restart, which is the same code as after a crash.
+// Every byte is checked on its way to the disk: a record that is not whole and sound is
+// neither written nor counted, whoever sent it, so that what one disk has damaged does
+// not spread.
+//
+// A failed write or sync, or a failed check, takes its timeline out of service: what is
+// on disk is then known only after opening it anew, which is the same code as after a
+// crash, and follows after a pause, again and again. Other timelines go on.
 //
 // What it does not do: end an amnesia, remove segments, or offload them.
 package safekeeper

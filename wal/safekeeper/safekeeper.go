@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
@@ -14,6 +15,10 @@ import (
 	"github.com/varvedb/varve/wal/quorum"
 	"github.com/varvedb/varve/wal/walapi"
 )
+
+// reopenPause is how long a timeline whose disk failed is out of service. Shorter: a
+// full disk is written to over and over. Longer: a quorum goes without this member.
+const reopenPause = time.Second
 
 // Config says which safekeeper it is.
 type Config struct {
@@ -43,7 +48,8 @@ func New(e env.Env, cfg Config) *Safekeeper {
 	return s
 }
 
-// Run opens what is on disk and serves until ctx ends, or until a disk fails.
+// Run opens what is on disk and serves until ctx ends. A timeline whose disk fails is
+// opened anew while the others go on.
 func (s *Safekeeper) Run(ctx context.Context) error {
 	err := s.run(ctx)
 	if err == nil {
@@ -57,8 +63,10 @@ func (s *Safekeeper) Run(ctx context.Context) error {
 }
 
 func (s *Safekeeper) run(ctx context.Context) error {
-	if err := s.e.FS.MkdirAll(ctx, s.cfg.Dir+"/timelines"); err != nil {
-		return fmt.Errorf("make directory of safekeeper %d: %w", s.cfg.ID, err)
+	for _, name := range []string{timelinesName, creatingName} {
+		if err := s.e.FS.MkdirAll(ctx, s.cfg.Dir+"/"+name); err != nil {
+			return fmt.Errorf("make directory of safekeeper %d: %w", s.cfg.ID, err)
+		}
 	}
 	lock, err := s.e.FS.Lock(ctx, s.cfg.Dir+"/lock")
 	if err != nil {
@@ -104,7 +112,7 @@ func (s *Safekeeper) Ready(ctx context.Context) (addr string, err error) {
 
 // openAll opens the timelines that are on disk.
 func (s *Safekeeper) openAll(ctx context.Context) error {
-	names, err := s.e.FS.List(ctx, s.cfg.Dir+"/timelines")
+	names, err := s.e.FS.List(ctx, s.cfg.Dir+"/"+timelinesName)
 	if err != nil {
 		return err
 	}
@@ -113,34 +121,64 @@ func (s *Safekeeper) openAll(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list timelines: %w", err)
 		}
-		if err := s.open(ctx, id); err != nil {
-			return err
-		}
+		s.open(ctx, id)
 	}
 	return nil
 }
 
-// open opens a timeline and starts its disk task; one whose creation was never
-// finished is passed over.
-func (s *Safekeeper) open(ctx context.Context, id wal.TimelineID) error {
-	t, err := openTimeline(ctx, s.e, s.cfg.ID, s.timelineDir(id), id)
+// open opens a timeline and starts the task that keeps it; one whose creation was
+// never finished is passed over.
+func (s *Safekeeper) open(ctx context.Context, id wal.TimelineID) {
+	t, err := openTimeline(ctx, s.e, s.cfg.ID, s.place(id), id)
 	if errors.Is(err, errUnfinished) {
-		return nil
+		return
 	}
 	if err != nil {
-		return fmt.Errorf("open timeline %v: %w", id, err)
+		t = newTimeline(s.e, s.place(id).dir)
+		t.fail(err)
 	}
-	s.mu.Lock()
-	s.timelines[id] = t
-	s.mu.Unlock()
-	if t.lost == nil {
-		s.group.Go("disk of "+id.String(), t.runDisk)
+	s.put(id, t)
+	s.group.Go("disk of "+id.String(), func(ctx context.Context) error { return s.keep(ctx, id, t) })
+}
+
+// keep runs a timeline's disk task, and opens the timeline anew after it has failed,
+// which is the same code as after a crash. It returns when ctx ends or the timeline is
+// found lost.
+func (s *Safekeeper) keep(ctx context.Context, id wal.TimelineID, t *timeline) error {
+	for t.lost == nil {
+		if t.failure() == nil {
+			t.fail(t.runDisk(ctx))
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.e.Trace.Event("timeline out of service", "node", s.cfg.ID, "timeline", id.String(), "error", t.failure())
+		if err := s.e.Clock.Sleep(ctx, reopenPause); err != nil {
+			return err
+		}
+		next, err := openTimeline(ctx, s.e, s.cfg.ID, s.place(id), id)
+		if err != nil {
+			t.fail(err)
+			continue
+		}
+		t = next
+		s.put(id, t)
 	}
 	return nil
 }
 
-func (s *Safekeeper) timelineDir(id wal.TimelineID) string {
-	return s.cfg.Dir + "/timelines/" + id.String()
+func (s *Safekeeper) put(id wal.TimelineID, t *timeline) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timelines[id] = t
+}
+
+func (s *Safekeeper) place(id wal.TimelineID) place {
+	return place{
+		dir:      s.cfg.Dir + "/" + timelinesName + "/" + id.String(),
+		creating: s.cfg.Dir + "/" + creatingName,
+		name:     id.String(),
+	}
 }
 
 // timeline returns the timeline, nil if there is none.
@@ -150,7 +188,7 @@ func (s *Safekeeper) timeline(id wal.TimelineID) *timeline {
 	return s.timelines[id]
 }
 
-// sound returns a timeline that has lost nothing.
+// sound returns a timeline that has lost nothing and is in service.
 func (s *Safekeeper) sound(id wal.TimelineID) (*timeline, error) {
 	t := s.timeline(id)
 	if t == nil {
@@ -158,6 +196,9 @@ func (s *Safekeeper) sound(id wal.TimelineID) (*timeline, error) {
 	}
 	if t.lost != nil {
 		return nil, frame.Errorf(walapi.CodeAmnesiac, "safekeeper %d has lost timeline %v: %v", s.cfg.ID, id, t.lost)
+	}
+	if err := t.failure(); err != nil {
+		return nil, fmt.Errorf("timeline %v of safekeeper %d is %w", id, s.cfg.ID, err)
 	}
 	return t, nil
 }
@@ -169,10 +210,10 @@ func (s *Safekeeper) Create(ctx context.Context, id quorum.Identity) error {
 	}
 	defer s.creation.Unlock()
 	if s.timeline(id.Timeline) == nil {
-		if err := createTimeline(ctx, s.e, s.cfg.ID, s.timelineDir(id.Timeline), id); err != nil {
+		if err := createTimeline(ctx, s.e, s.cfg.ID, s.place(id.Timeline), id); err != nil {
 			return fmt.Errorf("create timeline %v: %w", id.Timeline, err)
 		}
-		return s.open(ctx, id.Timeline)
+		s.open(ctx, id.Timeline)
 	}
 	t, err := s.sound(id.Timeline)
 	if err != nil {

@@ -3,8 +3,11 @@ package safekeeper_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -163,7 +166,7 @@ func TestAnUnfinishedCreationIsDoneOver(t *testing.T) {
 	k := newKeeper(t)
 	require.NoError(t, k.client().Create(t.Context(), id))
 	k.down()
-	require.NoError(t, os.WriteFile(k.path("creating"), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(k.root, "sk/creating", id.Timeline.String()), nil, 0o600))
 	require.NoError(t, os.WriteFile(k.path("state"), []byte("torn"), 0o600))
 	k.up()
 	c := k.client()
@@ -415,4 +418,245 @@ func TestBytesReadWhileTheTermChangedAreNotGiven(t *testing.T) {
 	k.lead(2)
 	d.proceed <- struct{}{}
 	require.Equal(t, walapi.CodeWrongTerm, frame.CodeOf(<-failed))
+}
+
+var errDisk = errors.New("the disk is ill")
+
+// illDisk fails calls that change it: all those for which ill says so.
+type illDisk struct {
+	env.FS
+	mu  sync.Mutex
+	ill func(call, name string) bool
+}
+
+type illFile struct {
+	env.File
+	d    *illDisk
+	name string
+}
+
+func (d *illDisk) set(ill func(call, name string) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ill = ill
+}
+
+func (d *illDisk) check(call, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ill != nil && d.ill(call, name) {
+		return errDisk
+	}
+	return nil
+}
+
+func (d *illDisk) wrap(f env.File, name string, err error) (env.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &illFile{f, d, name}, nil
+}
+
+func (d *illDisk) Open(ctx context.Context, name string) (env.File, error) {
+	if err := d.check("open", name); err != nil {
+		return nil, err
+	}
+	f, err := d.FS.Open(ctx, name)
+	return d.wrap(f, name, err)
+}
+
+func (d *illDisk) Create(ctx context.Context, name string) (env.File, error) {
+	if err := d.check("create", name); err != nil {
+		return nil, err
+	}
+	f, err := d.FS.Create(ctx, name)
+	return d.wrap(f, name, err)
+}
+
+func (d *illDisk) MkdirAll(ctx context.Context, name string) error {
+	if err := d.check("mkdir", name); err != nil {
+		return err
+	}
+	return d.FS.MkdirAll(ctx, name)
+}
+
+func (d *illDisk) Rename(ctx context.Context, from, to string) error {
+	if err := d.check("rename", to); err != nil {
+		return err
+	}
+	return d.FS.Rename(ctx, from, to)
+}
+
+func (d *illDisk) Remove(ctx context.Context, name string) error {
+	if err := d.check("remove", name); err != nil {
+		return err
+	}
+	return d.FS.Remove(ctx, name)
+}
+
+func (d *illDisk) SyncDir(ctx context.Context, name string) error {
+	if err := d.check("syncdir", name); err != nil {
+		return err
+	}
+	return d.FS.SyncDir(ctx, name)
+}
+
+func (f *illFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := f.d.check("write", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(ctx, p, off)
+}
+
+func (f *illFile) Allocate(ctx context.Context, size int64) error {
+	if err := f.d.check("allocate", f.name); err != nil {
+		return err
+	}
+	return f.File.Allocate(ctx, size)
+}
+
+func (f *illFile) Sync(ctx context.Context) error {
+	if err := f.d.check("sync", f.name); err != nil {
+		return err
+	}
+	return f.File.Sync(ctx)
+}
+
+// heldClock holds each pause until it is let go.
+type heldClock struct {
+	env.Clock
+	proceed chan struct{}
+}
+
+func (c heldClock) Sleep(ctx context.Context, _ time.Duration) error {
+	select {
+	case <-c.proceed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// newIllKeeper is a safekeeper on a disk that is well until told otherwise. What it
+// takes out of service stays so until a value is sent on heal.
+func newIllKeeper(t *testing.T) (k *keeper, d *illDisk, heal chan<- struct{}) {
+	k = newKeeper(t)
+	k.down()
+	d = &illDisk{FS: k.e.FS}
+	clock := heldClock{k.e.Clock, make(chan struct{})}
+	k.e.FS, k.e.Clock = d, clock
+	k.up()
+	return k, d, clock.proceed
+}
+
+// Wherever a creation is cut short, a restart leaves it to be done over.
+func TestACreationMayBeCutAnywhere(t *testing.T) {
+	for cut, whole := 0, false; !whole; cut++ {
+		k, d, _ := newIllKeeper(t)
+		calls := 0
+		d.set(func(string, string) bool { calls++; return calls > cut })
+		whole = k.client().Create(t.Context(), id) == nil
+		k.down()
+		d.set(nil)
+		k.up()
+		require.NoError(t, k.client().Create(t.Context(), id), "cut after %d calls", cut)
+		k.lead(1)
+		k.down()
+		require.True(t, whole || cut < 100)
+	}
+}
+
+// A disk that fails takes one timeline out of service, until it is well again.
+func TestAFailedDiskHealsAndHarmsNoOtherTimeline(t *testing.T) {
+	other := id
+	other.Timeline = wal.TimelineID{0xA2}
+	for _, call := range []string{"sync", "write", "rename"} {
+		k, d, heal := newIllKeeper(t)
+		c := k.client()
+		require.NoError(t, c.Create(t.Context(), id))
+		require.NoError(t, c.Create(t.Context(), other))
+		l := k.lead(1)
+		first := l.append(100, 0)
+		l.flushed(first)
+		d.set(func(which, name string) bool { return which == call && strings.Contains(name, id.Timeline.String()) })
+		if call == "rename" {
+			l.send(quorum.VoteRequest{Header: quorum.Header{Timeline: id.Timeline, Term: 2, Session: l.head.Session}})
+		} else {
+			l.append(100, first)
+		}
+		var err error
+		for err == nil {
+			_, err = c.Status(t.Context(), id.Timeline)
+		}
+		require.ErrorContains(t, err, errDisk.Error())
+		require.Equal(t, frame.CodeInternal, frame.CodeOf(err))
+		_, err = c.Status(t.Context(), other.Timeline)
+		require.NoError(t, err)
+
+		d.set(nil)
+		heal <- struct{}{}
+		var status walapi.TimelineStatus
+		for err = errDisk; err != nil; {
+			status, err = c.Status(t.Context(), id.Timeline)
+		}
+		require.GreaterOrEqual(t, status.Flush, first, "what was acknowledged is there")
+		l = k.lead(3)
+		l.flushed(l.append(100, 0))
+		k.down()
+	}
+}
+
+func TestWhatIsNoRecordIsNotWritten(t *testing.T) {
+	k, _, heal := newIllKeeper(t)
+	c := k.client()
+	require.NoError(t, c.Create(t.Context(), id))
+	l := k.lead(1)
+	first := l.append(100, 0)
+	l.flushed(first)
+	_, end := l.log.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrLogicalMsg, MainData: make([]byte, 100)})
+	p := l.log.Take()
+	p[50] ^= 1
+	l.send(quorum.Append{Header: l.head, Begin: first, RecordEnd: end, Bytes: p})
+	var err error
+	for err == nil {
+		_, err = c.Status(t.Context(), id.Timeline)
+	}
+	require.ErrorContains(t, err, "record checksum")
+	heal <- struct{}{}
+	var status walapi.TimelineStatus
+	for err != nil {
+		status, err = c.Status(t.Context(), id.Timeline)
+	}
+	require.Equal(t, first, status.Flush)
+	segment, err := os.ReadFile(k.path("wal/" + segment.Name(start.Segment())))
+	require.NoError(t, err)
+	require.NotContains(t, string(segment), string(p[:60]))
+}
+
+func TestAnEndThatIsNoneIsNotCounted(t *testing.T) {
+	k, _, _ := newIllKeeper(t)
+	c := k.client()
+	require.NoError(t, c.Create(t.Context(), id))
+	l := k.lead(1)
+	l.log.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrLogicalMsg, MainData: make([]byte, 100)})
+	p := l.log.Take()[:64]
+	l.send(quorum.Append{Header: l.head, Begin: start, RecordEnd: start + 64, Bytes: p})
+	var err error
+	for err == nil {
+		var status walapi.TimelineStatus
+		status, err = c.Status(t.Context(), id.Timeline)
+		require.LessOrEqual(t, status.Flush, start)
+	}
+	require.ErrorContains(t, err, "whole records up to")
+}
+
+// Proposers that are gone without a word do not keep a new one from being heard.
+func TestManyDeadSessionsGiveWay(t *testing.T) {
+	k := newKeeper(t)
+	require.NoError(t, k.client().Create(t.Context(), id))
+	for term := range wal.Term(100) {
+		k.greet(term + 1).receive()
+	}
+	l := k.lead(101)
+	l.flushed(l.append(10, 0))
 }

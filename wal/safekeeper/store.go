@@ -12,9 +12,14 @@ import (
 	"github.com/varvedb/varve/wal/segment"
 )
 
+// Names below a safekeeper's directory.
+const (
+	timelinesName = "timelines"
+	creatingName  = "creating"
+)
+
 // Names below a timeline's directory.
 const (
-	creatingName = "creating"
 	stateName    = "state"
 	stateNewName = "state.new"
 	logName      = "wal"
@@ -27,37 +32,47 @@ func logConfig(dir string, id quorum.Identity) segment.Config {
 	return segment.Config{Dir: dir + "/" + logName, Start: id.Start, SystemID: id.SystemID}
 }
 
-// createTimeline makes a timeline's files. The file "creating" is there, durably,
-// from before the first of them until after the last.
-func createTimeline(ctx context.Context, e env.Env, node wal.NodeID, dir string, id quorum.Identity) error {
-	if err := e.FS.MkdirAll(ctx, dir); err != nil {
-		return err
-	}
-	if err := touch(ctx, e.FS, dir, creatingName); err != nil {
-		return err
-	}
-	if err := segment.Create(ctx, e.FS, logConfig(dir, id)); err != nil {
-		return err
-	}
-	if err := writeState(ctx, e.FS, dir, quorum.NewState(node, id)); err != nil {
-		return err
-	}
-	if err := e.FS.Remove(ctx, dir+"/"+creatingName); err != nil {
-		return err
-	}
-	return e.FS.SyncDir(ctx, dir)
+// place says where a timeline's files are.
+type place struct {
+	dir      string // of the timeline
+	creating string // directory of the names of timelines that are being made
+	name     string // in that directory
 }
 
-// touch makes an empty file, durably; it may be there already.
-func touch(ctx context.Context, fs env.FS, dir, name string) error {
-	f, err := fs.Create(ctx, dir+"/"+name)
+func (p place) mark() string { return p.creating + "/" + p.name }
+
+// createTimeline makes a timeline's files. The file that says that it is being made is
+// there, durably, from before the first of them until after the last.
+func createTimeline(ctx context.Context, e env.Env, node wal.NodeID, at place, id quorum.Identity) error {
+	if err := touch(ctx, e.FS, at); err != nil {
+		return err
+	}
+	if err := e.FS.MkdirAll(ctx, at.dir); err != nil {
+		return err
+	}
+	if err := segment.Create(ctx, e.FS, logConfig(at.dir, id)); err != nil {
+		return err
+	}
+	if err := writeState(ctx, e.FS, at.dir, quorum.NewState(node, id)); err != nil {
+		return err
+	}
+	if err := e.FS.Remove(ctx, at.mark()); err != nil {
+		return err
+	}
+	return e.FS.SyncDir(ctx, at.creating)
+}
+
+// touch makes the file that says that a timeline is being made, durably; it may be
+// there already.
+func touch(ctx context.Context, fs env.FS, at place) error {
+	f, err := fs.Create(ctx, at.mark())
 	if err != nil && !errors.Is(err, env.ErrExist) {
 		return err
 	}
 	if err == nil {
 		f.Close()
 	}
-	return fs.SyncDir(ctx, dir)
+	return fs.SyncDir(ctx, at.creating)
 }
 
 // writeState replaces the state. When it returns, no crash brings the former back.
@@ -116,18 +131,15 @@ func readState(ctx context.Context, fs env.FS, dir string) (state quorum.Accepto
 
 // openTimeline reads what is on disk. What is corrupt makes the timeline lost, not
 // the call fail.
-func openTimeline(ctx context.Context, e env.Env, node wal.NodeID, dir string, id wal.TimelineID) (*timeline, error) {
-	unfinished, err := exists(ctx, e.FS, dir+"/"+creatingName)
+func openTimeline(ctx context.Context, e env.Env, node wal.NodeID, at place, id wal.TimelineID) (*timeline, error) {
+	unfinished, err := exists(ctx, e.FS, at.mark())
 	if err != nil {
 		return nil, err
 	}
 	if unfinished {
 		return nil, errUnfinished
 	}
-	t := &timeline{e: e, dir: dir, sessions: map[sessionKey]*connection{}}
-	t.work = e.Tasks.NewCond(&t.mu)
-	t.drained = e.Tasks.NewCond(&t.mu)
-	t.grown = e.Tasks.NewCond(&t.mu)
+	t := newTimeline(e, at.dir)
 	err = t.load(ctx, node, id)
 	if errors.Is(err, wal.ErrCorruption) {
 		e.Trace.Event("timeline lost", "node", node, "timeline", id.String(), "error", err)
@@ -142,6 +154,11 @@ func (t *timeline) load(ctx context.Context, node wal.NodeID, id wal.TimelineID)
 	if err != nil {
 		return err
 	}
+	// A state that was put in place and not made durable, as its writer failed in
+	// between, must not be answered from before it is.
+	if err := t.e.FS.SyncDir(ctx, t.dir); err != nil {
+		return err
+	}
 	if state.Node != node || state.Timeline != id {
 		return wal.Corruptf(t.dir+"/"+stateName, 0, "owner",
 			fmt.Sprintf("node %d, timeline %v", node, id), fmt.Sprintf("node %d, timeline %v", state.Node, state.Timeline))
@@ -152,6 +169,7 @@ func (t *timeline) load(ctx context.Context, node wal.NodeID, id wal.TimelineID)
 		return err
 	}
 	t.acceptor = quorum.NewAcceptor(node, state, t.log.End())
+	t.scanFrom(t.log.End())
 	t.readable = t.acceptor.Readable()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/quorum"
 	"github.com/varvedb/varve/wal/segment"
 	"github.com/varvedb/varve/wal/walapi"
@@ -21,7 +22,8 @@ import (
 const pendingBytesMax = 2 * quorum.WindowBytes
 
 // sessionsMax bounds the sessions of one timeline: proposers come one at a time,
-// and leave connections behind that have not noticed yet.
+// and leave connections behind that have not noticed yet. One more takes the place of
+// the eldest.
 const sessionsMax = 64
 
 // timeline is an acceptor with its log, and the connections that use it.
@@ -31,11 +33,14 @@ type timeline struct {
 	identity quorum.Identity
 	lost     error // why it takes no part: then all below is unset
 
-	log *segment.Log // the disk task's, but for ReadAt
+	log     *segment.Log   // the disk task's, but for ReadAt
+	scanner *pgwal.Scanner // the disk task's; at the end of log
 
 	mu       sync.Mutex
+	failed   error // why it is out of service until it is opened anew
 	acceptor *quorum.Acceptor
-	sessions map[sessionKey]*connection
+	sessions map[sessionKey]*session
+	joined   uint64  // counts sessions
 	kicked   bool    // the acceptor may have effects
 	pending  int     // bytes stepped in that are not written yet
 	readable wal.LSN // what waiting readers know
@@ -50,27 +55,68 @@ type sessionKey struct {
 	session  quorum.Session
 }
 
-type connection = walapi.Session
+// session is a proposer's connection, the number-th that joined.
+type session struct {
+	conn   *walapi.Session
+	number uint64
+}
 
-func (t *timeline) join(key sessionKey, conn *connection) error {
+func newTimeline(e env.Env, dir string) *timeline {
+	t := &timeline{e: e, dir: dir, sessions: map[sessionKey]*session{}}
+	t.work = e.Tasks.NewCond(&t.mu)
+	t.drained = e.Tasks.NewCond(&t.mu)
+	t.grown = e.Tasks.NewCond(&t.mu)
+	return t
+}
+
+func (t *timeline) join(key sessionKey, conn *walapi.Session) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.sessions) >= sessionsMax {
-		return fmt.Errorf("timeline %v has %d sessions already", t.identity.Timeline, sessionsMax)
-	}
 	if t.sessions[key] != nil {
 		return fmt.Errorf("session %d of proposer %d is connected already", key.session, key.proposer)
 	}
-	t.sessions[key] = conn
+	if len(t.sessions) >= sessionsMax {
+		delete(t.sessions, t.eldest())
+	}
+	t.joined++
+	t.sessions[key] = &session{conn, t.joined}
 	return nil
 }
 
-func (t *timeline) leave(key sessionKey, conn *connection) {
+// eldest returns the session that joined before all others. One whose other end is
+// gone may never end by itself. The mutex is held.
+func (t *timeline) eldest() (eldest sessionKey) {
+	least := t.joined + 1
+	//varve:unordered the least number is found in any order
+	for key, s := range t.sessions {
+		if s.number < least {
+			eldest, least = key, s.number
+		}
+	}
+	return eldest
+}
+
+func (t *timeline) leave(key sessionKey, conn *walapi.Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sessions[key] == conn {
+	if s := t.sessions[key]; s != nil && s.conn == conn {
 		delete(t.sessions, key)
 	}
+}
+
+// fail takes the timeline out of service: whoever waits for it learns why.
+func (t *timeline) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed = fmt.Errorf("out of service: %w", err)
+	t.drained.Broadcast()
+	t.grown.Broadcast()
+}
+
+func (t *timeline) failure() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed
 }
 
 // step takes in a proposer's message, waiting while the disk is too far behind.
@@ -80,10 +126,13 @@ func (t *timeline) step(ctx context.Context, key sessionKey, m quorum.Message) e
 	if t.sessions[key] == nil {
 		return fmt.Errorf("session %d of proposer %d takes no answers", key.session, key.proposer)
 	}
-	for t.pending > pendingBytesMax || t.acceptor.Busy() {
+	for t.failed == nil && (t.pending > pendingBytesMax || t.acceptor.Busy()) {
 		if err := t.drained.Wait(ctx); err != nil {
 			return err
 		}
+	}
+	if t.failed != nil {
+		return t.failed
 	}
 	if appended, ok := m.(quorum.Append); ok {
 		t.pending += len(appended.Bytes)
@@ -142,8 +191,8 @@ func (t *timeline) ready(ctx context.Context) ([]quorum.DiskEffect, int, error) 
 // no more: it is forgotten here, and ends with its next message.
 func (t *timeline) send(send quorum.Send) {
 	key := sessionKey{send.To, send.Message.Head().Session}
-	conn := t.sessions[key]
-	if conn != nil && !conn.Queue(send.Message) {
+	s := t.sessions[key]
+	if s != nil && !s.conn.Queue(send.Message) {
 		delete(t.sessions, key)
 	}
 }
@@ -160,16 +209,40 @@ func (t *timeline) taken(n int) {
 func (t *timeline) carryOut(ctx context.Context, effect quorum.DiskEffect) error {
 	switch effect := effect.(type) {
 	case quorum.WriteLog:
+		if err := t.scan(effect.Bytes); err != nil {
+			return err
+		}
 		return t.log.Write(ctx, effect.At, effect.Bytes)
 	case quorum.SyncLog:
+		if end := t.scanner.Position(); effect.RecordEnd > end {
+			return wal.Corruptf(t.log.Dir(), int64(end), "log", fmt.Sprintf("whole records up to %v", effect.RecordEnd), fmt.Sprintf("an end at %v", end))
+		}
 		return t.persisted(effect.Token, t.log.Sync(ctx, effect.RecordEnd))
 	case quorum.TruncateLog:
+		t.scanFrom(effect.To)
 		return t.persisted(effect.Token, t.log.Truncate(ctx, effect.To))
 	case quorum.PersistState:
 		return t.persisted(effect.Token, writeState(ctx, t.e.FS, t.dir, effect.State))
 	}
 	assert.Failf("disk effect %T is known", effect)
 	return nil
+}
+
+// scanFrom begins the check of what is written at an LSN where the log ends.
+func (t *timeline) scanFrom(end wal.LSN) {
+	t.scanner = pgwal.NewScanner("log of timeline "+t.identity.Timeline.String(), end)
+	t.scanner.ExpectSystemID(t.identity.SystemID)
+}
+
+// scan checks bytes before they are written: what a donor's disk has damaged must not
+// become a majority's, nor be counted.
+func (t *timeline) scan(p []byte) error {
+	t.scanner.Feed(p)
+	for {
+		if more, err := t.scanner.Next(); !more {
+			return err
+		}
+	}
 }
 
 // persisted reports an effect, unless it failed.
@@ -244,18 +317,21 @@ func (t *timeline) waitReadable(ctx context.Context, m walapi.ReadRequest) (wal.
 func (t *timeline) waitGrown(ctx context.Context, above wal.LSN) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.readable <= above {
+	for t.failed == nil && t.readable <= above {
 		if err := t.grown.Wait(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.failed
 }
 
 // limit is the end of what m may read now.
 func (t *timeline) limit(m walapi.ReadRequest) (wal.LSN, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.failed != nil {
+		return 0, t.failed
+	}
 	if m.Term == 0 {
 		return t.acceptor.Readable(), nil
 	}
