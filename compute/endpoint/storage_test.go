@@ -52,6 +52,12 @@ var testTenant = wal.TenantID{1}
 func (w *world) importBranch(t *testing.T, s *pgtest.Server) *branch {
 	t.Helper()
 	w.client = w.startPageserver(t)
+	return w.importInto(t, s)
+}
+
+// importInto is importBranch into the pageserver that runs.
+func (w *world) importInto(t *testing.T, s *pgtest.Server) *branch {
+	t.Helper()
 	id := quorum.Identity{Tenant: testTenant, Timeline: wal.TimelineID{2}, PGVersion: 15}
 	info, err := w.client.Import(t.Context(), pageapi.ImportRequest{Timeline: id.Timeline, Path: s.DataDir})
 	require.NoError(t, err)
