@@ -244,3 +244,10 @@ func TestUpOnATakenPort(t *testing.T) {
 	require.Equal(t, url, s.ok("up"))
 	require.Equal(t, before, s.state())
 }
+
+// TestExitCodes are those that docs/CLI.md promises to scripts.
+func TestExitCodes(t *testing.T) {
+	require.Equal(t, map[control.Code]int{
+		control.CodeFailed: 1, control.CodeUsage: 2, control.CodeNotFound: 3, control.CodeConflict: 4, control.CodeTimeout: 5,
+	}, exitCodes)
+}
