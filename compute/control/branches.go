@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
 )
 
 // label is what a timeline's index carries of its branch.
@@ -107,7 +107,7 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 // branchPosition is where a branch at lsn leaves its parent: the place next to lsn
 // where the branch's own log can begin. Records end at multiples of 8, so none ends
 // between the two, and the branch equals its parent at either.
-func branchPosition(lsn wal.LSN) wal.LSN { return basebackup.RecordPosition(lsn &^ 7) }
+func branchPosition(lsn wal.LSN) wal.LSN { return pgwal.RecordPosition(lsn &^ 7) }
 
 // NameTaken is the error of whoever wants to give a branch's name to another.
 func NameTaken(name string) error {

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/pageserver"
-	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
 	"github.com/varvedb/varve/wal/quorum"
 )
@@ -71,7 +71,7 @@ func (b *branch) branch(t *testing.T, at wal.LSN) *branch {
 	child := &branch{w: b.w, id: b.id}
 	b.w.children++
 	child.id.Timeline[1] = b.w.children
-	child.id.Start = basebackup.RecordPosition(at)
+	child.id.Start = pgwal.RecordPosition(at)
 	require.NoError(t, b.w.client.Branch(t.Context(), pageapi.BranchRequest{Parent: b.id.Timeline, Child: child.id.Timeline, At: at}))
 	return child
 }

@@ -155,15 +155,6 @@ func binary(server *pgtest.Server, t *testing.T, name string) string {
 	return server.Command(name).Path
 }
 
-func TestRecordPosition(t *testing.T) {
-	for at, want := range map[wal.LSN]wal.LSN{
-		0x1000000: 0x1000000, 0x1000001: 0x1000028, 0x1000028: 0x1000028, 0x1000029: 0x1000030,
-		0x1002000: 0x1002000, 0x1002001: 0x1002018, 0x1002018: 0x1002018, 0x1001FF9: 0x1002000,
-	} {
-		require.Equal(t, want, basebackup.RecordPosition(at), "%v", at)
-	}
-}
-
 // TestRefusals: each directory that cannot be imported is refused by name, with what
 // to do about it, before anything is stored.
 func TestRefusals(t *testing.T) {

@@ -93,11 +93,7 @@ func (s *State) makeControl(ctx context.Context, src Source, at, prev wal.LSN, n
 	if err != nil {
 		return err
 	}
-	s.Start = RecordPosition(at)
-	s.Record = s.Start
-	if s.Start%pgwal.WALPageSize == 0 {
-		s.Record += pageHeader(s.Start)
-	}
+	s.Start, s.Record = pgwal.RecordPosition(at), pgwal.RecordStart(at)
 	checkpoint := pgwal.CheckPoint{
 		Redo:     s.Record,
 		TimeLine: 1, PrevTimeLine: 1,

@@ -9,6 +9,7 @@ import (
 	"github.com/varvedb/varve/pageserver/pgcontrol"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 // Info says what a data directory is.
@@ -149,18 +150,18 @@ func endOfLog(fsys fs.FS, c *pgcontrol.File) (wal.LSN, error) {
 	skip := c.CheckPoint.SegmentOffset()
 	// The record is shorter than a page: it lies in one segment or two.
 	for n := c.CheckPoint.Segment(); n <= c.CheckPoint.Segment()+1; n++ {
-		name := "pg_wal/" + SegmentName(n)
-		segment, err := fs.ReadFile(fsys, name)
+		name := "pg_wal/" + segment.Name(n)
+		body, err := fs.ReadFile(fsys, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return 0, &RefusedError{fmt.Sprintf("the last checkpoint, at %v, is not in its log (no %s)", c.CheckPoint, name), stopCleanly}
 		}
 		if err != nil {
 			return 0, fmt.Errorf("read the end of the log: %w", err)
 		}
-		if len(segment) != wal.SegmentSize {
-			return 0, wal.Corruptf(name, 0, "segment size", wal.SegmentSize, len(segment))
+		if len(body) != wal.SegmentSize {
+			return 0, wal.Corruptf(name, 0, "segment size", wal.SegmentSize, len(body))
 		}
-		decoder.Feed(segment[skip:])
+		decoder.Feed(body[skip:])
 		skip = 0
 		found, err := decoder.Next(&record)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/varvedb/varve/wal/env/osenv"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 // stored is a timeline of the real store that took in an import, and then log.
@@ -48,10 +49,10 @@ func ingest(t *testing.T, tl *timeline.Timeline, walDir string, x wal.LSN) (reco
 	decoder := pgwal.NewDecoder(walDir, from)
 	var log []byte
 	for n, skip := from.Segment(), from.SegmentOffset(); end < x; n, skip = n+1, 0 {
-		segment, err := os.ReadFile(filepath.Join(walDir, basebackup.SegmentName(n)))
+		body, err := os.ReadFile(filepath.Join(walDir, segment.Name(n)))
 		require.NoError(t, err)
-		log = append(log, segment[skip:]...)
-		decoder.Feed(segment[skip:])
+		log = append(log, body[skip:]...)
+		decoder.Feed(body[skip:])
 		for end < x {
 			var rec pgwal.Record
 			ok, err := decoder.Next(&rec)

@@ -12,6 +12,7 @@ import (
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 // Source is the storage that a start state is read from: a timeline of the pageserver.
@@ -45,23 +46,6 @@ type State struct {
 	Record wal.LSN // its LSN: Start, or past the page header that Start is at
 	End    wal.LSN
 	WAL    []byte // the log from Start to End: page headers and the record
-}
-
-// RecordPosition is the first position at or above lsn where a record's bytes may
-// begin: a multiple of 8 that is not inside a page header. It may be a page's
-// start, where the page header comes first.
-func RecordPosition(lsn wal.LSN) wal.LSN {
-	lsn = (lsn + 7) &^ 7
-	header := pageHeader(lsn - lsn%pgwal.WALPageSize)
-	if inPage := lsn % pgwal.WALPageSize; inPage > 0 && inPage < header {
-		lsn += header - inPage
-	}
-	return lsn
-}
-
-// pageHeader is the size of the header of the log page that starts at page.
-func pageHeader(page wal.LSN) wal.LSN {
-	return wal.LSN(len(pgwal.AppendPageHeader(nil, page, 0, 0)))
 }
 
 // StartState reads the state as of at. prev is the LSN of the log's last record, 0 if
@@ -159,12 +143,12 @@ func (s *State) Segments() []File {
 		start := wal.SegmentStart(n)
 		if n == first {
 			s.header(body, start)
-			s.header(body, s.Start-s.Start%pgwal.WALPageSize)
+			s.header(body, pgwal.PageStart(s.Start))
 			copy(body[s.Start.SegmentOffset():], s.WAL)
 		} else {
 			copy(body, s.WAL[start-s.Start:])
 		}
-		files = append(files, File{Path: "pg_wal/" + SegmentName(n), Mode: fileMode, Body: body})
+		files = append(files, File{Path: "pg_wal/" + segment.Name(n), Mode: fileMode, Body: body})
 	}
 	return files
 }
@@ -173,7 +157,7 @@ func (s *State) Segments() []File {
 // s.Start it says that an earlier record's last bytes fill the page up to there:
 // tools that look for the first record of a page then find ours, not zeros.
 func (s *State) header(body []byte, page wal.LSN) {
-	begin := page + pageHeader(page)
+	begin := page + wal.LSN(pgwal.PageHeaderSize(page))
 	if s.Start < begin {
 		return // s.WAL brings it
 	}
@@ -183,10 +167,4 @@ func (s *State) header(body []byte, page wal.LSN) {
 	}
 	header := pgwal.AppendPageHeader(nil, page, s.Control.SystemID, rest)
 	copy(body[page.SegmentOffset():], header)
-}
-
-// SegmentName is PostgreSQL's name of a log segment's file on its first timeline.
-func SegmentName(n uint64) string {
-	const perLogFile = 1 << 32 / wal.SegmentSize
-	return fmt.Sprintf("%08X%08X%08X", 1, n/perLogFile, n%perLogFile)
 }

@@ -60,30 +60,7 @@ func (t *Timeline) accept(begin wal.LSN) error {
 // first bytes there follow on what is taken in: nothing was ingested since Open, and
 // no record fits in between. Only the ingesting task asks.
 func (t *Timeline) Begins(at wal.LSN) bool {
-	return t.decoder == nil && (at == t.next || at == recordPosition(t.next) || at == firstRecord(t.next))
-}
-
-// recordPosition is the first place at or after lsn where a record, or the page header
-// before it, begins.
-func recordPosition(lsn wal.LSN) wal.LSN {
-	lsn = (lsn + 7) &^ 7
-	if lsn%pgwal.WALPageSize == 0 {
-		return lsn
-	}
-	return firstRecord(lsn)
-}
-
-// firstRecord is the first place at or after lsn where a record begins: aligned, and
-// past a page header.
-func firstRecord(lsn wal.LSN) wal.LSN {
-	const short, long = 24, 40
-	lsn = (lsn + 7) &^ 7
-	page := lsn - lsn%pgwal.WALPageSize
-	header := wal.LSN(short)
-	if page.SegmentOffset() == 0 {
-		header = long
-	}
-	return max(lsn, page+header)
+	return t.decoder == nil && (at == t.next || at == pgwal.RecordPosition(t.next) || at == pgwal.RecordStart(t.next))
 }
 
 // fail takes in the records before the one at fault, then stops.

@@ -21,6 +21,7 @@ import (
 	"github.com/varvedb/varve/wal/env/osenv"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 // imposed are the settings that Varve gives a Postgres, as far as the log shows them.
@@ -114,9 +115,9 @@ func loadedCluster(t *testing.T) *cluster {
 	require.NoError(t, err)
 	c.end = stopped.LSN
 	for n := info.LSN.Segment(); wal.SegmentStart(n) < c.end; n++ {
-		segment, err := os.ReadFile(filepath.Join(server.WALDir(), basebackup.SegmentName(n)))
+		body, err := os.ReadFile(filepath.Join(server.WALDir(), segment.Name(n)))
 		require.NoError(t, err)
-		c.log = append(c.log, segment...)
+		c.log = append(c.log, body...)
 	}
 	start := wal.SegmentStart(info.LSN.Segment())
 	c.log = c.log[info.LSN-start : c.end-start]

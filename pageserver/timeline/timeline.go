@@ -56,7 +56,7 @@ type lastRecord struct {
 func Open(ctx context.Context, e env.Env, id wal.TimelineID, store *lsm.Timeline) (*Timeline, error) {
 	t := &Timeline{env: e, id: id, store: store, batch: newBatch(), sizes: sizeCache{}}
 	t.progress = e.Tasks.NewCond(&t.mu)
-	if begin := recordPosition(store.LastLSN()); begin > store.LastLSN() {
+	if begin := pgwal.RecordPosition(store.LastLSN()); begin > store.LastLSN() {
 		if err := store.Apply(ctx, begin, nil); err != nil {
 			return nil, fmt.Errorf("open timeline %v at %v: %w", id, begin, err)
 		}

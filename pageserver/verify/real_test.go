@@ -20,6 +20,7 @@ import (
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env/osenv"
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 // settings are those that Varve imposes on its computes, and what the load needs.
@@ -89,7 +90,7 @@ func (w *world) run(t *testing.T, load func()) wal.LSN {
 // segments yields the archive's bytes from X0 to end, a segment at a time.
 func (w *world) segments(t *testing.T, end wal.LSN, fn func(begin wal.LSN, log []byte)) {
 	for n := w.base.LSN.Segment(); n <= (end - 1).Segment(); n++ {
-		path := filepath.Join(w.archive, basebackup.SegmentName(n))
+		path := filepath.Join(w.archive, segment.Name(n))
 		body, err := os.ReadFile(path)
 		if os.IsNotExist(err) {
 			body, err = os.ReadFile(path + ".partial")

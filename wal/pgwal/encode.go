@@ -51,7 +51,7 @@ type Encoder struct {
 // in mid-page or at a page's start. prev is the LSN of the record before, 0 at a
 // log's start.
 func NewEncoder(at, prev wal.LSN, systemID uint64) *Encoder {
-	assert.That(isRecordPosition(at), "%v is a position where a record may begin", at)
+	assert.That(IsRecordPosition(at), "%v is a position where a record may begin", at)
 	assert.That(prev < at, "the record before %v is at %v", at, prev)
 	return &Encoder{pos: at, prev: prev, systemID: systemID}
 }

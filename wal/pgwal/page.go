@@ -29,16 +29,8 @@ type pageHeader struct {
 	systemID uint64 // long headers only
 }
 
-// pageHeaderSize returns the size of the header of the page that starts at lsn.
-func pageHeaderSize(page wal.LSN) int {
-	if page.SegmentOffset() == 0 {
-		return longHeaderSize
-	}
-	return shortHeaderSize
-}
-
 // decodePageHeader checks every byte of the header of the page at lsn against what
-// must be there. b holds at least pageHeaderSize(page) bytes.
+// must be there. b holds at least PageHeaderSize(page) bytes.
 func decodePageHeader(b []byte, page wal.LSN) (h pageHeader, what string, want, got any) {
 	le := binary.LittleEndian
 	h.info, h.rest = le.Uint16(b[2:]), le.Uint32(b[16:])
@@ -94,14 +86,3 @@ func AppendPageHeader(dst []byte, page wal.LSN, systemID uint64, rest uint32) []
 	}
 	return dst
 }
-
-// isRecordPosition reports whether a reader or a writer may begin at lsn: a multiple
-// of 8 that is a page's start or lies past its header.
-func isRecordPosition(lsn wal.LSN) bool {
-	inPage := int(lsn % WALPageSize)
-	page := lsn - wal.LSN(inPage)
-	return lsn.IsValid() && lsn%8 == 0 && (inPage == 0 || inPage >= pageHeaderSize(page))
-}
-
-// align rounds a length or position up to a multiple of 8.
-func align[T ~uint64 | ~int](n T) T { return (n + 7) &^ 7 }

@@ -71,7 +71,7 @@ type Scanner struct {
 // NewScanner returns a scanner of the log from start on: the end of a record, or the
 // LSN of one. name is the log's name in errors; offsets in errors are LSNs.
 func NewScanner(name string, start wal.LSN) *Scanner {
-	assert.That(isRecordPosition(start), "%v is a position where a record may begin", start)
+	assert.That(IsRecordPosition(start), "%v is a position where a record may begin", start)
 	return &Scanner{name: name, end: start, pos: start}
 }
 
@@ -194,7 +194,7 @@ func (s *Scanner) skip(n int) {
 // takeHeader consumes a page header, or as much of it as has come.
 func (s *Scanner) takeHeader() error {
 	page := s.pos - wal.LSN(len(s.head))
-	size := pageHeaderSize(page)
+	size := PageHeaderSize(page)
 	s.head = s.take(s.head, size-len(s.head))
 	if len(s.head) < size {
 		return nil

@@ -65,7 +65,7 @@ func (read reader) exactly(begin, end wal.LSN) (bytes []byte, err error) {
 // record on their page begins: it looks for the last page where one begins below x,
 // and reads on from there.
 func lastRecord(start, x wal.LSN, read reader) (wal.LSN, error) {
-	for page := x - 1 - (x-1)%pgwal.WALPageSize; page > start; page -= pgwal.WALPageSize {
+	for page := pgwal.PageStart(x - 1); page > start; page -= pgwal.WALPageSize {
 		first, err := firstOnPage(page, x, read)
 		if err != nil {
 			return 0, err
@@ -81,21 +81,17 @@ func lastRecord(start, x wal.LSN, read reader) (wal.LSN, error) {
 // x. Behind a switch to the next segment everything is zero, page headers too.
 func firstOnPage(page, x wal.LSN, read reader) (wal.LSN, error) {
 	const (
-		shortHeader = 24
-		longHeader  = 40
-		continued   = 1 // the page begins with the rest of a record
-		lengthSize  = 4 // of the length that a record begins with, never 0
+		shortHeader = 24 // what every header begins with
+		continued   = 1  // the page begins with the rest of a record
+		lengthSize  = 4  // of the length that a record begins with, never 0
 	)
-	first := page + shortHeader
-	if page.SegmentOffset() == 0 {
-		first = page + longHeader
-	}
+	first := page + wal.LSN(pgwal.PageHeaderSize(page))
 	header, err := read.exactly(page, min(page+shortHeader, x))
 	if err != nil || len(header) < shortHeader || binary.LittleEndian.Uint16(header) == 0 {
 		return 0, err
 	}
 	if binary.LittleEndian.Uint16(header[2:])&continued != 0 {
-		first += (wal.LSN(binary.LittleEndian.Uint32(header[16:])) + 7) &^ 7
+		first = pgwal.RecordStart(first + wal.LSN(binary.LittleEndian.Uint32(header[16:])))
 	}
 	if first >= min(page+pgwal.WALPageSize, x) {
 		return 0, nil

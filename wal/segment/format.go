@@ -37,14 +37,6 @@ func ParseName(name string) (n uint64, ok bool) {
 	return n, Name(n) == name
 }
 
-// pageHeaderSize is the size of the header of the page at addr.
-func pageHeaderSize(page wal.LSN) int {
-	if page.SegmentOffset() == 0 {
-		return 40
-	}
-	return 24
-}
-
 // preamble returns what a log that begins at start holds from its first segment's
 // first byte up to start: the remainder of a record from before, with page headers
 // that say so, and zeros for its bytes.
@@ -53,8 +45,8 @@ func preamble(start wal.LSN, systemID uint64) []byte {
 	bytes := make([]byte, start-first)
 	end, skip := start, 0
 	for end > first {
-		page := (end - 1) - (end-1)%pgwal.WALPageSize
-		skip += int(end-page) - pageHeaderSize(page)
+		page := pgwal.PageStart(end - 1)
+		skip += int(end-page) - pgwal.PageHeaderSize(page)
 		pgwal.AppendPageHeader(bytes[page-first:page-first], page, systemID, uint32(skip))
 		end = page
 	}
@@ -63,8 +55,7 @@ func preamble(start wal.LSN, systemID uint64) []byte {
 
 // checkStart says what is wrong with a log's start: a record cannot begin there.
 func checkStart(start wal.LSN) error {
-	page := start - start%pgwal.WALPageSize
-	if start%8 != 0 || !start.IsValid() || (start > page && int(start-page) < pageHeaderSize(page)) {
+	if !pgwal.IsRecordPosition(start) {
 		return fmt.Errorf("no record can start at %v", start)
 	}
 	return nil

@@ -52,10 +52,10 @@ func TestPreambleLeadsToTheStart(t *testing.T) {
 		for page := first; page < start; page += 8192 {
 			left := 0 // bytes between the headers from here to the start
 			for p := page; p < start; p += 8192 {
-				left += int(min(start, p+8192)-p) - pageHeaderSize(p)
+				left += int(min(start, p+8192)-p) - pgwal.PageHeaderSize(p)
 			}
 			want = pgwal.AppendPageHeader(want, page, systemID, uint32(left))
-			want = append(want, make([]byte, int(min(start, page+8192)-page)-pageHeaderSize(page))...)
+			want = append(want, make([]byte, int(min(start, page+8192)-page)-pgwal.PageHeaderSize(page))...)
 		}
 		require.True(t, bytes.Equal(want, got), "start %v", start)
 	}
