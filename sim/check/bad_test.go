@@ -91,6 +91,24 @@ var moreBad = []bad{
 	{"commits out of order", "truth", "out of the order", func(r *Run) {
 		r.Log.Commits[1], r.Log.Commits[2] = r.Log.Commits[2], r.Log.Commits[1]
 	}},
+	{"two commits at one LSN", "truth", "out of the order", func(r *Run) {
+		r.add(Op{Kind: Write, Client: 9, Call: 53, Return: Never, Branch: mainLine, Tx: 9})
+		r.Log.Commits = append(r.Log.Commits, Commit{mainLine, 620, 9})
+	}},
+	{"two versions at one LSN", "truth", "follows the one at", func(r *Run) {
+		r.Log.Versions = append(r.Log.Versions, Version{mainLine, pageA, 700, 18, 4, 0})
+		r.op(51).Pages = append(r.op(51).Pages, PageValue{Page: pageA, Value: 18})
+		r.op(61).Outcome, r.op(65).Outcome = Unknown, Unknown
+	}},
+	{"another value of a transaction than it wrote", "truth", "asked for by nobody", func(r *Run) {
+		r.Log.Versions = append(r.Log.Versions, Version{mainLine, pageC, 710, 90, 4, 0})
+		r.op(51).Pages = append(r.op(51).Pages, PageValue{Page: pageC, Value: 91})
+	}},
+	{"a branch of another parent", "truth", "is of a1000000", func(r *Run) {
+		other := wal.TimelineID{0xEE}
+		r.Log.Branches = append(r.Log.Branches, Branch{ID: other, Start: 100, End: 400})
+		r.op(21).Branch = other
+	}},
 	{"a commit above the end", "truth", "out of the order", func(r *Run) {
 		r.Log.Branches[1].End = 410
 		r.op(63).Outcome, r.op(75).Outcome = Unknown, Unknown
@@ -194,6 +212,18 @@ var moreBad = []bad{
 		r.add(Op{Kind: HistoryRead, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: mainLine, LSN: 399, Pages: []PageValue{{Page: pageA, Value: 13}}})
 	}},
 	{"an answer before the beginning", "history", "answered below the start", func(r *Run) { r.op(88).Outcome = OK }},
+	{"an answer of a child below its parent's cutoff", "history", "answered below the cutoff", func(r *Run) {
+		r.add(Op{Kind: HistoryRead, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: child, LSN: 200, Pages: []PageValue{{Page: pageA, Value: 11}}})
+	}},
+	{"a refusal of the beginning", "history", "no cutoff of branch", func(r *Run) {
+		r.add(Op{Kind: HistoryRead, Client: 9, Call: 79, Return: 79, Outcome: Failed, Reason: BelowHorizon, Branch: mainLine, LSN: 100})
+	}},
+	{"an unconfirmed read that is wrong at the end of the log", "history", "found 11, and the log has 15", func(r *Run) {
+		r.add(Op{Kind: LatestRead, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: mainLine, LSN: 800, Term: 2, Pages: []PageValue{{Page: pageA, Value: 11}}})
+	}},
+	{"an unconfirmed read that is wrong where its term ends", "history", "found 11, and the log has 13", func(r *Run) {
+		r.add(Op{Kind: LatestRead, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: mainLine, LSN: 500, Term: 1, Pages: []PageValue{{Page: pageA, Value: 11}}})
+	}},
 	{"a branch below the cutoff", "history", "answered below the cutoff", func(r *Run) {
 		id := wal.TimelineID{0xEE}
 		r.Log.Branches = append(r.Log.Branches, Branch{ID: id, Parent: mainLine, Start: 300, End: 300})

@@ -37,8 +37,8 @@ func goodRun() *Run {
 	return &Run{
 		Ops:      goodOps(),
 		Log:      goodLog(),
-		Prefixes: []PrefixSample{{20, 1, mainLine, Prefix{220, 0xD220}}, {21, 2, mainLine, Prefix{220, 0xD220}}, {99, 1, mainLine, Prefix{620, 0xD620}}},
-		Terms:    []TermSample{{1, 1, 0, mainLine, 1}, {50, 1, 0, mainLine, 2}, {51, 1, 1, mainLine, 0}, {52, 2, 0, mainLine, 2}},
+		Prefixes: []PrefixSample{{20, 1, mainLine, Prefix{220, 0xD220}}, {21, 2, mainLine, Prefix{220, 0xD220}}, {99, 1, mainLine, Prefix{800, 0xD800}}},
+		Terms:    []TermSample{{1, 1, 0, mainLine, 1}, {50, 1, 0, mainLine, 2}, {51, 1, 1, mainLine, 0}, {52, 2, 0, mainLine, 2}, {53, 2, 0, mainLine, 2}},
 		Bucket:   []BucketSample{goodBucket(10), goodBucket(90)},
 		Progress: []Progress{
 			{What: "commits of main", Healed: time.Second, Bound: time.Minute, Goal: 7, Samples: []ProgressSample{{time.Second, 4}, {2 * time.Second, 5}, {30 * time.Second, 7}}},
@@ -59,7 +59,7 @@ func goodLog() Log {
 	return Log{
 		Branches: []Branch{
 			{ID: mainLine, Start: 100, End: 800, Terms: quorum.TermHistory{{Term: 0, LSN: 100}, {Term: 1, LSN: 100}, {Term: 2, LSN: 500}},
-				Prefixes: []Prefix{{220, 0xD220}, {320, 0xD320}, {620, 0xD620}}},
+				Prefixes: []Prefix{{220, 0xD220}, {320, 0xD320}, {620, 0xD620}, {800, 0xD800}}},
 			{ID: child, Parent: mainLine, Start: 320, End: 500, Terms: quorum.TermHistory{{Term: 0, LSN: 320}, {Term: 1, LSN: 320}}},
 		},
 		Versions: []Version{
@@ -152,6 +152,9 @@ func TestTheGoodRunPasses(t *testing.T) {
 		require.Empty(t, v.Detail)
 		t.Log(&v)
 	}
+	truth := Truth(goodRun())
+	require.Equal(t, "2 branches, 4 commits in the log, 9 versions in the log, 3 acknowledged writes, 1 unknown writes that happened, "+
+		"1 branch creations, 1 failed writes, 1 unknown writes that did not, 3 prefixes of the log, 5 terms of nodes", truth.Counts.String())
 }
 
 // TestAnEmptyRunIsSeenToBeEmpty: no checker fails, none says that it judged anything.

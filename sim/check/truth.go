@@ -215,7 +215,7 @@ func (t *truth) creation(op *Op) {
 func (t *truth) sameHistory(a, b wal.TimelineID, lsn wal.LSN) bool {
 	ownerA, _ := t.replay.Owner(a, lsn)
 	ownerB, _ := t.replay.Owner(b, lsn)
-	return a == b || ownerA != nil && ownerA == ownerB
+	return ownerA != nil && ownerA == ownerB
 }
 
 // phantoms finds what is in the log and was asked for by nobody.
