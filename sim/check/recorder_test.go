@@ -62,6 +62,8 @@ func TestVerdictIsReadable(t *testing.T) {
 	require.False(t, v.OK)
 	require.Contains(t, v.String(), "truth FAILED: 2 branches, 19 commits in the log")
 	require.Contains(t, v.Detail, "and 5 more")
+	require.Contains(t, v.String(), v.Detail)
+	require.NotContains(t, v.String(), "left out")
 	require.Equal(t, "kind 77", Kind(77).String())
 	require.Equal(t, "outcome 77", Outcome(77).String())
 	require.Equal(t, "page 1663/5/16384 main 1 of branch c1000000", Place{child, pageB}.String())

@@ -65,7 +65,7 @@ func (x *Replay) Owner(branch wal.TimelineID, lsn wal.LSN) (owner *Branch, end w
 		return nil, 0
 	}
 	end = b.End
-	for depth := 0; depth <= len(x.branches); depth++ {
+	for range len(x.branches) {
 		if lsn > b.Start || b.Parent.IsZero() {
 			return b, end
 		}
@@ -81,7 +81,10 @@ func (x *Replay) Owner(branch wal.TimelineID, lsn wal.LSN) (owner *Branch, end w
 // it. A page that was not written by then has the zero Version.
 func (x *Replay) At(branch wal.TimelineID, page PageID, lsn wal.LSN) Version {
 	owner, _ := x.Owner(branch, lsn)
-	for depth := 0; owner != nil && depth <= len(x.branches); depth++ {
+	for range len(x.branches) {
+		if owner == nil {
+			break
+		}
 		versions := x.pages[Place{owner.ID, page}]
 		n := sort.Search(len(versions), func(i int) bool { return versions[i].LSN > lsn })
 		if n > 0 {
