@@ -104,7 +104,8 @@ func appendHeader(dst []byte, k kind, h Header) []byte {
 
 func appendLSN(dst []byte, l wal.LSN) []byte { return le.AppendUint64(dst, uint64(l)) }
 
-func appendHistory(dst []byte, h TermHistory) []byte {
+// AppendHistory appends a term history: count 4, then count times term 8 and LSN 8.
+func AppendHistory(dst []byte, h TermHistory) []byte {
 	assert.That(len(h) <= HistoryEntriesMax, "term history of %d entries is within %d", len(h), HistoryEntriesMax)
 	dst = le.AppendUint32(dst, uint32(len(h)))
 	for _, e := range h {
@@ -145,14 +146,14 @@ func (m VoteReply) AppendTo(dst []byte) []byte {
 	}
 	dst = appendLSN(dst, m.Flush)
 	dst = appendLSN(dst, m.Commit)
-	return appendHistory(dst, m.History)
+	return AppendHistory(dst, m.History)
 }
 
 // AppendTo implements [Message].
 func (m Elected) AppendTo(dst []byte) []byte {
 	dst = appendHeader(dst, kindElected, m.Header)
 	dst = appendLSN(dst, m.Start)
-	return appendHistory(dst, m.History)
+	return AppendHistory(dst, m.History)
 }
 
 // AppendTo implements [Message].
@@ -187,32 +188,32 @@ func (m Refused) AppendTo(dst []byte) []byte {
 // DecodeMessage reads one message that fills src. The bytes of an [Append] alias src.
 // An error matches wal.ErrCorruption, except for an unknown version.
 func DecodeMessage(src []byte) (Message, error) {
-	r := &reader{what: "quorum message", src: src}
-	if version := r.u8("version"); r.err == nil && version != messageVersion {
+	r := reader{wal.NewFields("quorum message", src)}
+	if version := r.Uint8("version"); r.Err() == nil && version != messageVersion {
 		return nil, fmt.Errorf("decode quorum message: version %d is unknown, want %d", version, messageVersion)
 	}
-	k := kind(r.u8("kind"))
+	k := kind(r.Uint8("kind"))
 	var h Header
-	r.id("timeline", h.Timeline[:])
-	h.Term = wal.Term(r.u64("term"))
-	h.Session = Session(r.u64("session"))
+	r.Into("timeline", h.Timeline[:])
+	h.Term = wal.Term(r.Uint64("term"))
+	h.Session = Session(r.Uint64("session"))
 	m := decodeBody(r, k, h)
-	if err := r.finish(); err != nil {
+	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("decode quorum message: %w", err)
 	}
 	return m, nil
 }
 
-func decodeBody(r *reader, k kind, h Header) Message {
+func decodeBody(r reader, k kind, h Header) Message {
 	switch k {
 	case kindGreeting:
-		m := Greeting{Header: h, Proposer: wal.NodeID(r.u64("proposer"))}
-		r.id("tenant", m.Tenant[:])
-		m.SystemID = r.u64("system id")
-		m.PGVersion = r.u32("PG version")
+		m := Greeting{Header: h, Proposer: wal.NodeID(r.Uint64("proposer"))}
+		r.Into("tenant", m.Tenant[:])
+		m.SystemID = r.Uint64("system id")
+		m.PGVersion = r.Uint32("PG version")
 		return m
 	case kindGreetingReply:
-		return GreetingReply{Header: h, Node: wal.NodeID(r.u64("node")), Standing: r.standing()}
+		return GreetingReply{Header: h, Node: wal.NodeID(r.Uint64("node")), Standing: r.standing()}
 	case kindVoteRequest:
 		return VoteRequest{Header: h}
 	case kindVoteReply:
@@ -220,56 +221,56 @@ func decodeBody(r *reader, k kind, h Header) Message {
 	case kindElected:
 		return decodeElected(r, h)
 	case kindElectedReply:
-		return ElectedReply{Header: h, Flush: r.lsn("flush")}
+		return ElectedReply{Header: h, Flush: r.LSN("flush")}
 	case kindAppend:
 		return decodeAppend(r, h)
 	case kindAppendReply:
-		return AppendReply{Header: h, Written: r.lsn("written"), Flush: r.lsn("flush"), Commit: r.lsn("commit")}
+		return AppendReply{Header: h, Written: r.LSN("written"), Flush: r.LSN("flush"), Commit: r.LSN("commit")}
 	case kindRefused:
-		m := Refused{Header: h, Reason: Reason(r.u8("reason"))}
+		m := Refused{Header: h, Reason: Reason(r.Uint8("reason"))}
 		if m.Reason < ReasonStaleTerm || m.Reason > ReasonForeign {
-			r.fail("reason", "1 to 3", uint8(m.Reason))
+			r.Fail("reason", "1 to 3", uint8(m.Reason))
 		}
 		return m
 	}
-	r.fail("kind", "1 to 9", uint8(k))
+	r.Fail("kind", "1 to 9", uint8(k))
 	return nil
 }
 
-func decodeVoteReply(r *reader, h Header) Message {
+func decodeVoteReply(r reader, h Header) Message {
 	m := VoteReply{Header: h}
-	switch given := r.u8("given"); given {
+	switch given := r.Uint8("given"); given {
 	case 0:
 	case 1:
 		m.Given = true
 	default:
-		r.fail("given", "0 or 1", given)
+		r.Fail("given", "0 or 1", given)
 	}
-	m.Flush, m.Commit, m.History = r.lsn("flush"), r.lsn("commit"), r.history()
+	m.Flush, m.Commit, m.History = r.LSN("flush"), r.LSN("commit"), r.history()
 	if m.Given && len(m.History.UpTo(m.Flush)) == 0 {
-		r.fail("history of a vote", "an entry at or below the flush LSN", m.History)
+		r.Fail("history of a vote", "an entry at or below the flush LSN", m.History)
 	}
 	return m
 }
 
-func decodeElected(r *reader, h Header) Message {
-	m := Elected{Header: h, Start: r.lsn("start"), History: r.history()}
+func decodeElected(r reader, h Header) Message {
+	m := Elected{Header: h, Start: r.LSN("start"), History: r.history()}
 	want := TermStart{Term: h.Term, LSN: m.Start}
-	if r.err == nil && (len(m.History) == 0 || m.History.Last() != want) {
-		r.fail("history's last entry", want, m.History)
+	if r.Err() == nil && (len(m.History) == 0 || m.History.Last() != want) {
+		r.Fail("history's last entry", want, m.History)
 	}
 	return m
 }
 
-func decodeAppend(r *reader, h Header) Message {
-	m := Append{Header: h, Begin: r.lsn("begin"), RecordEnd: r.lsn("record end"), Commit: r.lsn("commit")}
-	n := r.u32("length")
+func decodeAppend(r reader, h Header) Message {
+	m := Append{Header: h, Begin: r.LSN("begin"), RecordEnd: r.LSN("record end"), Commit: r.LSN("commit")}
+	n := r.Uint32("length")
 	if n > AppendBytesMax {
-		r.fail("length", fmt.Sprintf("at most %d", AppendBytesMax), n)
+		r.Fail("length", fmt.Sprintf("at most %d", AppendBytesMax), n)
 	}
-	m.Bytes = r.bytes("bytes", int(n))
-	if r.err == nil && !m.sound() {
-		r.fail("record end", fmt.Sprintf("0, or above %v and at most %v", m.Begin, m.End()), m.RecordEnd)
+	m.Bytes = r.Bytes("bytes", int(n))
+	if r.Err() == nil && !m.sound() {
+		r.Fail("record end", fmt.Sprintf("0, or above %v and at most %v", m.Begin, m.End()), m.RecordEnd)
 	}
 	return m
 }
@@ -296,7 +297,7 @@ func (s AcceptorState) AppendTo(dst []byte) []byte {
 	dst = le.AppendUint64(dst, uint64(s.Term))
 	dst = appendLSN(dst, s.Commit)
 	dst = appendLSN(dst, s.Durable)
-	dst = appendHistory(dst, s.History)
+	dst = AppendHistory(dst, s.History)
 	return le.AppendUint32(dst, crc32.Checksum(dst[begin:], castagnoli))
 }
 
@@ -319,26 +320,26 @@ func decodeState(file string, src []byte) (s AcceptorState, err error) {
 	if got := crc32.Checksum(body, castagnoli); got != sum {
 		return s, wal.Corruptf(file, int64(len(body)), "checksum", fmt.Sprintf("%08x", sum), fmt.Sprintf("%08x", got))
 	}
-	r := &reader{what: file, src: body}
-	if magic := string(r.bytes("magic", len(stateMagic))); magic != stateMagic {
+	r := reader{wal.NewFields(file, body)}
+	if magic := string(r.Bytes("magic", len(stateMagic))); magic != stateMagic {
 		return s, wal.Corruptf(file, 0, "magic", stateMagic, fmt.Sprintf("%q", magic))
 	}
-	if version := le.Uint16(r.bytes("version", 2)); version != stateVersion {
+	if version := r.Uint16("version"); version != stateVersion {
 		return s, fmt.Errorf("%s: version %d is unknown, want %d", file, version, stateVersion)
 	}
 	s.Standing = r.standing()
-	if zero := r.u8("padding"); zero != 0 {
-		r.fail("padding", 0, zero)
+	if zero := r.Uint8("padding"); zero != 0 {
+		r.Fail("padding", 0, zero)
 	}
-	s.Node = wal.NodeID(r.u64("node"))
-	r.id("tenant", s.Tenant[:])
-	r.id("timeline", s.Timeline[:])
-	s.SystemID = r.u64("system id")
-	s.PGVersion = r.u32("PG version")
-	s.Start = r.lsn("start")
-	s.Term = wal.Term(r.u64("term"))
-	s.Commit, s.Durable, s.History = r.lsn("commit"), r.lsn("durable mark"), r.history()
-	if err := r.finish(); err != nil {
+	s.Node = wal.NodeID(r.Uint64("node"))
+	r.Into("tenant", s.Tenant[:])
+	r.Into("timeline", s.Timeline[:])
+	s.SystemID = r.Uint64("system id")
+	s.PGVersion = r.Uint32("PG version")
+	s.Start = r.LSN("start")
+	s.Term = wal.Term(r.Uint64("term"))
+	s.Commit, s.Durable, s.History = r.LSN("commit"), r.LSN("durable mark"), r.history()
+	if err := r.Finish(); err != nil {
 		return s, err
 	}
 	if err := s.Check(); err != nil {
@@ -347,88 +348,31 @@ func decodeState(file string, src []byte) (s AcceptorState, err error) {
 	return s, nil
 }
 
-// reader takes fields off the front of src until one fails; then it gives zeros.
-type reader struct {
-	what string // names src in errors
-	src  []byte
-	at   int
-	err  error
-}
+// reader adds this package's own fields.
+type reader struct{ *wal.Fields }
 
-func (r *reader) fail(field string, want, got any) {
-	if r.err == nil {
-		r.err = wal.Corruptf(r.what, int64(r.at), field, want, got)
-	}
-}
-
-func (r *reader) bytes(field string, n int) []byte {
-	if left := len(r.src) - r.at; r.err == nil && n > left {
-		r.fail(field, fmt.Sprintf("%d bytes", n), fmt.Sprintf("%d bytes", left))
-	}
-	if r.err != nil {
-		return nil
-	}
-	r.at += n
-	return r.src[r.at-n : r.at : r.at]
-}
-
-func (r *reader) u8(field string) uint8 {
-	if b := r.bytes(field, 1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) u32(field string) uint32 {
-	if b := r.bytes(field, 4); b != nil {
-		return le.Uint32(b)
-	}
-	return 0
-}
-
-func (r *reader) u64(field string) uint64 {
-	if b := r.bytes(field, 8); b != nil {
-		return le.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) lsn(field string) wal.LSN { return wal.LSN(r.u64(field)) }
-
-func (r *reader) id(field string, dst []byte) { copy(dst, r.bytes(field, len(dst))) }
-
-func (r *reader) standing() Standing {
-	s := Standing(r.u8("standing"))
+func (r reader) standing() Standing {
+	s := Standing(r.Uint8("standing"))
 	if s != Admitted && s != Amnesiac {
-		r.fail("standing", "1 or 2", uint8(s))
+		r.Fail("standing", "1 or 2", uint8(s))
 	}
 	return s
 }
 
-func (r *reader) history() TermHistory {
-	n := int(r.u32("history count"))
-	if n > HistoryEntriesMax {
-		r.fail("history count", fmt.Sprintf("at most %d", HistoryEntriesMax), n)
-		return nil
-	}
-	raw := r.bytes("history", n*termStartBytes)
-	if len(raw) == 0 {
+func (r reader) history() TermHistory { return ReadHistory(r.Fields) }
+
+// ReadHistory takes a term history, as [AppendHistory] writes it.
+func ReadHistory(f *wal.Fields) TermHistory {
+	n := f.Count("history", HistoryEntriesMax, termStartBytes)
+	if n == 0 {
 		return nil
 	}
 	h := make(TermHistory, n)
 	for i := range h {
-		h[i] = TermStart{Term: wal.Term(le.Uint64(raw)), LSN: wal.LSN(le.Uint64(raw[8:]))}
-		raw = raw[termStartBytes:]
+		h[i] = TermStart{Term: wal.Term(f.Uint64("term")), LSN: f.LSN("LSN")}
 	}
 	if err := h.Check(); err != nil {
-		r.fail("history", "a sound one", err)
+		f.Fail("history", "a sound one", err)
 	}
 	return h
-}
-
-func (r *reader) finish() error {
-	if r.err == nil && r.at != len(r.src) {
-		r.fail("length", r.at, len(r.src))
-	}
-	return r.err
 }

@@ -25,8 +25,7 @@ import (
 //
 // A value has one encoding: what decodes, encodes to the same bytes.
 const (
-	termStartSize = 16
-	chunkHead     = 16
+	chunkHead = 16
 
 	// timelinesMax bounds a list: 2^20 timelines are 16 MiB.
 	timelinesMax = 1 << 20
@@ -44,9 +43,9 @@ func appendIdentity(dst []byte, id quorum.Identity) []byte {
 
 // DecodeCreate reads the payload of a Create.
 func DecodeCreate(src []byte) (quorum.Identity, error) {
-	r := &reader{what: "create request", src: src}
+	r := newReader("create request", src)
 	id := r.identity()
-	return id, r.finish()
+	return id, r.Finish()
 }
 
 func appendTimeline(dst []byte, timeline wal.TimelineID) []byte {
@@ -55,9 +54,9 @@ func appendTimeline(dst []byte, timeline wal.TimelineID) []byte {
 
 // DecodeTimeline reads the payload of a Status.
 func DecodeTimeline(src []byte) (timeline wal.TimelineID, err error) {
-	r := &reader{what: "status request", src: src}
-	copy(timeline[:], r.bytes("timeline", len(timeline)))
-	return timeline, r.finish()
+	r := newReader("status request", src)
+	copy(timeline[:], r.Bytes("timeline", len(timeline)))
+	return timeline, r.Finish()
 }
 
 // AppendTo appends the encoded request to dst.
@@ -71,19 +70,19 @@ func (m ReadRequest) AppendTo(dst []byte) []byte {
 
 // DecodeRead reads the payload of a Read.
 func DecodeRead(src []byte) (m ReadRequest, err error) {
-	r := &reader{what: "read request", src: src}
-	copy(m.Timeline[:], r.bytes("timeline", len(m.Timeline)))
-	m.Term = wal.Term(r.u64("term"))
-	m.Begin = r.lsn("begin")
-	bytesMax, wait := r.u32("bytes at most"), r.u32("wait")
+	r := newReader("read request", src)
+	copy(m.Timeline[:], r.Bytes("timeline", len(m.Timeline)))
+	m.Term = wal.Term(r.Uint64("term"))
+	m.Begin = r.LSN("begin")
+	bytesMax, wait := r.Uint32("bytes at most"), r.Uint32("wait")
 	if bytesMax > ReadBytesMax {
-		r.fail("bytes at most", fmt.Sprintf("at most %d", ReadBytesMax), bytesMax)
+		r.Fail("bytes at most", fmt.Sprintf("at most %d", ReadBytesMax), bytesMax)
 	}
 	if wait > uint32(WaitMax/time.Millisecond) {
-		r.fail("wait", fmt.Sprintf("at most %v", WaitMax), wait)
+		r.Fail("wait", fmt.Sprintf("at most %v", WaitMax), wait)
 	}
 	m.BytesMax, m.Wait = int(bytesMax), time.Duration(wait)*time.Millisecond
-	return m, r.finish()
+	return m, r.Finish()
 }
 
 // AppendTo appends the encoded status to dst.
@@ -95,24 +94,19 @@ func (m TimelineStatus) AppendTo(dst []byte) []byte {
 	dst = le.AppendUint64(dst, uint64(m.Flush))
 	dst = le.AppendUint64(dst, uint64(m.Commit))
 	dst = le.AppendUint64(dst, uint64(m.Readable))
-	dst = le.AppendUint32(dst, uint32(len(m.History)))
-	for _, e := range m.History {
-		dst = le.AppendUint64(dst, uint64(e.Term))
-		dst = le.AppendUint64(dst, uint64(e.LSN))
-	}
-	return dst
+	return quorum.AppendHistory(dst, m.History)
 }
 
 // DecodeStatus reads the payload of a TimelineStatus.
 func DecodeStatus(src []byte) (m TimelineStatus, err error) {
-	r := &reader{what: "timeline status", src: src}
+	r := newReader("timeline status", src)
 	m.Identity = r.identity()
-	m.Node = wal.NodeID(r.u64("node"))
-	m.Standing = quorum.Standing(r.u8("standing"))
-	m.Term = wal.Term(r.u64("term"))
-	m.Flush, m.Commit, m.Readable = r.lsn("flush"), r.lsn("commit"), r.lsn("readable")
-	m.History = r.history()
-	return m, r.finish()
+	m.Node = wal.NodeID(r.Uint64("node"))
+	m.Standing = quorum.Standing(r.Uint8("standing"))
+	m.Term = wal.Term(r.Uint64("term"))
+	m.Flush, m.Commit, m.Readable = r.LSN("flush"), r.LSN("commit"), r.LSN("readable")
+	m.History = quorum.ReadHistory(r.Fields)
+	return m, r.Finish()
 }
 
 func appendTimelines(dst []byte, timelines []wal.TimelineID) []byte {
@@ -125,13 +119,13 @@ func appendTimelines(dst []byte, timelines []wal.TimelineID) []byte {
 
 // DecodeTimelines reads the payload of a TimelineList.
 func DecodeTimelines(src []byte) ([]wal.TimelineID, error) {
-	r := &reader{what: "timeline list", src: src}
-	n := r.count("timelines", timelinesMax, len(wal.TimelineID{}))
+	r := newReader("timeline list", src)
+	n := r.Count("timelines", timelinesMax, len(wal.TimelineID{}))
 	timelines := make([]wal.TimelineID, n)
 	for i := range timelines {
-		copy(timelines[i][:], r.bytes("timeline", len(timelines[i])))
+		copy(timelines[i][:], r.Bytes("timeline", len(timelines[i])))
 	}
-	return timelines, r.finish()
+	return timelines, r.Finish()
 }
 
 // AppendTo appends the encoded chunk to dst.
@@ -143,106 +137,28 @@ func (c Chunk) AppendTo(dst []byte) []byte {
 
 // DecodeChunk reads the payload of a Chunk, whose bytes point into src.
 func DecodeChunk(src []byte) (c Chunk, err error) {
-	r := &reader{what: "chunk of log", src: src}
-	c.Begin, c.Limit = r.lsn("begin"), r.lsn("limit")
-	c.Bytes = r.bytes("bytes", len(src)-min(len(src), chunkHead))
+	r := newReader("chunk of log", src)
+	c.Begin, c.Limit = r.LSN("begin"), r.LSN("limit")
+	c.Bytes = r.Bytes("bytes", len(src)-min(len(src), chunkHead))
 	if len(c.Bytes) > ReadBytesMax {
-		r.fail("bytes", fmt.Sprintf("at most %d", ReadBytesMax), len(c.Bytes))
+		r.Fail("bytes", fmt.Sprintf("at most %d", ReadBytesMax), len(c.Bytes))
 	}
-	if r.err == nil && (c.End() < c.Begin || c.End() > max(c.Limit, c.Begin)) {
-		r.fail("end", fmt.Sprintf("at most %v", c.Limit), c.End())
+	if r.Err() == nil && (c.End() < c.Begin || c.End() > max(c.Limit, c.Begin)) {
+		r.Fail("end", fmt.Sprintf("at most %v", c.Limit), c.End())
 	}
-	return c, r.finish()
+	return c, r.Finish()
 }
 
-// reader takes fields off the front of src until one fails; then it gives zeros.
-type reader struct {
-	what string // names src in errors
-	src  []byte
-	at   int
-	err  error
-}
+// reader adds this package's own fields.
+type reader struct{ *wal.Fields }
 
-func (r *reader) fail(field string, want, got any) {
-	if r.err == nil {
-		r.err = wal.Corruptf(r.what, int64(r.at), field, want, got)
-	}
-}
+func newReader(what string, src []byte) reader { return reader{wal.NewFields(what, src)} }
 
-func (r *reader) bytes(field string, n int) []byte {
-	if left := len(r.src) - r.at; r.err == nil && n > left {
-		r.fail(field, fmt.Sprintf("%d bytes", n), fmt.Sprintf("%d bytes", left))
-	}
-	if r.err != nil {
-		return nil
-	}
-	r.at += n
-	return r.src[r.at-n : r.at : r.at]
-}
-
-func (r *reader) u8(field string) uint8 {
-	if b := r.bytes(field, 1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) u32(field string) uint32 {
-	if b := r.bytes(field, 4); b != nil {
-		return le.Uint32(b)
-	}
-	return 0
-}
-
-func (r *reader) u64(field string) uint64 {
-	if b := r.bytes(field, 8); b != nil {
-		return le.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) lsn(field string) wal.LSN { return wal.LSN(r.u64(field)) }
-
-// count reads the number of things that follow, of so many bytes each.
-func (r *reader) count(field string, limit, size int) int {
-	n := int(r.u32(field))
-	if n > limit || n*size > len(r.src)-r.at {
-		r.fail(field, fmt.Sprintf("at most %d, all here", limit), n)
-		return 0
-	}
-	return n
-}
-
-func (r *reader) identity() (id quorum.Identity) {
-	copy(id.Tenant[:], r.bytes("tenant", len(id.Tenant)))
-	copy(id.Timeline[:], r.bytes("timeline", len(id.Timeline)))
-	id.SystemID = r.u64("system id")
-	id.PGVersion = r.u32("PG version")
-	id.Start = r.lsn("start")
+func (r reader) identity() (id quorum.Identity) {
+	copy(id.Tenant[:], r.Bytes("tenant", len(id.Tenant)))
+	copy(id.Timeline[:], r.Bytes("timeline", len(id.Timeline)))
+	id.SystemID = r.Uint64("system id")
+	id.PGVersion = r.Uint32("PG version")
+	id.Start = r.LSN("start")
 	return id
-}
-
-func (r *reader) history() quorum.TermHistory {
-	n := r.count("history", quorum.HistoryEntriesMax, termStartSize)
-	if n == 0 {
-		return nil
-	}
-	h := make(quorum.TermHistory, n)
-	for i := range h {
-		h[i] = quorum.TermStart{Term: wal.Term(r.u64("term")), LSN: r.lsn("LSN")}
-	}
-	if err := h.Check(); err != nil {
-		r.fail("history", "a sound one", err)
-	}
-	return h
-}
-
-func (r *reader) finish() error {
-	if r.err == nil && r.at != len(r.src) {
-		r.fail("length", r.at, len(r.src))
-	}
-	if r.err != nil {
-		return fmt.Errorf("decode %s: %w", r.what, r.err)
-	}
-	return nil
 }
