@@ -275,6 +275,7 @@ func TestRealLogIsReadableAtEveryLSN(t *testing.T) {
 	}
 	require.Greater(t, checked, 5_000)
 	c.checkFiles(t)
+	t.Logf("%d pages at random LSNs equal a naive replay's", checked)
 }
 
 // checkFiles compares what is not a relation with the files of the stopped cluster.

@@ -104,6 +104,7 @@ const (
 	typeHold = 2 // is answered after a typeFree
 	typeFree = 3
 	typeFail = 4
+	typeHuge = 5 // is answered with more than a frame holds
 )
 
 // echoServer answers typeHold only when a typeFree has come.
@@ -124,6 +125,8 @@ func echoServer(e env.Env) Handler {
 		case typeFree:
 			free = true
 			freed.Broadcast()
+		case typeHuge:
+			return Frame{Type: r.Type, Payload: make([]byte, MaxPayload+1)}, nil
 		case typeFail:
 			return Frame{}, fmt.Errorf("answer: %w", Errorf(CodeService+3, "asked to fail"))
 		}
@@ -177,6 +180,8 @@ func TestAFailedRequestTellsItsCodeAndLeavesTheConnection(t *testing.T) {
 	_, err = c.Call(t.Context(), typeFail, nil)
 	require.EqualError(t, err, "answer: asked to fail")
 	require.Equal(t, Code(CodeService+3), CodeOf(err))
+	_, err = c.Call(t.Context(), typeHuge, nil)
+	require.ErrorContains(t, err, "the answer has 33554433 bytes")
 	_, err = c.Call(t.Context(), typeEcho, nil)
 	require.NoError(t, err)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -93,6 +94,9 @@ func ServeRequests(ctx context.Context, e env.Env, c *Conn, handle Handler) erro
 
 func answer(ctx context.Context, request Frame, handle Handler) Frame {
 	f, err := handle(ctx, request)
+	if err == nil && len(f.Payload) > MaxPayload {
+		err = fmt.Errorf("the answer has %d bytes, a message at most %d", len(f.Payload), MaxPayload)
+	}
 	if err != nil {
 		return ErrorFrame(request.ID, err)
 	}
