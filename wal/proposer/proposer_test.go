@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/varvedb/varve/wal/proposer"
 	"github.com/varvedb/varve/wal/quorum"
 	"github.com/varvedb/varve/wal/safekeeper"
+	"github.com/varvedb/varve/wal/segment"
 	"github.com/varvedb/varve/wal/walapi"
 )
 
@@ -246,6 +248,46 @@ func TestASafekeeperThatWasAwayIsFilled(t *testing.T) {
 	end := second.commit(10)
 	c.nodes[2].up()
 	require.True(t, bytes.Equal(c.nodes[0].follow(end), c.nodes[2].follow(end)))
+}
+
+// What one disk has damaged is neither taken nor passed on: another donor has it whole.
+func TestDamageOnOneDiskDoesNotSpread(t *testing.T) {
+	c := newCluster(t)
+	c.create()
+	w := c.propose(100)
+	w.commit(1000)
+	c.nodes[2].down()
+	for range 5 {
+		w.commit(1 << 20)
+	}
+	require.NoError(t, w.stop())
+	second := c.propose(101) // whose buffer does not reach back
+	end := second.commit(10)
+
+	at := identity().Start + 3<<20
+	name := filepath.Join(c.dir, "1/sk/timelines", identity().Timeline.String(), "wal", segment.Name(at.Segment()))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	var b [1]byte
+	_, err = f.ReadAt(b[:], int64(at.SegmentOffset()))
+	require.NoError(t, err)
+	b[0] ^= 1
+	_, err = f.WriteAt(b[:], int64(at.SegmentOffset()))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+
+	c.nodes[2].up()
+	// It is out of service for a while after it was given what is damaged.
+	third := c.nodes[2].client()
+	for limit := start; limit < end; {
+		chunk, err := third.Read(t.Context(), walapi.ReadRequest{Timeline: identity().Timeline, Begin: end - 1, Wait: walapi.WaitMax})
+		if err == nil {
+			limit = chunk.Limit
+		}
+	}
+	sound := c.nodes[1].follow(end)
+	require.True(t, bytes.Equal(sound, c.nodes[2].follow(end)))
+	require.False(t, bytes.Equal(sound, c.nodes[0].follow(end)), "the damage was where it could spread from")
 }
 
 func TestNothingIsCommittedByAMinority(t *testing.T) {

@@ -46,6 +46,11 @@ type peer struct {
 	told       wal.LSN // commit LSN last sent
 	fetchEnd   wal.LSN // end of the fetch under way, 0 if there is none
 	recordEnds bool    // fetchEnd is a record's end
+	fetched    bool    // something was fetched for it in this session
+
+	// turn counts the fetches that failed and the sessions that ended after one: the
+	// next is from another node, as this one's disk may be at fault.
+	turn uint
 
 	quiet  int // ticks since the last message to it
 	silent int // ticks that a reply has been owed
@@ -66,7 +71,7 @@ func (p *peer) owes() bool {
 // connect opens a session.
 func (p *peer) connect(session Session) {
 	p.phase, p.session = peerGreeting, session
-	p.fetchEnd, p.quiet, p.silent = 0, 0, 0
+	p.fetchEnd, p.fetched, p.quiet, p.silent = 0, false, 0, 0
 }
 
 // newTerm forgets what was known in the term before.

@@ -157,8 +157,14 @@ func (p *Proposer) Connected(node wal.NodeID) Session {
 
 // Disconnected reports that the connection of the session is gone.
 func (p *Proposer) Disconnected(node wal.NodeID, session Session) {
-	if n := p.peer(node); n != nil && n.session == session {
-		n.phase, n.fetchEnd = peerOffline, 0
+	n := p.peer(node)
+	if n == nil || n.session != session {
+		return
+	}
+	n.phase, n.fetchEnd = peerOffline, 0
+	if n.fetched {
+		n.turn++
+		n.fetched = false
 	}
 }
 

@@ -1,6 +1,8 @@
 package quorum
 
 import (
+	"cmp"
+	"slices"
 	"sort"
 
 	"github.com/varvedb/varve/wal"
@@ -96,17 +98,20 @@ func (p *Proposer) trim() {
 }
 
 // fetch asks for the bytes that the node lacks and the buffer does not hold, from the node
-// that has acknowledged most in this term.
+// that has acknowledged most in this term, or, in its turn, from another that has some.
 func (p *Proposer) fetch(n *peer) {
-	var source *peer
+	var sources []*peer
 	for _, s := range p.peers {
-		if s.phase == peerStreaming && s.flush > n.next && (source == nil || s.flush > source.flush) {
-			source = s
+		if s.phase == peerStreaming && s.flush > n.next {
+			sources = append(sources, s)
 		}
 	}
-	if source == nil {
+	if len(sources) == 0 {
 		return
 	}
+	slices.SortStableFunc(sources, func(a, b *peer) int { return cmp.Compare(b.flush, a.flush) })
+	source := sources[n.turn%uint(len(sources))]
+	n.fetched = true
 	end := min(source.flush, n.next+AppendBytesMax)
 	n.fetchEnd, n.recordEnds = end, end == source.flush
 	p.out.Fetches = append(p.out.Fetches, Fetch{From: source.id, For: n.id, Term: p.term, Begin: n.next, End: end})
@@ -131,10 +136,12 @@ func (p *Proposer) Fetched(f Fetch, bytes []byte, recordEnd wal.LSN) {
 	p.pump(n)
 }
 
-// FetchFailed answers a fetch that gave nothing. It is tried again with a later reply or tick.
+// FetchFailed answers a fetch that gave nothing. It is tried again with a later reply or
+// tick, from another node if there is one.
 func (p *Proposer) FetchFailed(f Fetch) {
 	if n := p.fetching(f); n != nil {
 		n.fetchEnd = 0
+		n.turn++
 	}
 }
 

@@ -167,6 +167,40 @@ func TestLaggardIsFetchedForOnceTheBufferIsOver(t *testing.T) {
 	require.Equal(t, head, l.sent[3])
 }
 
+// TestAnotherDonorIsAskedAfterTrouble: one donor's disk may be damaged where another's is not,
+// which shows as a fetch that fails, or as a node that hangs up on what was fetched for it.
+func TestAnotherDonorIsAskedAfterTrouble(t *testing.T) {
+	l := newLone(t)
+	for range BufferBytesMax / AppendBytesMax { // more than stays in the buffer for node 3
+		l.propose(AppendBytesMax, true)
+		head := l.p.Status().Head
+		l.ack(1, head, head)
+		l.ack(2, head, head)
+	}
+	reconnect := func() {
+		l.p.Disconnected(3, l.sessions[3])
+		l.sessions[3] = l.p.Connected(3)
+		l.sent[3] = 0
+		l.p.Step(3, GreetingReply{Header: l.header(3, 0), Node: 3, Standing: Admitted})
+		l.fetches = nil
+		l.p.Step(3, ElectedReply{Header: l.header(3, 1), Flush: logStart})
+		l.drain()
+	}
+	reconnect()
+	first := l.fetches[0]
+	l.p.FetchFailed(first)
+	l.fetches = nil
+	l.p.Tick()
+	l.drain()
+	second := l.fetches[0]
+	require.NotEqual(t, first.From, second.From, "the fetch failed")
+	require.Equal(t, first.Begin, second.Begin)
+	l.p.Fetched(second, make([]byte, 1000), 0)
+	l.drain()
+	reconnect()
+	require.Equal(t, first.From, l.fetches[0].From, "the node hung up on what it got")
+}
+
 func TestSilentNodeIsHungUpOn(t *testing.T) {
 	l := newLone(t)
 	for tick := 1; tick <= SilenceTicks; tick++ {
