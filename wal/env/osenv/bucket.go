@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	lockName   = ".lock"    // in the bucket's directory
-	tempPrefix = ".partial" // of a Put's temporary file, in the object's directory
+	lockName = ".lock" // in the bucket's directory
+	// tempName is a Put's temporary file, in the bucket's directory. Puts hold the lock,
+	// so one is enough, and what a killed Put leaves is the next one's to overwrite.
+	tempName = ".partial"
 )
 
 type bucket struct{ dir string }
@@ -72,8 +74,8 @@ func (b *bucket) Put(_ context.Context, key string, body []byte, cond env.Condit
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("put %s: %w", key, err)
 	}
-	temp, err := writeTemp(filepath.Dir(path), body)
-	if err != nil {
+	temp := filepath.Join(b.dir, tempName)
+	if err := writeTemp(temp, body); err != nil {
 		return "", fmt.Errorf("put %s: %w", key, err)
 	}
 	if err := os.Rename(temp, path); err != nil {
@@ -125,10 +127,10 @@ func check(path string, cond env.Condition) error {
 	return nil
 }
 
-func writeTemp(dir string, body []byte) (path string, err error) {
-	f, err := os.CreateTemp(dir, tempPrefix+"*")
+func writeTemp(path string, body []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return "", err
+		return err
 	}
 	_, err = f.Write(body)
 	if err == nil {
@@ -138,10 +140,9 @@ func writeTemp(dir string, body []byte) (path string, err error) {
 		err = closeErr
 	}
 	if err != nil {
-		os.Remove(f.Name())
-		return "", err
+		os.Remove(path)
 	}
-	return f.Name(), nil
+	return err
 }
 
 // syncAround makes the entry of path durable, and those of its directories.

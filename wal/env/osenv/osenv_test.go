@@ -2,6 +2,7 @@ package osenv_test
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,10 +50,30 @@ func TestBucketIgnoresWhatAKilledPutLeft(t *testing.T) {
 	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "disk"), BucketDir: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "bucket", "a"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "bucket", "a", ".partial1"), []byte("half"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bucket", ".partial"), []byte("half"), 0o600))
 	infos, err := e.Bucket.List(t.Context(), "")
 	require.NoError(t, err)
 	require.Empty(t, infos)
+}
+
+func TestWhatAKilledPutLeftIsOverwritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bucket")
+	e, err := osenv.New(osenv.Config{Root: t.TempDir(), BucketDir: dir})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".partial"), []byte("half of something larger"), 0o600))
+	_, err = e.Bucket.Put(t.Context(), "a/b/c", []byte("whole"), env.Condition{})
+	require.NoError(t, err)
+	body, _, err := e.Bucket.Get(t.Context(), "a/b/c")
+	require.NoError(t, err)
+	require.Equal(t, "whole", string(body))
+	var files []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, entry.Name())
+		}
+		return err
+	}))
+	require.Equal(t, []string{".lock", "c"}, files)
 }
 
 func TestWithoutBucketEveryCallSaysSo(t *testing.T) {
