@@ -167,6 +167,9 @@ func (t *Timeline) pages(ctx context.Context, rec *pgwal.Record) error {
 		if ref.Fork == pgwal.FSMFork {
 			continue // Nobody may depend on what a free-space map says.
 		}
+		if locked := pgwal.HashLockedBucket(rec); locked != nil && locked.ID == ref.ID {
+			continue // Its image may be stale.
+		}
 		if err := t.page(ctx, rec, ref); err != nil {
 			return err
 		}

@@ -167,6 +167,9 @@ func (w *twin) replay(rec *pgwal.Record) {
 	w.kinds[rec.RMgr.String()+" "+rec.Kind()]++
 	for i := range rec.Blocks {
 		ref := &rec.Blocks[i]
+		if locked := pgwal.HashLockedBucket(rec); locked != nil && ref.ID == locked.ID {
+			continue
+		}
 		if ref.Fork == pgwal.FSMFork || !ref.HasImage {
 			require.True(t, ref.Fork == pgwal.FSMFork || rec.Kind() == "FPI_FOR_HINT", "%v %s at %v", rec.RMgr, rec.Kind(), rec.LSN)
 			continue

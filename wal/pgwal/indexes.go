@@ -41,6 +41,21 @@ const (
 	OpHashVacuumOnePage     = 0xC0
 )
 
+// HashLockedBucket returns the first page of a bucket that the record does not change,
+// or nil. The record lists it, as block 0, so that replay locks it before it changes
+// other pages of the bucket. PostgreSQL may hold no lock on it, so that an image which
+// wal_consistency_checking attaches may be older than the records before this one.
+func HashLockedBucket(rec *Record) *BlockRef {
+	if rec.RMgr != RMgrHash {
+		return nil
+	}
+	switch rec.Op() {
+	case OpHashMovePageContents, OpHashSqueezePage, OpHashDelete:
+		return rec.Block(0)
+	}
+	return nil
+}
+
 var hashKinds = [16]string{
 	"INIT_META_PAGE", "INIT_BITMAP_PAGE", "INSERT", "ADD_OVFL_PAGE", "SPLIT_ALLOCATE_PAGE", "SPLIT_PAGE", "SPLIT_COMPLETE",
 	"MOVE_PAGE_CONTENTS", "SQUEEZE_PAGE", "DELETE", "SPLIT_CLEANUP", "UPDATE_META_PAGE", "VACUUM_ONE_PAGE", "", "", "",
