@@ -11,11 +11,11 @@ import (
 	"github.com/varvedb/varve/wal/walapi"
 )
 
-// ensureLog makes a timeline's log on the safekeepers at its first start, and checks
+// EnsureLog makes a timeline's log on the safekeepers at its first start, and checks
 // at later ones that it is the same log. A safekeeper that has lost the log must not
 // be given an empty one, so only the object in the bucket says which start is first.
 // Two first starts at once make the same log.
-func ensureLog(ctx context.Context, e env.Env, id quorum.Identity, safekeepers []proposer.Safekeeper) error {
+func EnsureLog(ctx context.Context, e env.Env, id quorum.Identity, safekeepers []proposer.Safekeeper) error {
 	key := logObjectKey(id)
 	made, err := readLogObject(ctx, e, key)
 	if errors.Is(err, env.ErrNoObject) {

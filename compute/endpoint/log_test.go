@@ -89,16 +89,16 @@ func TestLogIsMadeOnceAndNeverAgain(t *testing.T) {
 	w := newWorld(t, 3)
 	id := testIdentity()
 	w.stopSafekeeper(t, 2)
-	require.ErrorContains(t, ensureLog(t.Context(), w.Env, id, w.safekeepers), "make the log on safekeeper 3, which the first start needs")
+	require.ErrorContains(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers), "make the log on safekeeper 3, which the first start needs")
 	w.startSafekeeper(t, 2)
-	require.NoError(t, ensureLog(t.Context(), w.Env, id, w.safekeepers))
+	require.NoError(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers))
 	w.stopSafekeeper(t, 2)
-	require.NoError(t, ensureLog(t.Context(), w.Env, id, w.safekeepers), "a later start needs nobody")
+	require.NoError(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers), "a later start needs nobody")
 
 	// A safekeeper that lost everything is not given an empty log.
 	require.NoError(t, os.RemoveAll(filepath.Join(w.dir, "root", w.safekeeperDir(2))))
 	w.startSafekeeper(t, 2)
-	require.NoError(t, ensureLog(t.Context(), w.Env, id, w.safekeepers))
+	require.NoError(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers))
 	client, err := walapi.Dial(t.Context(), w.Env, w.safekeepers[2].Addr)
 	require.NoError(t, err)
 	_, err = client.Status(t.Context(), id.Timeline)
@@ -106,7 +106,7 @@ func TestLogIsMadeOnceAndNeverAgain(t *testing.T) {
 	require.NoError(t, client.Close())
 
 	id.Start += 8
-	require.ErrorContains(t, ensureLog(t.Context(), w.Env, id, w.safekeepers), "the log was made as")
+	require.ErrorContains(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers), "the log was made as")
 }
 
 func TestLogObjectBytes(t *testing.T) {

@@ -34,7 +34,7 @@ type writer struct {
 // readWrite runs a primary whose log goes to the quorum.
 func (l *life) readWrite(ctx context.Context) error {
 	l.events.Step("making sure that the log is on the safekeepers")
-	if err := ensureLog(ctx, l.e, l.cfg.Identity, l.cfg.Safekeepers); err != nil {
+	if err := EnsureLog(ctx, l.e, l.cfg.Identity, l.cfg.Safekeepers); err != nil {
 		return err
 	}
 	// The end of ctx asks for an ordinary stop, which needs proposer and source.
