@@ -1,0 +1,76 @@
+package workload
+
+import (
+	"io/fs"
+	"testing/fstest"
+
+	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/datadir"
+	"github.com/varvedb/varve/pageserver/pgcontrol"
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+const (
+	// SystemID is the simulated cluster's.
+	SystemID = 7_000_000_000_000_000_042
+	// FirstXID is the cluster's next transaction id: the last ones of a page of
+	// pg_xact, so that a run comes to the next page soon.
+	FirstXID = 32768*3 - 40
+
+	databaseOID = 5
+	// checkpointAt is where the cluster's last record begins: shortly before the end of
+	// a segment, so that a run comes to the next one soon, and past a page header.
+	checkpointAt = wal.LSN(2*wal.SegmentSize - 40*pgwal.WALPageSize + 24 + 1000*8%4096)
+)
+
+// Relation is the n-th relation of the workload.
+func Relation(n int) pgwal.RelFileNode {
+	return pgwal.RelFileNode{Spc: datadir.DefaultTablespace, DB: databaseOID, Rel: 16384 + uint32(n)}
+}
+
+// Directory is a cleanly stopped data directory in memory: an empty cluster but for
+// the pages given. Each relation has its blocks from 0 on; a value of zero is a page of zeros.
+func Directory(relations [][]check.Value) fs.FS {
+	checkpoint := pgwal.CheckPoint{
+		Redo: checkpointAt, TimeLine: 1, PrevTimeLine: 1, FullPageWrites: true,
+		NextXID: FirstXID, NextOID: 24576, NextMulti: 1, OldestXID: 717, OldestXIDDB: 1, OldestMulti: 1, OldestMultiDB: 1,
+		Time: 1_600_000_000,
+	}
+	control := pgcontrol.File{
+		SystemID: SystemID, CatalogVersion: datadir.CatalogVersion, State: pgcontrol.ShutDown, Time: checkpoint.Time,
+		CheckPoint: checkpointAt, CheckPointCopy: checkpoint, UnloggedLSN: 1000,
+		WALLevel: 1, WALLogHints: true, MaxConnections: 100, MaxWorkerProcesses: 8, MaxWALSenders: 10, MaxLocksPerXact: 64,
+		MaxAlign: 8, FloatFormat: 1234567, BlockBytes: pgwal.PageSize, SegmentBlocks: datadir.SegmentBlocks,
+		WALBlockBytes: pgwal.WALPageSize, WALSegmentBytes: wal.SegmentSize, NameBytes: 64, IndexKeys: 32,
+		ToastChunkBytes: 1996, LargeObjectChunkSize: 2048, Float8ByVal: true,
+	}
+	segment := make([]byte, wal.SegmentSize)
+	encoder := pgwal.NewEncoder(checkpointAt, checkpointAt-120, SystemID)
+	encoder.Append(pgwal.ShutdownCheckpoint(checkpoint.AppendTo(nil)))
+	copy(segment[checkpointAt.SegmentOffset():], encoder.Bytes())
+
+	dir := fstest.MapFS{}
+	add := func(path string, body []byte) { dir[path] = &fstest.MapFile{Data: body, Mode: 0o600} }
+	base := datadir.DatabaseDir(datadir.DefaultTablespace, databaseOID)
+	add("PG_VERSION", []byte(datadir.MajorVersion))
+	add("global/pg_control", control.AppendTo(nil))
+	add("global/pg_filenode.map", appendNoise(nil, 1, 512))
+	add(base+"/PG_VERSION", []byte(datadir.MajorVersion))
+	add(base+"/pg_filenode.map", appendNoise(nil, 2, 512))
+	add("pg_xact/0000", make([]byte, 3*pgwal.PageSize))
+	add("pg_wal/"+basebackup.SegmentName(checkpointAt.Segment()), segment)
+	for n, values := range relations {
+		var body []byte
+		for block, value := range values {
+			page := make([]byte, pgwal.PageSize)
+			if value != 0 {
+				page = newPage(pgwal.BlockNumber(block), value, checkpointAt)
+			}
+			body = append(body, page...)
+		}
+		add(datadir.ForkPath(Relation(n), pgwal.MainFork), body)
+	}
+	return dir
+}

@@ -1,0 +1,77 @@
+package workload
+
+import (
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Ledger is what all clients of a run share: the recorder, the numbers that are
+// unique over the run, and the branches that there are. One task at a time uses it,
+// as one at a time runs.
+type Ledger struct {
+	*check.Recorder
+	Branches []*Branch // in order of creation; the first is the root
+
+	value   check.Value
+	tx      check.TxID
+	stopped bool
+}
+
+// Branch is a branch as its clients know it.
+type Branch struct {
+	ID     wal.TimelineID
+	Parent wal.TimelineID // zero for the root
+	Start  wal.LSN
+	// Head is an LSN that was once known to be committed: a reader may ask up to there.
+	Head wal.LSN
+	Acks int // transactions of it that were acknowledged
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger { return &Ledger{Recorder: check.NewRecorder(), tx: FirstXID - 1} }
+
+// NewValue gives out a value.
+func (l *Ledger) NewValue() check.Value {
+	l.value++
+	return l.value
+}
+
+// NewTx gives out a transaction's name, which is its xid.
+func (l *Ledger) NewTx() check.TxID {
+	l.tx++
+	return l.tx
+}
+
+// Branch finds a branch by its id; nil if there is none.
+func (l *Ledger) Branch(id wal.TimelineID) *Branch {
+	for _, b := range l.Branches {
+		if b.ID == id {
+			return b
+		}
+	}
+	return nil
+}
+
+// Owner is the branch whose own history b's at lsn is: b, or an ancestor if lsn lies
+// below where b begins. A branch made there becomes that one's child.
+func (l *Ledger) Owner(b *Branch, lsn wal.LSN) *Branch {
+	for !b.Parent.IsZero() && lsn < b.Start {
+		b = l.Branch(b.Parent)
+	}
+	return b
+}
+
+// Stop asks all clients to begin nothing more.
+func (l *Ledger) Stop() { l.stopped = true }
+
+// Stopped reports whether the clients were asked to stop.
+func (l *Ledger) Stopped() bool { return l.stopped }
+
+// Learned notes that the log of b is committed up to lsn.
+func (b *Branch) Learned(lsn wal.LSN) { b.Head = max(b.Head, lsn) }
+
+// PageOf is the id of a block of the n-th relation.
+func PageOf(relation int, block pgwal.BlockNumber) check.PageID {
+	return check.PageID{Rel: Relation(relation), Fork: pgwal.MainFork, Block: block}
+}
