@@ -1,0 +1,217 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver"
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/workload"
+	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/proposer"
+	"github.com/varvedb/varve/wal/quorum"
+	"github.com/varvedb/varve/wal/safekeeper"
+)
+
+var tenant = wal.TenantID{0x7e, 0x4a}
+
+// rootID is the imported timeline.
+var rootID = wal.TimelineID{0x40, 0x07}
+
+// cluster is the nodes of a run and what they run.
+type cluster struct {
+	opts   Options
+	w      *world.World
+	ledger *workload.Ledger
+	run    check.Run
+
+	safekeepers []*world.Node
+	members     []proposer.Safekeeper
+	pageservers []*world.Node
+	slots       []*slot
+	control     *world.Node
+	clients     *world.Choices // what clients decide
+	conductor   *world.Choices // what the conductor decides
+
+	dir       fs.FS
+	imported  []importedPage
+	home      int // the pageserver that clients are sent to
+	proposers wal.NodeID
+	samplers  []*sampler
+	out       map[*world.Node]bool // dead for good
+	slices    int                  // that the world was run for
+	damaged   int                  // copies of logs that are
+	ended     ending
+}
+
+// slot is a node that runs computes, and the branch that it is to serve.
+type slot struct {
+	node   *world.Node
+	branch *workload.Branch // nil: none
+	epoch  int              // counts assignments
+}
+
+func newCluster(opts Options, cfg world.Config) *cluster {
+	cfg.Seed, cfg.Faults = opts.Seed, opts.Faults
+	c := &cluster{opts: opts, w: world.New(cfg), ledger: workload.NewLedger(), proposers: 100}
+	c.clients, c.conductor = c.w.Choices("clients"), c.w.Choices("conductor")
+	for i := range opts.Safekeepers {
+		c.safekeepers = append(c.safekeepers, c.w.Node(fmt.Sprintf("sk%d", i+1)))
+		c.members = append(c.members, proposer.Safekeeper{ID: wal.NodeID(i + 1), Addr: fmt.Sprintf("tcp:sk%d:5454", i+1)})
+	}
+	for i := range opts.Pageservers {
+		c.pageservers = append(c.pageservers, c.w.Node(fmt.Sprintf("ps%d", i+1)))
+	}
+	for i := range opts.Computes {
+		c.slots = append(c.slots, &slot{node: c.w.Node(fmt.Sprintf("compute%d", i+1))})
+	}
+	c.control = c.w.Node("control")
+	c.makeDirectory()
+	return c
+}
+
+// makeDirectory makes the cluster that is imported: the first blocks of all relations
+// but the last.
+func (c *cluster) makeDirectory() {
+	var relations [][]check.Value
+	for n := range c.opts.Shape.Relations - 1 {
+		var values []check.Value
+		for block := range c.opts.Shape.Blocks/2 + 1 {
+			value := check.Value(0)
+			if c.conductor.Below(4) < 3 {
+				value = c.ledger.NewValue()
+				c.imported = append(c.imported, importedPage{workload.PageOf(n, block), value})
+			}
+			values = append(values, value)
+		}
+		relations = append(relations, values)
+	}
+	c.dir = workload.Directory(relations)
+}
+
+type importedPage struct {
+	page  check.PageID
+	value check.Value
+}
+
+// weather sets what may go wrong at each node: nothing, or what was drawn, without
+// deceiving disks where they are not allowed.
+func (c *cluster) weather(faults world.Faults) {
+	for i, n := range c.safekeepers {
+		*n.Faults() = faults
+		if !c.deceived(i) {
+			n.Trust()
+		}
+	}
+	for _, n := range c.pageservers {
+		*n.Faults() = faults
+	}
+	for _, s := range c.slots {
+		*s.node.Faults() = faults
+	}
+	*c.control.Faults() = faults.Without(world.CrashCall, world.CrashLoop)
+}
+
+func (c *cluster) deceived(safekeeper int) bool {
+	for _, n := range c.opts.Deceived {
+		if n == safekeeper {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *cluster) start() {
+	for i, n := range c.safekeepers {
+		n.Start(c.safekeeperMain(i))
+	}
+	for i, n := range c.pageservers {
+		n.Start(c.pageserverMain(i))
+	}
+	for _, s := range c.slots {
+		s.node.Start(c.computeMain(s))
+	}
+	c.control.Start(c.controlMain)
+}
+
+func (c *cluster) safekeeperMain(i int) func(context.Context, env.Env) error {
+	cfg := safekeeper.Config{ID: c.members[i].ID, Dir: "safekeeper", Listen: c.members[i].Addr}
+	return func(ctx context.Context, e env.Env) error { return safekeeper.New(e, cfg).Run(ctx) }
+}
+
+func (c *cluster) pageserverAddr(i int) string { return fmt.Sprintf("tcp:ps%d:6464", i+1) }
+
+func (c *cluster) homeAddr() string { return c.pageserverAddr(c.home) }
+
+func (c *cluster) pageserverMain(i int) func(context.Context, env.Env) error {
+	cfg := pageserver.Config{
+		Tenant: tenant, Listen: c.pageserverAddr(i),
+		OpenDir: func(string) (fs.FS, error) { return c.dir, nil },
+		Store: lsm.Options{
+			CacheBytes: c.opts.DiskBytes, BlockCacheBytes: 256 << 10,
+			MemtableBytes: c.opts.MemtableBytes, BlockBytes: c.opts.BlockBytes,
+		},
+	}
+	for _, m := range c.members {
+		cfg.Safekeepers = append(cfg.Safekeepers, m.Addr)
+	}
+	return func(ctx context.Context, e env.Env) error { return pageserver.New(e, cfg).Run(ctx) }
+}
+
+func identityOf(b *workload.Branch) quorum.Identity {
+	return quorum.Identity{Tenant: tenant, Timeline: b.ID, SystemID: workload.SystemID, PGVersion: 15, Start: b.Start}
+}
+
+// computeMain runs one life after the other, of whatever branch the slot is to serve.
+func (c *cluster) computeMain(s *slot) func(context.Context, env.Env) error {
+	return func(ctx context.Context, e env.Env) error {
+		for {
+			if err := e.Clock.Sleep(ctx, c.clients.Between(world.Range{Lo: 100 * time.Millisecond, Hi: 2 * time.Second})); err != nil {
+				return err
+			}
+			if s.branch == nil || c.ledger.Stopped() {
+				continue
+			}
+			err := c.life(ctx, e, s)
+			if ctx.Err() != nil || errors.Is(err, world.ErrKilled) {
+				return err
+			}
+			e.Trace.Event("compute ended", "error", err)
+		}
+	}
+}
+
+var errReassigned = errors.New("the slot has another branch")
+
+// life runs one compute until it ends or the slot gets another branch.
+func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
+	branch, epoch := s.branch, s.epoch
+	c.proposers++
+	cfg := workload.ComputeConfig{
+		Branch: branch, Identity: identityOf(branch), Proposer: c.proposers, Safekeepers: c.members,
+		Pageserver: c.homeAddr, CachePages: c.opts.CachePages, Sessions: c.opts.Sessions, Shape: c.opts.Shape, Choices: c.clients,
+	}
+	group := e.Tasks.NewGroup(ctx)
+	group.Go("life", func(ctx context.Context) error { return workload.Live(ctx, e, cfg, c.ledger) })
+	group.Go("assignment", func(ctx context.Context) error {
+		for s.epoch == epoch {
+			if err := e.Clock.Sleep(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return errReassigned
+	})
+	return group.Wait()
+}
+
+// assign gives a slot a branch; what it ran ends.
+func (s *slot) assign(b *workload.Branch) {
+	s.branch = b
+	s.epoch++
+}

@@ -1,0 +1,153 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/workload"
+	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal"
+)
+
+const (
+	liveBound  = 4 * time.Minute  // in which everything must move once faults have ended
+	liveGoal   = 3                // transactions of each branch that is served
+	shortBound = 15 * time.Second // for which a core that is too small is looked at
+)
+
+// live makes all nodes outside of a drawn core dead for good, has each served branch
+// served once, and sees to it that everything moves. A core that is too small is made
+// whole after it was seen to stand still, and then everything must move.
+func (c *cluster) live() error {
+	c.out = map[*world.Node]bool{}
+	for i, n := range c.shuffled(c.safekeepers) {
+		c.remove(n, i >= c.opts.Core)
+	}
+	for i, n := range c.pageservers {
+		c.remove(n, i != c.home)
+	}
+	c.serveEach()
+	if c.opts.Core < c.quorum() {
+		if err := c.moves("with a core that is too small", shortBound); err != nil {
+			return err
+		}
+		for _, n := range c.safekeepers {
+			c.out[n] = false
+		}
+	}
+	if err := c.moves("after the storm", liveBound); err != nil {
+		return err
+	}
+	for _, n := range c.stormed() {
+		c.out[n] = false
+	}
+	return nil
+}
+
+func (c *cluster) quorum() int { return len(c.safekeepers)/2 + 1 }
+
+func (c *cluster) shuffled(nodes []*world.Node) []*world.Node {
+	nodes = append([]*world.Node(nil), nodes...)
+	for i := len(nodes) - 1; i > 0; i-- {
+		j := c.conductor.Below(uint32(i + 1))
+		nodes[i], nodes[j] = nodes[j], nodes[i]
+	}
+	return nodes
+}
+
+// remove makes a node dead for good, or leaves it.
+func (c *cluster) remove(n *world.Node, gone bool) {
+	if c.out[n] = gone; gone {
+		n.Kill()
+	}
+}
+
+// serveEach gives each slot a branch of its own, those first that have a log already.
+func (c *cluster) serveEach() {
+	var branches []*workload.Branch
+	for _, served := range []bool{true, false} {
+		for _, b := range c.ledger.Branches {
+			if c.hasLog(b) == served {
+				branches = append(branches, b)
+			}
+		}
+	}
+	for i, s := range c.slots {
+		if i < len(branches) {
+			s.assign(branches[i])
+		} else {
+			s.assign(nil)
+		}
+	}
+}
+
+// hasLog reports whether the bucket says that a branch's log was made.
+func (c *cluster) hasLog(b *workload.Branch) bool {
+	_, ok := c.w.Object(fmt.Sprintf("tenants/%v/logs/%v", tenant, b.ID))
+	return ok
+}
+
+// moves waits until every served branch has commits, and records how it went, with the
+// proof of a legitimate stall for those that may have none. It ends as soon as all
+// that may move have moved.
+func (c *cluster) moves(when string, bound time.Duration) error {
+	var branches []*workload.Branch
+	var progress []check.Progress
+	for _, s := range c.slots {
+		if s.branch == nil {
+			continue
+		}
+		branches = append(branches, s.branch)
+		progress = append(progress, check.Progress{
+			What: fmt.Sprintf("commits of branch %v %s", s.branch.ID, when), Healed: c.w.Now(), Bound: bound,
+			Goal:    uint64(s.branch.Acks + liveGoal),
+			Samples: []check.ProgressSample{{Time: c.w.Now(), Count: uint64(s.branch.Acks)}},
+		})
+	}
+	for end := c.w.Now() + bound; c.w.Now() < end; {
+		if err := c.tick(); err != nil {
+			return err
+		}
+		waiting := false
+		for i, b := range branches {
+			p := &progress[i]
+			p.Samples = append(p.Samples, check.ProgressSample{Time: c.w.Now(), Count: uint64(b.Acks)})
+			p.Stall = c.stall(b)
+			proved := len(p.Stall.Sound) < p.Stall.Need
+			waiting = waiting || uint64(b.Acks) < p.Goal && (!proved || bound == shortBound)
+		}
+		if !waiting {
+			break
+		}
+	}
+	for i := range progress {
+		if p := &progress[i]; len(p.Stall.Sound) >= p.Stall.Need {
+			p.Stall = nil
+		}
+	}
+	c.run.Progress = append(c.run.Progress, progress...)
+	return nil
+}
+
+// unheard is how long a safekeeper whose disk deceives may not tell of a branch before
+// it counts as lost to it: it has damage that it found, or it is gone at all.
+const unheard = time.Minute
+
+// stall says which safekeepers a branch has, which of them are sound, and how many it
+// needs: a majority, or all of them before its log was made.
+func (c *cluster) stall(b *workload.Branch) *check.Stall {
+	stall := &check.Stall{Need: c.quorum()}
+	if !c.hasLog(b) {
+		stall.Need = len(c.safekeepers)
+	}
+	for i, n := range c.safekeepers {
+		id := wal.NodeID(i + 1)
+		stall.Members = append(stall.Members, id)
+		lost := c.deceived(i) && c.samplers[i].seen[b.ID]+unheard < c.w.Now()
+		if !c.out[n] && !lost {
+			stall.Sound = append(stall.Sound, id)
+		}
+	}
+	return stall
+}

@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/varvedb/varve/sim/workload"
+	"github.com/varvedb/varve/sim/world"
+)
+
+// Options is everything that is drawn for a run before it begins.
+type Options struct {
+	Seed    uint64
+	Profile string
+	Faults  world.Faults `json:"-"`
+
+	Safekeepers int
+	Deceived    []int // safekeepers, from 0, whose disks may deceive: a minority
+	Pageservers int
+	Computes    int // nodes that run computes
+	Sessions    int // of each compute
+	Historians  int
+
+	Storm         time.Duration // virtual
+	Core          int           // safekeepers that are left when it ends
+	Conduct       world.Range   // between two acts of the conductor
+	CachePages    int           // of a compute
+	MemtableBytes int64
+	BlockBytes    int
+	DiskBytes     int64 // of a pageserver's cache
+	BranchPer     uint32
+	Shape         workload.Shape
+}
+
+// families are the profiles with some kinds of faults only: those whose names begin so.
+var families = map[string][]string{
+	"net":     {"net."},
+	"process": {"crash.", "pause"},
+	"disk":    {"disk.", "crash."},
+	"clock":   {"clock."},
+	"bucket":  {"bucket."},
+	"sched":   {"sched."},
+}
+
+// Profiles names the profiles: quiet has no faults, worst all at their worst, swarm
+// draws each, and the others draw those of one family.
+func Profiles() []string {
+	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "swarm", "worst"}
+}
+
+// Draw draws a run's options from a seed.
+func Draw(seed uint64, profile string) (Options, error) {
+	if !slices.Contains(Profiles(), profile) {
+		return Options{}, fmt.Errorf("profile %q: want one of %s", profile, strings.Join(Profiles(), ", "))
+	}
+	// A world of its own, since the run's needs the faults.
+	c := world.New(world.Config{Seed: seed}).Choices("options")
+	o := Options{Seed: seed, Profile: profile, Faults: faultsOf(seed, profile)}
+	o.Safekeepers = 3
+	if c.Below(4) == 3 {
+		o.Safekeepers = 5
+	}
+	for len(o.Deceived) < (o.Safekeepers-1)/2 && c.Below(3) > 0 {
+		if n := int(c.Below(uint32(o.Safekeepers))); !slices.Contains(o.Deceived, n) {
+			o.Deceived = append(o.Deceived, n)
+		}
+	}
+	o.Pageservers = 1 + int(c.Below(3)+1)/2
+	o.Computes = 2 + int(c.Below(2))
+	o.Sessions = 1 + int(c.Below(4))
+	o.Historians = 1 + int(c.Below(2))
+	o.Storm = 10*time.Second + c.Between(world.Range{Hi: 20 * time.Second})
+	quorum := o.Safekeepers/2 + 1
+	o.Core = quorum + int(c.Below(uint32(o.Safekeepers-quorum+1)))
+	if c.Below(8) == 7 {
+		o.Core = quorum - 1
+	}
+	o.Conduct = world.Range{Lo: 500 * time.Millisecond, Hi: time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
+	o.CachePages = 1 + int(c.Below(20))
+	o.MemtableBytes = 16 << 10 << c.Below(7)
+	o.BlockBytes = 1 << 10 << c.Below(5)
+	o.DiskBytes = 64 << 10 << c.Below(10)
+	o.BranchPer = 10_000
+	o.Shape = drawShape(c)
+	return o, nil
+}
+
+func drawShape(c *world.Choices) workload.Shape {
+	return workload.Shape{
+		Relations: 2 + int(c.Below(2)), Blocks: 3 + c.Below(6), PagesMax: 1 + c.Below(6),
+		PieceBytes: 1 << (4 + c.Below(10)), Think: 100*time.Millisecond + c.Between(world.Range{Hi: time.Second}),
+		Write: 40 + c.Below(60), Latest: 20 + c.Below(40), Snapshot: 10 + c.Below(20), Branch: 1 + c.Below(2),
+		BranchesMax: 3 + int(c.Below(4)), AbortPerMillion: c.Below(200_000), UnconfirmedPer: c.Below(400_000),
+		RestatePerMillion: c.Below(100_000), CreatePausePerMille: c.Below(100),
+	}
+}
+
+func faultsOf(seed uint64, profile string) world.Faults {
+	switch profile {
+	case "quiet":
+		return world.Faults{}
+	case "worst":
+		return world.Worst()
+	case "swarm":
+		return world.DrawFaults(seed)
+	}
+	var kinds []world.FaultKind
+	for _, kind := range world.FaultKinds() {
+		if slices.ContainsFunc(families[profile], func(prefix string) bool { return strings.HasPrefix(kind.String(), prefix) }) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return world.DrawFaults(seed).Only(kinds...)
+}
+
+// String prints the options: fields as JSON, then the faults that are on, a line each.
+func (o Options) String() string {
+	fields, err := json.Marshal(o)
+	if err != nil {
+		return err.Error()
+	}
+	return string(fields) + "\n" + o.Faults.String()
+}

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/world"
+)
+
+// Result is what a run left behind.
+type Result struct {
+	Options  Options
+	Tape     *world.Tape // every decision
+	Hash     uint64      // of the trace
+	Events   uint64
+	Virtual  time.Duration
+	Storm    uint64 // events up to the storm's end
+	Verdicts []check.Verdict
+	Fired    check.Counts // faults, by kind
+	Covered  check.Counts // marked places of the code that were reached
+	Damaged  int          // copies of logs that a deceiving disk has damaged, and that were told as such
+	Run      check.Run    // the evidence
+	Err      error        // why the run could not be judged, or what broke on its way
+}
+
+// OK reports whether the run was judged and every checker passed it.
+func (r *Result) OK() bool {
+	if r.Err != nil {
+		return false
+	}
+	for i := range r.Verdicts {
+		if !r.Verdicts[i].OK {
+			return false
+		}
+	}
+	return true
+}
+
+// Play is how a run is driven beyond its options.
+type Play struct {
+	Tape *world.Tape       // if not nil: decide as it says
+	Log  func(world.Entry) // if not nil: receives the trace
+}
+
+// Run runs one seed to its end and judges it.
+func Run(opts Options, play Play) *Result {
+	c := newCluster(opts, world.Config{Tape: play.Tape, Log: play.Log})
+	defer c.w.Close()
+	r := &Result{Options: opts}
+	r.Err = c.phases(r)
+	r.Tape, r.Hash, r.Events, r.Virtual = c.w.Tape(), c.w.Hash(), c.w.Events(), c.w.Now()
+	for _, kind := range world.FaultKinds() {
+		r.Fired.Add(kind.String(), int(c.w.Fired(kind)))
+	}
+	r.Covered = countsOf(c.w.Covered())
+	if c.ended.done {
+		r.Err = errors.Join(r.Err, c.decoded())
+	}
+	c.run.Ops = c.ledger.Ops()
+	r.Run, r.Damaged = c.run, c.damaged
+	if r.Err == nil {
+		r.Verdicts = check.All(&c.run)
+	}
+	return r
+}
+
+const (
+	slice       = 500 * time.Millisecond // of virtual time between two looks from outside
+	setUpMax    = time.Minute
+	restTime    = 20 * time.Second
+	judgeMax    = 30 * time.Minute
+	bucketEvery = 4 // slices
+)
+
+// phases drives the world through the run's phases.
+func (c *cluster) phases(r *Result) error {
+	c.weather(world.Faults{})
+	c.start()
+	if err := c.until(setUpMax, func() bool { return len(c.ledger.Branches) > 0 }); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	c.weather(c.opts.Faults)
+	c.w.Storm(c.stormed()...)
+	if err := c.storm(c.w.Now() + c.opts.Storm); err != nil {
+		return fmt.Errorf("storm: %w", err)
+	}
+	r.Storm = c.w.Events()
+	c.w.Calm()
+	c.ended.calm = true
+	if err := c.live(); err != nil {
+		return fmt.Errorf("core: %w", err)
+	}
+	c.ledger.Stop()
+	if err := c.pass(restTime); err != nil {
+		return fmt.Errorf("rest: %w", err)
+	}
+	for _, s := range c.slots {
+		s.assign(nil)
+	}
+	if err := c.pass(2 * slice); err != nil {
+		return fmt.Errorf("rest: %w", err)
+	}
+	c.ended.rest = true
+	if err := c.until(judgeMax, func() bool { return c.ended.done }); err != nil {
+		return fmt.Errorf("judgement: %w", err)
+	}
+	return errors.Join(c.ended.err, c.sampleBucket())
+}
+
+// stormed is the nodes that episodes of faults hit.
+func (c *cluster) stormed() []*world.Node {
+	nodes := append([]*world.Node(nil), c.safekeepers...)
+	nodes = append(nodes, c.pageservers...)
+	for _, s := range c.slots {
+		nodes = append(nodes, s.node)
+	}
+	return nodes
+}
+
+var errTooLong = errors.New("it takes too long")
+
+// until runs the world until something holds, looking at it from outside now and then.
+func (c *cluster) until(most time.Duration, holds func() bool) error {
+	for end := c.w.Now() + most; !holds(); {
+		if c.w.Now() >= end {
+			return fmt.Errorf("%w: %v", errTooLong, most)
+		}
+		if err := c.tick(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass lets time pass.
+func (c *cluster) pass(d time.Duration) error {
+	for end := c.w.Now() + d; c.w.Now() < end; {
+		if err := c.tick(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tick runs the world for a slice. Once faults have ended it restarts what has ended,
+// as a supervisor does; while they blow, the storm does.
+func (c *cluster) tick() error {
+	if err := c.w.Run(c.w.Now() + slice); err != nil {
+		return err
+	}
+	c.slices++
+	if c.slices%bucketEvery == 0 && !c.ended.rest {
+		if err := c.sampleBucket(); err != nil {
+			return err
+		}
+	}
+	if !c.ended.calm {
+		return nil
+	}
+	for _, n := range c.stormed() {
+		if !n.Running() && !c.out[n] {
+			n.Restart()
+		}
+	}
+	return nil
+}
+
+func (c *cluster) storm(end time.Duration) error {
+	for c.w.Now() < end {
+		if err := c.tick(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/workload"
+	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/walapi"
+)
+
+// sampler follows the logs of one safekeeper, and notes in which term it is and what
+// it holds as committed.
+type sampler struct {
+	c      *cluster
+	e      env.Env
+	node   int
+	client *walapi.Client
+	logs   map[wal.TimelineID]*check.Prefix
+	seen   map[wal.TimelineID]time.Duration // when it last told its status
+}
+
+func newSampler(c *cluster, e env.Env, node int) *sampler {
+	return &sampler{c: c, e: e, node: node, logs: map[wal.TimelineID]*check.Prefix{}, seen: map[wal.TimelineID]time.Duration{}}
+}
+
+// sampleEvery is the pause between two rounds: long enough to cost little.
+var sampleEvery = world.Range{Lo: 300 * time.Millisecond, Hi: 2 * time.Second}
+
+func (s *sampler) run(ctx context.Context) error {
+	for {
+		if err := s.e.Clock.Sleep(ctx, s.c.conductor.Between(sampleEvery)); err != nil {
+			return err
+		}
+		if s.c.ended.rest {
+			continue
+		}
+		for _, b := range s.c.ledger.Branches {
+			if err := s.sample(ctx, b); err != nil && frame.CodeOf(err) == 0 {
+				break
+			}
+		}
+	}
+}
+
+// callMax bounds a request to a safekeeper.
+const callMax = 10 * time.Second
+
+// sample takes one sample of a branch. It closes the connection after an error that
+// the safekeeper did not send.
+func (s *sampler) sample(ctx context.Context, b *workload.Branch) (err error) {
+	if s.client == nil {
+		if s.client, err = walapi.Dial(ctx, s.e, s.c.members[s.node].Addr); err != nil {
+			s.client = nil
+			return err
+		}
+	}
+	ctx, cancel := s.e.Tasks.WithTimeout(ctx, callMax)
+	defer cancel()
+	if err := s.follow(ctx, b); err != nil {
+		if frame.CodeOf(err) == 0 {
+			// Nothing is owed on it.
+			_ = s.client.Close()
+			s.client = nil
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
+	status, err := s.client.Status(ctx, b.ID)
+	if err != nil {
+		return err
+	}
+	s.seen[b.ID] = s.c.w.Now()
+	run, id := &s.c.run, s.c.members[s.node].ID
+	run.Terms = append(run.Terms, check.TermSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Term: status.Term})
+	at := s.logs[b.ID]
+	if at == nil {
+		at = &check.Prefix{LSN: status.Start}
+		s.logs[b.ID] = at
+	}
+	for at.LSN < status.Readable {
+		chunk, err := s.client.Read(ctx, walapi.ReadRequest{Timeline: b.ID, Begin: at.LSN})
+		if err != nil {
+			return err
+		}
+		if len(chunk.Bytes) == 0 {
+			return nil
+		}
+		at.Digest = check.Extend(at.Digest, chunk.Bytes)
+		at.LSN = chunk.End()
+		if at.LSN == chunk.Limit {
+			run.Prefixes = append(run.Prefixes, check.PrefixSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Prefix: *at})
+		}
+	}
+	return nil
+}
+
+// sampleBucket looks at all objects from outside.
+func (c *cluster) sampleBucket() error {
+	sample, err := check.SampleBucket(c.ledger.Tick(), tenant, func(yield func(string, []byte) bool) {
+		for _, key := range c.w.Objects() {
+			if body, ok := c.w.Object(key); ok && !yield(key, body) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("sample the bucket at %v: %w", c.w.Now(), err)
+	}
+	c.run.Bucket = append(c.run.Bucket, sample)
+	return nil
+}
