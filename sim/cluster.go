@@ -41,7 +41,7 @@ type cluster struct {
 
 	dir       fs.FS
 	imported  []importedPage
-	home      int // the pageserver that clients are sent to
+	home      int // the pageserver that clients are sent to: the one that attached last
 	proposers wal.NodeID
 	samplers  []*sampler
 	out       map[*world.Node]bool // dead for good
@@ -153,6 +153,8 @@ func (c *cluster) pageserverMain(i int) func(context.Context, env.Env) error {
 	cfg := pageserver.Config{
 		Tenant: tenant, Listen: c.pageserverAddr(i),
 		OpenDir: func(string) (fs.FS, error) { return c.dir, nil },
+		// It has attached everything: whoever had it before is fenced.
+		Ready: func(string) { c.home = i },
 		Store: lsm.Options{
 			CacheBytes: c.opts.DiskBytes, BlockCacheBytes: 256 << 10,
 			MemtableBytes: c.opts.MemtableBytes, BlockBytes: c.opts.BlockBytes,

@@ -2,9 +2,11 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/sim/workload"
 	"github.com/varvedb/varve/sim/world"
@@ -31,6 +33,7 @@ func (c *cluster) controlMain(ctx context.Context, e env.Env) error {
 		group.Go(fmt.Sprintf("sampler %d", i), s.run)
 	}
 	group.Go("conductor", func(ctx context.Context) error { return c.conduct(ctx, e) })
+	group.Go("caretaker", func(ctx context.Context) error { return c.takeCare(ctx, e) })
 	group.Go("ending", func(ctx context.Context) error { return c.end(ctx, e) })
 	return group.Wait()
 }
@@ -83,6 +86,35 @@ func (c *cluster) conduct(ctx context.Context, e env.Env) error {
 	}
 }
 
+// takeCare restarts, once faults have ended, a pageserver that does not know a branch:
+// one that was made through another pageserver after this one had attached what there
+// was. A pageserver learns of such a branch when it starts.
+func (c *cluster) takeCare(ctx context.Context, e env.Env) error {
+	pages := workload.NewPages(e, c.homeAddr)
+	defer pages.Close()
+	for {
+		if err := e.Clock.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		if !c.ended.calm {
+			continue
+		}
+		branches, err := c.storedBranches()
+		for i := 0; i < len(branches) && err == nil; i++ {
+			err = pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) error {
+				_, err := client.Timeline(branches[i].ID).Position(ctx)
+				return err
+			})
+		}
+		if errors.Is(err, lsm.ErrNoTimeline) {
+			e.Trace.Cover("sim pageserver restarted for a branch that it did not know")
+			n := c.pageservers[c.home]
+			n.Crash()
+			n.Restart()
+		}
+	}
+}
+
 func (c *cluster) anySlot() *slot { return c.slots[c.conductor.Below(uint32(len(c.slots)))] }
 
 func (c *cluster) anyBranch() *workload.Branch {
@@ -119,8 +151,8 @@ func (c *cluster) serveBranch(context.Context, env.Env) error {
 	return nil
 }
 
-// movePageserver sends clients to another pageserver, which attaches everything, while
-// the one before runs on and does not know.
+// movePageserver restarts another pageserver, which attaches everything and has clients
+// sent to it, while the one before runs on and does not know.
 func (c *cluster) movePageserver(_ context.Context, e env.Env) error {
 	to := int(c.conductor.Below(uint32(len(c.pageservers))))
 	if to == c.home {
@@ -130,7 +162,6 @@ func (c *cluster) movePageserver(_ context.Context, e env.Env) error {
 	n := c.pageservers[to]
 	n.Crash()
 	n.Restart()
-	c.home = to
 	return nil
 }
 

@@ -39,7 +39,7 @@ func (c *cluster) live() error {
 	if err := c.moves("after the storm", liveBound); err != nil {
 		return err
 	}
-	for _, n := range c.stormed() {
+	for _, n := range c.safekeepers {
 		c.out[n] = false
 	}
 	return nil

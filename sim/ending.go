@@ -71,11 +71,13 @@ func (c *cluster) readAll(ctx context.Context, e env.Env) error {
 		return err
 	}
 	// The same from the bucket alone, by a pageserver whose disk is empty.
-	n := c.pageservers[c.home]
+	next := (c.home + 1) % len(c.pageservers)
+	n := c.pageservers[next]
 	n.Kill()
 	n.Wipe()
+	c.out[n] = false
 	n.Restart()
-	return c.exhaust(ctx, e, c.home, historyPoints/4)
+	return c.exhaust(ctx, e, next, historyPoints/4)
 }
 
 // storedBranches is the live branches, parents before children, as the bucket has

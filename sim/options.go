@@ -45,10 +45,27 @@ var families = map[string][]string{
 	"sched":   {"sched."},
 }
 
-// Profiles names the profiles: quiet has no faults, worst all at their worst, swarm
-// draws each, and the others draw those of one family.
+// Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
+// at a rate at which work goes on, worst has every one at its worst, which lets little
+// work be done, and the others draw those of one family.
 func Profiles() []string {
-	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "swarm", "worst"}
+	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "swarm", "all", "worst"}
+}
+
+// all is every fault, with those rarer that stop the work.
+func all() world.Faults {
+	const rarer = 10
+	faults := world.Worst()
+	for _, kind := range []world.FaultKind{
+		world.NetDelay, world.NetReset, world.NetHalfOpen, world.CrashCall, world.CrashLoop, world.DiskSlow, world.DiskSyncError,
+		world.DiskReadError, world.DiskWriteError, world.BucketError, world.BucketSlow, world.SchedYield,
+	} {
+		faults[kind].PerMillion /= rarer
+	}
+	for _, kind := range []world.FaultKind{world.NetPartition, world.NetOneWay, world.NetIsolate, world.PauseNode, world.DiskFull, world.BucketThrottle} {
+		faults[kind].Lasts.Hi /= rarer
+	}
+	return faults
 }
 
 // Draw draws a run's options from a seed.
@@ -72,7 +89,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.Computes = 2 + int(c.Below(2))
 	o.Sessions = 1 + int(c.Below(4))
 	o.Historians = 1 + int(c.Below(2))
-	o.Storm = 10*time.Second + c.Between(world.Range{Hi: 20 * time.Second})
+	o.Storm = 20*time.Second + c.Skewed(world.Range{Hi: 3 * time.Minute})
 	quorum := o.Safekeepers/2 + 1
 	o.Core = quorum + int(c.Below(uint32(o.Safekeepers-quorum+1)))
 	if c.Below(8) == 7 {
@@ -91,7 +108,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 func drawShape(c *world.Choices) workload.Shape {
 	return workload.Shape{
 		Relations: 2 + int(c.Below(2)), Blocks: 3 + c.Below(6), PagesMax: 1 + c.Below(6),
-		PieceBytes: 1 << (4 + c.Below(10)), Think: 100*time.Millisecond + c.Between(world.Range{Hi: time.Second}),
+		PieceBytes: 1 << (4 + c.Below(10)), Think: 50*time.Millisecond + c.Between(world.Range{Hi: 500 * time.Millisecond}),
 		Write: 40 + c.Below(60), Latest: 20 + c.Below(40), Snapshot: 10 + c.Below(20), Branch: 1 + c.Below(2),
 		BranchesMax: 3 + int(c.Below(4)), AbortPerMillion: c.Below(200_000), UnconfirmedPer: c.Below(400_000),
 		RestatePerMillion: c.Below(100_000), CreatePausePerMille: c.Below(100),
@@ -102,6 +119,8 @@ func faultsOf(seed uint64, profile string) world.Faults {
 	switch profile {
 	case "quiet":
 		return world.Faults{}
+	case "all":
+		return all()
 	case "worst":
 		return world.Worst()
 	case "swarm":

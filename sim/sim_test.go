@@ -1,6 +1,14 @@
 package sim_test
 
 import (
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,19 +17,121 @@ import (
 	"github.com/varvedb/varve/sim/world"
 )
 
-func TestQuiet(t *testing.T) {
+var (
+	seeds   = flag.Int("seeds", 10, "number of fresh seeds, derived from the commit")
+	seed    = flag.Uint64("seed", 0, "run this seed only")
+	profile = flag.String("profile", "swarm", "of -seed")
+)
+
+// one is a seed and its profile.
+type one struct {
+	profile string
+	seed    uint64
+}
+
+func (o one) String() string { return fmt.Sprintf("%s-%d", o.profile, o.seed) }
+
+// run runs a seed and fails the test with all that is needed to see why.
+func (o one) run(t *testing.T) *sim.Result {
+	t.Helper()
+	opts, err := sim.Draw(o.seed, o.profile)
+	require.NoError(t, err)
+	r := sim.Run(opts, sim.Play{})
+	if !r.OK() {
+		t.Fatal(r.Report())
+	}
+	return r
+}
+
+// kept reads the seeds that are always run.
+func kept(t *testing.T) (all []one) {
+	text, err := os.ReadFile("testdata/seeds/kept.txt")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		var o one
+		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		_, err := fmt.Sscan(line, &o.profile, &o.seed)
+		require.NoError(t, err, line)
+		all = append(all, o)
+	}
+	return all
+}
+
+// fresh derives seeds from the commit, so that each commit tries others: most draw
+// their faults, and one in three has all of them.
+func fresh(n int) (all []one) {
+	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		commit = []byte("no commit")
+	}
+	h := fnv.New64a()
+	h.Write(commit)
+	base := h.Sum64() >> 24
+	for i := range n {
+		o := one{"swarm", base + uint64(i)}
+		if i%3 == 0 {
+			o.profile = "all"
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// TestSeeds runs the kept seeds and a fresh batch, each twice, and demands that every
+// fault fires and every checker judges something over the batch.
+func TestSeeds(t *testing.T) {
+	batch := append(kept(t), fresh(*seeds)...)
+	if *seed != 0 {
+		batch = []one{{*profile, *seed}}
+	}
+	var tally sim.Tally
+	for _, o := range batch {
+		t.Run(o.String(), func(t *testing.T) {
+			r := o.run(t)
+			tally.Add(r)
+			require.Equal(t, fmt.Sprintf("%016x", r.Hash), fmt.Sprintf("%016x", o.run(t).Hash), "the same seed is the same run")
+		})
+	}
+	t.Log(tally.String())
+	if *seed == 0 {
+		require.Empty(t, tally.Idle())
+	}
+}
+
+// TestTheMachineCannotBeSeen runs a seed on few and many processors and under a busy
+// collector of garbage.
+func TestTheMachineCannotBeSeen(t *testing.T) {
+	o := fresh(2)[1]
+	want := o.run(t).Hash
+	for _, n := range []int{1, 8} {
+		before := runtime.GOMAXPROCS(n)
+		got := o.run(t).Hash
+		runtime.GOMAXPROCS(before)
+		require.Equal(t, want, got, "GOMAXPROCS %d", n)
+	}
+	before := debug.SetGCPercent(5)
+	defer debug.SetGCPercent(before)
+	require.Equal(t, want, o.run(t).Hash, "GOGC=5")
+}
+
+// TestARunIsReplayedFromItsFile: the file of a run holds all that it depends on.
+func TestARunIsReplayedFromItsFile(t *testing.T) {
+	r := fresh(3)[2].run(t)
+	record, tape, err := sim.ParseRecord("run", sim.NewRecord(r).Bytes())
+	require.NoError(t, err)
+	require.Equal(t, r.Options, record.Options)
+	again := sim.Run(record.Options, sim.Play{Tape: tape})
+	require.Equal(t, record.Hash, fmt.Sprintf("%016x", again.Hash))
+}
+
+// TestTheTraceIsNoDifference: looking at a run does not change it.
+func TestTheTraceIsNoDifference(t *testing.T) {
 	opts, err := sim.Draw(1, "quiet")
 	require.NoError(t, err)
-	r := sim.Run(opts, sim.Play{Log: func(e world.Entry) {
-		if e.Kind == world.KindEvent {
-			t.Log(e)
-		}
-	}})
-	t.Log(opts)
-	t.Log(r.Virtual, r.Events, r.Covered, r.Fired)
-	for _, v := range r.Verdicts {
-		t.Log(v.String())
-	}
-	require.NoError(t, r.Err)
-	require.True(t, r.OK())
+	n := 0
+	r := sim.Run(opts, sim.Play{Log: func(world.Entry) { n++ }})
+	require.NotZero(t, n)
+	require.Equal(t, sim.Run(opts, sim.Play{}).Hash, r.Hash)
 }

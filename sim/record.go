@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal"
+)
+
+// recordVersion is the version of the file of a run.
+const recordVersion = 1
+
+// Record is the file of a run: JSON, enough to replay it with the build that it names.
+type Record struct {
+	Version int
+	Commit  string // of the build
+	Options Options
+	Faults  string // as world.Faults prints them
+	Hash    string // of the trace
+	Verdict string // what was wrong, if anything
+	Tape    []byte // world.Tape in bytes
+}
+
+// NewRecord makes the file of a run.
+func NewRecord(r *Result) *Record {
+	return &Record{
+		Version: recordVersion, Commit: Commit(), Options: r.Options, Faults: r.Options.Faults.String(),
+		Hash: fmt.Sprintf("%016x", r.Hash), Verdict: r.Failure(), Tape: r.Tape.AppendTo(nil),
+	}
+}
+
+// Bytes are the file's bytes.
+func (r *Record) Bytes() []byte {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return append(b, '\n')
+}
+
+// ParseRecord reads a run's file; name is used in errors.
+func ParseRecord(name string, b []byte) (*Record, *world.Tape, error) {
+	var r Record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, nil, wal.Corruptf(name, 0, "file of a run", "JSON", err)
+	}
+	if r.Version != recordVersion {
+		return nil, nil, fmt.Errorf("read %s: it has version %d, not %d", name, r.Version, recordVersion)
+	}
+	var err error
+	if r.Options.Faults, err = world.ParseFaults(r.Faults); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	tape, err := world.DecodeTape(name, r.Tape)
+	return &r, tape, err
+}
+
+// Commit names the build's commit, as far as the build knows it.
+func Commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	commit := "unknown"
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value + strings.TrimPrefix(commit, "unknown")
+		case s.Key == "vcs.modified" && s.Value == "true":
+			commit += " modified"
+		}
+	}
+	return commit
+}
+
+// Failure says what is wrong with a run; empty if nothing is.
+func (r *Result) Failure() string {
+	var parts []string
+	if r.Err != nil {
+		parts = append(parts, r.Err.Error())
+	}
+	for i := range r.Verdicts {
+		if !r.Verdicts[i].OK {
+			parts = append(parts, r.Verdicts[i].String())
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+// Report prints a failed run: what is wrong, seed, commit and options, and the command
+// that replays it.
+func (r *Result) Report() string {
+	return fmt.Sprintf("seed %d of profile %s failed after %v of virtual time and %d events, trace %016x, commit %s\n%s\noptions: %vreplay: go run ./cmd/varve-sim run --seed %d --profile %s\n",
+		r.Options.Seed, r.Options.Profile, r.Virtual, r.Events, r.Hash, Commit(), r.Failure(), r.Options, r.Options.Seed, r.Options.Profile)
+}
