@@ -2,8 +2,9 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/varvedb/varve/lsm"
@@ -86,9 +87,10 @@ func (c *cluster) conduct(ctx context.Context, e env.Env) error {
 	}
 }
 
-// takeCare restarts, once faults have ended, a pageserver that does not know a branch:
-// one that was made through another pageserver after this one had attached what there
-// was. A pageserver learns of such a branch when it starts.
+// takeCare restarts, once faults have ended, a pageserver that cannot go on by itself:
+// one that was fenced, by a successor that has died since; and one that does not know a
+// branch, which was made through another after this one had attached what there was. A
+// pageserver attaches what there is when it starts.
 func (c *cluster) takeCare(ctx context.Context, e env.Env) error {
 	pages := workload.NewPages(e, c.homeAddr)
 	defer pages.Close()
@@ -99,20 +101,24 @@ func (c *cluster) takeCare(ctx context.Context, e env.Env) error {
 		if !c.ended.calm {
 			continue
 		}
-		branches, err := c.storedBranches()
-		for i := 0; i < len(branches) && err == nil; i++ {
-			err = pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) error {
-				_, err := client.Timeline(branches[i].ID).Position(ctx)
-				return err
-			})
-		}
-		if errors.Is(err, lsm.ErrNoTimeline) {
-			e.Trace.Cover("sim pageserver restarted for a branch that it did not know")
+		var infos []pageapi.TimelineInfo
+		err := pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) (err error) {
+			infos, err = client.List(ctx)
+			return err
+		})
+		if err == nil && slices.ContainsFunc(infos, cannotGoOn) {
+			e.Trace.Cover("sim pageserver restarted that could not go on")
 			n := c.pageservers[c.home]
 			n.Crash()
 			n.Restart()
 		}
 	}
+}
+
+// cannotGoOn reports whether a timeline is fenced at a pageserver, or not known there:
+// then it has neither been opened nor says why.
+func cannotGoOn(info pageapi.TimelineInfo) bool {
+	return strings.Contains(info.Stopped, lsm.ErrFenced.Error()) || info.Last == 0 && info.Stopped == ""
 }
 
 func (c *cluster) anySlot() *slot { return c.slots[c.conductor.Below(uint32(len(c.slots)))] }

@@ -35,6 +35,18 @@ type Options struct {
 	Shape         workload.Shape
 }
 
+// Without switches faults off, by name: what the control of a suspicion needs.
+func (o *Options) Without(names ...string) error {
+	for _, name := range names {
+		at := slices.IndexFunc(world.FaultKinds(), func(kind world.FaultKind) bool { return kind.String() == name })
+		if at < 0 {
+			return fmt.Errorf("fault %q is not known", name)
+		}
+		o.Faults = o.Faults.Without(world.FaultKinds()[at])
+	}
+	return nil
+}
+
 // families are the profiles with some kinds of faults only: those whose names begin so.
 var families = map[string][]string{
 	"net":     {"net."},

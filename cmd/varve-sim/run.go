@@ -22,11 +22,13 @@ var errFailed = errors.New("the run failed")
 // output is where a run's details go.
 type output struct {
 	dir   string // for the files of failed runs
+	off   []string
 	trace string // kinds of entries to print, separated by commas
 }
 
 func (o *output) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.dir, "out", "out/sim", "directory for the files of failed runs")
+	cmd.Flags().StringSliceVar(&o.off, "without", nil, "faults to switch off, such as disk.rot,net.reset")
 	cmd.Flags().StringVar(&o.trace, "trace", "", "print entries of the trace: kinds separated by commas, such as event,kill,fault")
 }
 
@@ -41,6 +43,9 @@ func newRunCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			opts, err := sim.Draw(seed, profile)
 			if err != nil {
+				return err
+			}
+			if err := opts.Without(out.off...); err != nil {
 				return err
 			}
 			return out.runOne(opts, nil)

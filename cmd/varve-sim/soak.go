@@ -76,6 +76,9 @@ func (s *soak) run(workers int) error {
 func (s *soak) work() {
 	for seed, ok := s.take(); ok; seed, ok = s.take() {
 		opts, err := sim.Draw(seed, s.profiles[seed%uint64(len(s.profiles))])
+		if err == nil {
+			err = opts.Without(s.out.off...)
+		}
 		if err != nil {
 			s.fail(err)
 			return
