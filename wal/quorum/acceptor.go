@@ -77,6 +77,7 @@ type AcceptorStatus struct {
 	Node      wal.NodeID
 	Standing  Standing
 	Term      wal.Term
+	Durable   wal.Term // the highest term that a crash cannot take back
 	History   TermHistory
 	Written   wal.LSN
 	RecordEnd wal.LSN
@@ -87,7 +88,7 @@ type AcceptorStatus struct {
 // Status returns a snapshot. Term and history may not be durable yet.
 func (a *Acceptor) Status() AcceptorStatus {
 	return AcceptorStatus{
-		Node: a.state.Node, Standing: a.state.Standing, Term: a.state.Term, History: a.state.History,
+		Node: a.state.Node, Standing: a.state.Standing, Term: a.state.Term, Durable: a.durableTerm, History: a.state.History,
 		Written: a.written, RecordEnd: a.recordEnd, Flushed: a.flushed, Commit: a.state.Commit,
 	}
 }

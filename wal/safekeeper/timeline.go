@@ -262,7 +262,7 @@ func (t *timeline) status() walapi.TimelineStatus {
 	defer t.mu.Unlock()
 	s := t.acceptor.Status()
 	return walapi.TimelineStatus{
-		Identity: t.identity, Node: s.Node, Standing: s.Standing, Term: s.Term,
+		Identity: t.identity, Node: s.Node, Standing: s.Standing, Term: s.Durable,
 		Flush: s.Flushed, Commit: s.Commit, Readable: t.acceptor.Readable(), History: s.History,
 	}
 }

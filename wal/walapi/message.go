@@ -47,10 +47,10 @@ type TimelineStatus struct {
 	quorum.Identity
 	Node     wal.NodeID
 	Standing quorum.Standing
-	Term     wal.Term
-	Flush    wal.LSN // end of the last whole record that is durable
-	Commit   wal.LSN // known here to be committed; the truth may be higher
-	Readable wal.LSN // end of what Read gives with term 0
+	Term     wal.Term // the highest that is durable
+	Flush    wal.LSN  // end of the last whole record that is durable
+	Commit   wal.LSN  // known here to be committed; the truth may be higher
+	Readable wal.LSN  // end of what Read gives with term 0
 	History  quorum.TermHistory
 }
 
