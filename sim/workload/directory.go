@@ -4,12 +4,12 @@ import (
 	"io/fs"
 	"testing/fstest"
 
-	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/datadir"
 	"github.com/varvedb/varve/pageserver/pgcontrol"
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 const (
@@ -46,10 +46,10 @@ func Directory(relations [][]check.Value) fs.FS {
 		WALBlockBytes: pgwal.WALPageSize, WALSegmentBytes: wal.SegmentSize, NameBytes: 64, IndexKeys: 32,
 		ToastChunkBytes: 1996, LargeObjectChunkSize: 2048, Float8ByVal: true,
 	}
-	segment := make([]byte, wal.SegmentSize)
+	log := make([]byte, wal.SegmentSize)
 	encoder := pgwal.NewEncoder(checkpointAt, checkpointAt-120, SystemID)
 	encoder.Append(pgwal.ShutdownCheckpoint(checkpoint.AppendTo(nil)))
-	copy(segment[checkpointAt.SegmentOffset():], encoder.Bytes())
+	copy(log[checkpointAt.SegmentOffset():], encoder.Bytes())
 
 	dir := fstest.MapFS{}
 	add := func(path string, body []byte) { dir[path] = &fstest.MapFile{Data: body, Mode: 0o600} }
@@ -60,7 +60,7 @@ func Directory(relations [][]check.Value) fs.FS {
 	add(base+"/PG_VERSION", []byte(datadir.MajorVersion))
 	add(base+"/pg_filenode.map", appendNoise(nil, 2, 512))
 	add("pg_xact/0000", make([]byte, 3*pgwal.PageSize))
-	add("pg_wal/"+basebackup.SegmentName(checkpointAt.Segment()), segment)
+	add("pg_wal/"+segment.Name(checkpointAt.Segment()), log)
 	for n, values := range relations {
 		var body []byte
 		for block, value := range values {

@@ -3,11 +3,11 @@ package workload
 import (
 	"context"
 
-	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/sim/world"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/pgwal"
 )
 
 // Historian reads pages at LSNs of the past, and makes branches there.
@@ -105,7 +105,7 @@ func ask(ctx context.Context, pages *Pages, op *check.Op, ids []check.PageID) ch
 // branch makes a branch at a moment of another one.
 func (c *historian) branch(ctx context.Context, e env.Env, b *Branch) {
 	// As control does: where the branch's own log can begin.
-	at := basebackup.RecordPosition(c.moment(b) &^ 7)
+	at := pgwal.RecordPosition(c.moment(b) &^ 7)
 	if at > b.Head {
 		return
 	}
