@@ -65,7 +65,6 @@ func (t *Timeline) Begins(at wal.LSN) bool {
 
 // fail takes in the records before the one at fault, then stops.
 func (t *Timeline) fail(ctx context.Context, cause error) error {
-	t.batch.abandon()
 	if err := t.send(ctx); err != nil {
 		return t.stop(err)
 	}
@@ -77,6 +76,7 @@ func (t *Timeline) take(ctx context.Context, rec *pgwal.Record) error {
 	t.batch.begin(rec.End)
 	t.counters.seeXID(rec.XID)
 	if err := t.effects(ctx, rec); err != nil {
+		t.batch.abandon()
 		return fmt.Errorf("record %v %s at %v: %w", rec.RMgr, rec.Kind(), rec.LSN, err)
 	}
 	t.counters.flushTo(t.batch)

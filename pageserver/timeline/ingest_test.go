@@ -600,5 +600,6 @@ func TestSoundBytesReplaceDamagedOnes(t *testing.T) {
 	require.Equal(t, first, w.tl.NextLSN())
 	require.NoError(t, w.tl.Ingest(w.ctx, first, log[first-importEnd:]))
 	require.NoError(t, w.tl.WaitLSN(w.ctx, last))
+	require.Equal(t, byte(1), w.mustPage(rel, pgwal.MainFork, 0, first)[24], "what the last sound record did")
 	require.Equal(t, byte(3), w.mustPage(rel, pgwal.MainFork, 0, last)[24])
 }
