@@ -11,6 +11,7 @@ import (
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/walapi"
 )
 
@@ -21,12 +22,38 @@ type sampler struct {
 	e      env.Env
 	node   int
 	client *walapi.Client
-	logs   map[wal.TimelineID]*check.Prefix
+	logs   map[wal.TimelineID]*followed
 	seen   map[wal.TimelineID]time.Duration // when it last told its status
 }
 
+// followed is a log as a reader has it. Where a disk deceives, a reader must tell by
+// the bytes: it checks records, and goes no further in a log that it found damaged.
+type followed struct {
+	check.Prefix
+	records *pgwal.Scanner // nil: bytes are taken as they come
+	damaged bool
+}
+
+// take takes in bytes, and reports whether they can be the log's.
+func (f *followed) take(bytes []byte) bool {
+	if f.records != nil {
+		f.records.Feed(bytes)
+		more, err := true, error(nil)
+		for more && err == nil {
+			more, err = f.records.Next()
+		}
+		if err != nil {
+			f.damaged = true
+			return false
+		}
+	}
+	f.Digest = check.Extend(f.Digest, bytes)
+	f.LSN += wal.LSN(len(bytes))
+	return true
+}
+
 func newSampler(c *cluster, e env.Env, node int) *sampler {
-	return &sampler{c: c, e: e, node: node, logs: map[wal.TimelineID]*check.Prefix{}, seen: map[wal.TimelineID]time.Duration{}}
+	return &sampler{c: c, e: e, node: node, logs: map[wal.TimelineID]*followed{}, seen: map[wal.TimelineID]time.Duration{}}
 }
 
 // sampleEvery is the pause between two rounds: long enough to cost little.
@@ -83,10 +110,13 @@ func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
 	run.Terms = append(run.Terms, check.TermSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Term: status.Term})
 	at := s.logs[b.ID]
 	if at == nil {
-		at = &check.Prefix{LSN: status.Start}
+		at = &followed{Prefix: check.Prefix{LSN: status.Start}}
+		if s.c.deceived(s.node) {
+			at.records = pgwal.NewScanner("sample", status.Start)
+		}
 		s.logs[b.ID] = at
 	}
-	for at.LSN < status.Readable {
+	for !at.damaged && at.LSN < status.Readable {
 		chunk, err := s.client.Read(ctx, walapi.ReadRequest{Timeline: b.ID, Begin: at.LSN})
 		if err != nil {
 			return err
@@ -94,10 +124,11 @@ func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
 		if len(chunk.Bytes) == 0 {
 			return nil
 		}
-		at.Digest = check.Extend(at.Digest, chunk.Bytes)
-		at.LSN = chunk.End()
-		if at.LSN == chunk.Limit {
-			run.Prefixes = append(run.Prefixes, check.PrefixSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Prefix: *at})
+		switch {
+		case !at.take(chunk.Bytes):
+			s.c.damaged++
+		case at.LSN == chunk.Limit:
+			run.Prefixes = append(run.Prefixes, check.PrefixSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Prefix: at.Prefix})
 		}
 	}
 	return nil
