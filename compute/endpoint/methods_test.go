@@ -79,7 +79,7 @@ var churn = []string{
 // TestAccessMethodsAcrossLives changes a table with every kind of index, at random and
 // the same every time, kills PostgreSQL between, and asks through every index.
 func TestAccessMethodsAcrossLives(t *testing.T) {
-	lives, steps := 1, 10
+	lives, steps := 1, 5
 	if full {
 		lives, steps = 6, 25
 	}
@@ -111,7 +111,9 @@ func TestAccessMethodsAcrossLives(t *testing.T) {
 		sameAnswers(t, s)
 	}
 	s.SQL(t, "DELETE FROM items WHERE id % 2 = 0; VACUUM items;"+fill(1, 9000)+"VACUUM FULL items")
-	sameAnswers(t, s)
+	if full {
+		sameAnswers(t, s)
+	}
 	r.end(t)
 	b.compare(t, w.dataDir("main"))
 
