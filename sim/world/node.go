@@ -263,19 +263,37 @@ type envCall struct {
 	number uint64
 }
 
-// begin admits a call: the task must be the life's, the life alive, and ctx, which
-// may be nil, not ended.
+// begin admits a call: the task must be the life's, the life alive, and ctx not ended.
 func (l *life) begin(ctx context.Context) (envCall, error) {
+	if err := l.mayCall(); err != nil {
+		return envCall{}, err
+	}
+	if err := scopeOf(ctx).ended(); err != nil {
+		return envCall{}, err
+	}
+	return l.count()
+}
+
+// beginAlways opens a call that has no context which could have ended.
+func (l *life) beginAlways() (envCall, error) {
+	if err := l.mayCall(); err != nil {
+		return envCall{}, err
+	}
+	return l.count()
+}
+
+func (l *life) mayCall() error {
 	if l.dead {
-		return envCall{}, l.refuse()
+		return l.refuse()
 	}
+	w := l.n.w
+	assert.That(w.current != nil && w.current.l == l, "an Env of %s is called by a task of its own process", l.n.name)
+	return nil
+}
+
+// count counts a call that may begin, and lets the process die before it.
+func (l *life) count() (envCall, error) {
 	n := l.n
-	assert.That(n.w.current != nil && n.w.current.l == l, "an Env of %s is called by a task of its own process", n.name)
-	if ctx != nil {
-		if err := scopeOf(ctx).ended(); err != nil {
-			return envCall{}, err
-		}
-	}
 	n.calls++
 	if n.stormy && n.w.storm.blows && n.hit(CrashCall, n.crashes) {
 		n.crashAt, n.point = n.calls, CrashPoint(n.crashes.Below(2))

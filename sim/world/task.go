@@ -220,7 +220,7 @@ type group struct {
 }
 
 func (g *group) Go(name string, fn func(ctx context.Context) error) {
-	c, err := g.l.begin(nil)
+	c, err := g.l.beginAlways()
 	if err != nil {
 		return
 	}
@@ -254,7 +254,7 @@ func (g *group) ended(name string, err error) {
 func (g *group) Stop() { g.scope.end(context.Canceled, errStopped) }
 
 func (g *group) Wait() error {
-	c, err := g.l.begin(nil)
+	c, err := g.l.beginAlways()
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (t tracer) Cover(label string) {
 // Yield lets the scheduler choose again who runs; a fault may take the turn away
 // for longer.
 func (t tracer) Yield(ctx context.Context, label string) {
-	c, err := t.l.begin(nil)
+	c, err := t.l.beginAlways()
 	if err != nil {
 		return
 	}
