@@ -6,25 +6,43 @@ import (
 	"fmt"
 
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/frame"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/walapi"
 )
 
 // LastRecord returns the LSN of the record that ends at X, which the first record
 // of this term must name as its xl_prev. It is 0 at a log's start, where there is
-// none. It waits for the election.
+// none. It waits for the election, and while a safekeeper is in another term: that one
+// is behind, or this proposer is about to learn that it is fenced.
 func (p *Proposer) LastRecord(ctx context.Context) (wal.LSN, error) {
 	term, x, err := p.Elected(ctx)
 	if err != nil || x == p.cfg.Start {
 		return 0, err
 	}
-	for _, s := range p.cfg.Safekeepers {
-		var prev wal.LSN
-		if prev, err = p.lastRecordAt(ctx, s, term, x); err == nil {
-			return prev, nil
+	for {
+		prev, again, err := p.lastRecordAnywhere(ctx, term, x)
+		if err == nil || !again {
+			return prev, err
+		}
+		if err := p.e.Clock.Sleep(ctx, redialInterval); err != nil {
+			return 0, fmt.Errorf("find the last record before %v: %w", x, err)
+		}
+		if err := p.failure(); err != nil {
+			return 0, fmt.Errorf("find the last record before %v: %w", x, err)
 		}
 	}
-	return 0, fmt.Errorf("find the last record before %v: %w", x, err)
+}
+
+// lastRecordAnywhere asks every safekeeper; again says that one is in another term.
+func (p *Proposer) lastRecordAnywhere(ctx context.Context, term wal.Term, x wal.LSN) (prev wal.LSN, again bool, err error) {
+	for _, s := range p.cfg.Safekeepers {
+		if prev, err = p.lastRecordAt(ctx, s, term, x); err == nil {
+			return prev, false, nil
+		}
+		again = again || frame.CodeOf(err) == walapi.CodeWrongTerm
+	}
+	return 0, again, fmt.Errorf("find the last record before %v: %w", x, err)
 }
 
 func (p *Proposer) lastRecordAt(ctx context.Context, s Safekeeper, term wal.Term, x wal.LSN) (wal.LSN, error) {

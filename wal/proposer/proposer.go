@@ -107,6 +107,13 @@ func (p *Proposer) end(err error) error {
 	return p.ended
 }
 
+// failure is why no call can succeed any more, nil while they may.
+func (p *Proposer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
 // await waits until ok, or returns why that will never be. The mutex is held.
 func (p *Proposer) await(ctx context.Context, ok func() bool) error {
 	for !ok() {

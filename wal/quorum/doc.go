@@ -92,7 +92,9 @@
 //     node's connection, in order; drop it if that is gone. Hangup: close and call Disconnected.
 //  5. Fetch. Read the bytes from the named node with the fetch's term, or, if it no longer has
 //     them, committed ones from anywhere; answer each Fetch with Fetched or FetchFailed.
-//     Bytes that the node refused because it is in another term are not to be used.
+//     Bytes that the node refused because it is in another term are not to be used. Check
+//     them, from the fetch's Record on: a record that is not sound must not be handed on,
+//     and is asked of another node that has it and is in the term.
 //  6. Lead. After Leading the log ends at Start and is committed. Propose bytes from there on, at
 //     most Room() at once. Acknowledge to the writer only what Commit has reached.
 //  7. Seal. An election is all it takes to learn the head: wait for Leading, and, if readers must

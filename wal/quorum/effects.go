@@ -70,10 +70,13 @@ func (e ProposerEffects) Empty() bool {
 }
 
 // Fetch asks for the log bytes [Begin, End), at most [AppendBytesMax], read from the node
-// From on behalf of the proposer of Term, to be answered by Fetched or FetchFailed.
+// From on behalf of the proposer of Term, to be answered by Fetched or FetchFailed. Record,
+// at or below Begin, is the end of the last record known to have been sent to For: from
+// there on the bytes can be checked.
 type Fetch struct {
 	From, For  wal.NodeID
 	Term       wal.Term
+	Record     wal.LSN
 	Begin, End wal.LSN
 }
 

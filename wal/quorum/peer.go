@@ -43,6 +43,7 @@ type peer struct {
 	// While streaming: flush <= written <= next <= the proposer's head.
 	written    wal.LSN // received by the node
 	next       wal.LSN // first byte not sent yet
+	record     wal.LSN // end of the last record that was sent, as far as known
 	told       wal.LSN // commit LSN last sent
 	fetchEnd   wal.LSN // end of the fetch under way, 0 if there is none
 	recordEnds bool    // fetchEnd is a record's end
@@ -86,7 +87,7 @@ func (p *peer) newTerm() {
 // stream starts the log at flush.
 func (p *peer) stream(flush wal.LSN) {
 	p.phase = peerStreaming
-	p.flush, p.written, p.next = flush, flush, flush
+	p.flush, p.written, p.next, p.record = flush, flush, flush, flush
 	p.told, p.fetchEnd = 0, 0
 }
 

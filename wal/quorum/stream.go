@@ -63,6 +63,7 @@ func (p *Proposer) pump(n *peer) {
 func (p *Proposer) sendAppend(n *peer, bytes []byte, recordEnd wal.LSN) {
 	m := Append{Header: p.header(n), Begin: n.next, RecordEnd: recordEnd, Commit: p.commit, Bytes: bytes}
 	n.next = m.End()
+	n.record = max(n.record, recordEnd)
 	n.told = p.commit
 	p.send(n, m)
 }
@@ -114,7 +115,7 @@ func (p *Proposer) fetch(n *peer) {
 	n.fetched = true
 	end := min(source.flush, n.next+AppendBytesMax)
 	n.fetchEnd, n.recordEnds = end, end == source.flush
-	p.out.Fetches = append(p.out.Fetches, Fetch{From: source.id, For: n.id, Term: p.term, Begin: n.next, End: end})
+	p.out.Fetches = append(p.out.Fetches, Fetch{From: source.id, For: n.id, Term: p.term, Record: n.record, Begin: n.next, End: end})
 }
 
 // Fetched answers a fetch with its first bytes, at least one of them. They must have been
