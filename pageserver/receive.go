@@ -8,6 +8,7 @@ import (
 
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/frame"
 	"github.com/varvedb/varve/wal/walapi"
 )
 
@@ -23,9 +24,13 @@ const (
 	answerMax = 5 * time.Second
 )
 
+// errDamaged: a source's log is not what was written.
+var errDamaged = errors.New("the log is damaged")
+
 // receive takes in the timeline's log until ctx ends or the timeline stops for good.
-// Sources are asked in turn.
+// Sources are asked in turn. The timeline stops at damage only when all have it.
 func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
+	damaged := 0 // sources in a row that have damaged log
 	for failures, turn := 0, 0; ; turn++ {
 		sources, asked := b.currentSources()
 		if len(sources) == 0 || failures >= len(sources) {
@@ -36,9 +41,18 @@ func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
 			continue
 		}
 		addr := sources[turn%len(sources)]
+		before := t.LastLSN()
 		err := b.receiveFrom(ctx, t, addr)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if !isDamaged(err) || t.LastLSN() > before {
+			damaged = 0
+		}
+		if isDamaged(err) {
+			if damaged++; damaged >= len(sources) {
+				damaged, err = 0, t.Stop(err)
+			}
 		}
 		if errors.Is(err, timeline.ErrStopped) {
 			if err := b.resume(ctx, t, err); err != nil {
@@ -53,6 +67,11 @@ func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
 		}
 		failures = 0
 	}
+}
+
+// isDamaged reports whether a source had damaged log, or said that it has.
+func isDamaged(err error) bool {
+	return errors.Is(err, errDamaged) || frame.CodeOf(err) == walapi.CodeAmnesiac
 }
 
 // resume makes a stopped timeline take in log again, from the next source. It pauses
@@ -85,6 +104,8 @@ func (b *branch) receiveFrom(ctx context.Context, t *timeline.Timeline, addr str
 		return err
 	}
 	defer client.Close()
+	// A record is taken from one source, so that this one is not blamed for another's bytes.
+	t.Discard()
 	begin, err := b.begin(ctx, t, client)
 	if err != nil {
 		return err
@@ -97,7 +118,11 @@ func (b *branch) receiveFrom(ctx context.Context, t *timeline.Timeline, addr str
 		if len(chunk.Bytes) == 0 {
 			return nil
 		}
-		if err := t.Ingest(ctx, begin, chunk.Bytes); err != nil {
+		err = t.Ingest(ctx, begin, chunk.Bytes)
+		if errors.Is(err, wal.ErrCorruption) && !errors.Is(err, timeline.ErrStopped) {
+			err = fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		if err != nil {
 			return err
 		}
 		begin = t.NextLSN()

@@ -79,6 +79,14 @@ func (l *logs) commit(id wal.TimelineID, start wal.LSN, bytes []byte) {
 	l.grown.Broadcast()
 }
 
+// replace makes bytes all of a log.
+func (l *logs) replace(id wal.TimelineID, bytes []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logs[id].bytes = bytes
+	l.grown.Broadcast()
+}
+
 func (l *logs) Session(context.Context, *walapi.Session) error { return nil }
 func (l *logs) Create(context.Context, quorum.Identity) error  { return nil }
 func (l *logs) List(context.Context) ([]wal.TimelineID, error) { return nil, nil }
@@ -383,38 +391,71 @@ func TestABrokenTimelineKeepsNoOtherFromBeingServed(t *testing.T) {
 	require.Len(t, list, 3)
 }
 
-func TestADamagedSourceIsChangedForASoundOne(t *testing.T) {
+// damagedLogs is a pageserver that follows two sources of a log of two records, in the
+// last of which a bit is flipped.
+type damagedLogs struct {
+	ps             *running
+	sources        [2]*logs
+	start, end     wal.LSN
+	sound, flipped []byte
+}
+
+func newDamagedLogs(t *testing.T) *damagedLogs {
 	postgres := pgtest.Init(t, pgtest.Options{})
-	dir, ctx := shortDir(t), t.Context()
+	dir := shortDir(t)
 	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "logs")})
 	require.NoError(t, err)
 	addrs := []string{"unix:" + filepath.Join(dir, "sk1"), "unix:" + filepath.Join(dir, "sk2")}
-	rotten, sound := serveLogs(t, e, addrs[0]), serveLogs(t, e, addrs[1])
-	ps := run(t, dir, "ps", addrs...)
-	imported, err := ps.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	d := &damagedLogs{sources: [2]*logs{serveLogs(t, e, addrs[0]), serveLogs(t, e, addrs[1])}}
+	d.ps = run(t, dir, "ps", addrs...)
+	imported, err := d.ps.client.Import(t.Context(), pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
 	require.NoError(t, err)
 	log := pgwal.NewEncoder(imported.LSN, imported.PrevRecord, imported.SystemID)
 	log.Append(fpi(0, 1))
-	_, end := log.Append(fpi(1, 2))
-	bytes := log.Take()
-	flipped := slices.Clone(bytes)
-	flipped[len(flipped)-20] ^= 1
-	rotten.commit(mainID, imported.LSN, flipped)
-	tl := ps.client.Timeline(mainID)
+	_, d.end = log.Append(fpi(1, 2))
+	d.start, d.sound = imported.LSN, log.Take()
+	d.flipped = slices.Clone(d.sound)
+	d.flipped[len(d.flipped)-20] ^= 1
+	return d
+}
+
+// serves checks that the log's last page is served and that nothing has stopped.
+func (d *damagedLogs) serves(t *testing.T) {
+	require.Equal(t, byte(2), read(t, d.ps.client.Timeline(mainID), 1, d.end))
+	list, err := d.ps.client.List(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, list[0].Stopped)
+}
+
+func TestOneDamagedSourceStopsNothing(t *testing.T) {
+	for i, name := range []string{"damaged first", "damaged last"} {
+		t.Run(name, func(t *testing.T) {
+			d := newDamagedLogs(t)
+			d.sources[i].commit(mainID, d.start, d.flipped)
+			d.sources[1-i].commit(mainID, d.start, d.sound)
+			require.NoError(t, d.ps.client.Timeline(mainID).WaitLSN(t.Context(), d.end), "not even for a moment")
+			d.serves(t)
+		})
+	}
+}
+
+func TestDamageOfAllSourcesStopsUntilOneIsSound(t *testing.T) {
+	d := newDamagedLogs(t)
+	for _, source := range d.sources {
+		source.commit(mainID, d.start, d.flipped)
+	}
+	tl := d.ps.client.Timeline(mainID)
+	var err error
 	for err == nil {
-		err = tl.WaitLSN(ctx, end)
+		err = tl.WaitLSN(t.Context(), d.end)
 	}
 	require.ErrorIs(t, err, timeline.ErrStopped)
 	require.ErrorContains(t, err, "corruption")
 
-	sound.commit(mainID, imported.LSN, bytes)
-	stopped := err
-	for errors.Is(stopped, timeline.ErrStopped) {
-		stopped = tl.WaitLSN(ctx, end)
+	d.sources[1].replace(mainID, d.sound)
+	for errors.Is(err, timeline.ErrStopped) {
+		err = tl.WaitLSN(t.Context(), d.end)
 	}
-	require.NoError(t, stopped)
-	require.Equal(t, byte(2), read(t, tl, 1, end))
-	list, err := ps.client.List(ctx)
 	require.NoError(t, err)
-	require.Empty(t, list[0].Stopped)
+	d.serves(t)
 }

@@ -13,7 +13,9 @@ import (
 
 // Ingest takes in committed log: bytes that begin at begin, which is [Timeline.NextLSN]
 // or, for the first bytes of a log of its own, [Timeline.Begins]. Records are cut
-// anywhere. An error other than that begin is wrong is a StoppedError: the records
+// anywhere, and are checked: bytes that are no record are discarded with all after them,
+// by an error that matches wal.ErrCorruption, and can be taken from elsewhere, from
+// NextLSN on. Any other error than that begin is wrong is a StoppedError: the records
 // before the one at fault are taken in, and nothing more before [Timeline.Resume].
 func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) error {
 	if t.halted {
@@ -27,7 +29,7 @@ func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) erro
 	for {
 		ok, err := t.decoder.Next(&t.record)
 		if err != nil {
-			return t.fail(ctx, fmt.Errorf("decode the record after %v: %w", t.last.end, err))
+			return t.reject(ctx, fmt.Errorf("decode the record after %v: %w", t.last.end, err))
 		}
 		if !ok {
 			break
@@ -70,6 +72,20 @@ func (t *Timeline) fail(ctx context.Context, cause error) error {
 	}
 	return t.stop(cause)
 }
+
+// reject takes in the records before bytes that are none.
+func (t *Timeline) reject(ctx context.Context, cause error) error {
+	t.batch.abandon()
+	if err := t.send(ctx); err != nil {
+		return t.stop(err)
+	}
+	t.Discard()
+	return cause
+}
+
+// Discard forgets the bytes of a record that is not whole yet: the next begin with it
+// again. Only the ingesting task discards.
+func (t *Timeline) Discard() { t.decoder, t.next = nil, t.last.end }
 
 // take gathers the effects of one record.
 func (t *Timeline) take(ctx context.Context, rec *pgwal.Record) error {

@@ -533,12 +533,14 @@ func TestReadsAheadOfTheLogWait(t *testing.T) {
 	require.Equal(t, byte(8), page[24])
 }
 
-func TestFlippedBitInTheLogStops(t *testing.T) {
+func TestFlippedBitInTheLogIsRejected(t *testing.T) {
 	w := newWorld(t, nil)
 	w.write(fpi(rel, pgwal.MainFork, 0, 1))
 	log := w.log.Take()
 	log[len(log)/2] ^= 4
 	require.ErrorIs(t, w.tl.Ingest(w.ctx, importEnd, log), wal.ErrCorruption)
+	require.NoError(t, w.tl.Stopped())
+	require.Equal(t, importEnd, w.tl.NextLSN())
 }
 
 // awayBucket fails every read while it is away.
@@ -596,7 +598,7 @@ func TestSoundBytesReplaceDamagedOnes(t *testing.T) {
 	damaged[first-importEnd+40] ^= 4
 	require.ErrorIs(t, w.tl.Ingest(w.ctx, importEnd, damaged), wal.ErrCorruption)
 	require.Equal(t, first, w.tl.LastLSN())
-	require.NoError(t, w.tl.Resume(w.ctx))
+	require.NoError(t, w.tl.Stopped())
 	require.Equal(t, first, w.tl.NextLSN())
 	require.NoError(t, w.tl.Ingest(w.ctx, first, log[first-importEnd:]))
 	require.NoError(t, w.tl.WaitLSN(w.ctx, last))

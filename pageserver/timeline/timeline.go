@@ -84,7 +84,7 @@ func (t *Timeline) load(ctx context.Context) error {
 }
 
 // Resume lets Ingest go on after a stop whose cause may have passed: the bucket was
-// away, or one source of the log had bad bytes. The next bytes begin at NextLSN. The
+// away, or the sources of the log had bad bytes. The next bytes begin at NextLSN. The
 // timeline counts as stopped until it has taken in more. Only the ingesting task
 // resumes.
 func (t *Timeline) Resume(ctx context.Context) error {
@@ -158,6 +158,10 @@ func (t *Timeline) await(ctx context.Context, lsn wal.LSN) error {
 	}
 	return err
 }
+
+// Stop ends ingest until Resume, and tells those who wait for log the cause: that is
+// for when no source has sound bytes. Only the ingesting task stops.
+func (t *Timeline) Stop(cause error) error { return t.stop(cause) }
 
 // stop ends ingest until Resume.
 func (t *Timeline) stop(cause error) error {

@@ -11,11 +11,13 @@
 //	creating/ID                   only while the timeline is being made
 //	timelines/ID/state            the acceptor's state, replaced by rename
 //	timelines/ID/state.new        the next one, while it is being written
+//	timelines/ID/damaged          there once durable bytes of the log were found damaged,
+//	                              and which; its text is for people
 //	timelines/ID/wal/             the log: segments and mark
 //
 // A directory of which "creating" has the name is no timeline yet: its creation was
 // never acknowledged, and is done over when asked for again. A directory without it and
-// without a sound state, or whose log has lost durable bytes, is an amnesiac: the
+// without a sound state, or whose log has lost or damaged durable bytes, is an amnesiac: the
 // safekeeper refuses sessions and reads for it and touches none of its files. A
 // session for a timeline of which there is no trace is refused as by an amnesiac
 // too, since only the bucket knows whether it should be here.
@@ -29,7 +31,9 @@
 //
 // Every byte is checked on its way to the disk: a record that is not whole and sound is
 // neither written nor counted, whoever sent it, so that what one disk has damaged does
-// not spread.
+// not spread. So is every byte that is read by others: records are read whole, and one
+// that is not sound, when read twice, makes the timeline an amnesiac, for good. Of a
+// record longer than a read, its reader has to do the check.
 //
 // A failed write or sync, or a failed check, takes its timeline out of service: what is
 // on disk is then known only after opening it anew, which is the same code as after a

@@ -22,6 +22,7 @@ const (
 const (
 	stateName    = "state"
 	stateNewName = "state.new"
+	damagedName  = "damaged"
 	logName      = "wal"
 )
 
@@ -150,6 +151,9 @@ func openTimeline(ctx context.Context, e env.Env, node wal.NodeID, at place, id 
 }
 
 func (t *timeline) load(ctx context.Context, node wal.NodeID, id wal.TimelineID) error {
+	if err := readDamage(ctx, t.e.FS, t.dir); err != nil {
+		return err
+	}
 	state, err := readState(ctx, t.e.FS, t.dir)
 	if err != nil {
 		return err

@@ -104,11 +104,15 @@ func (t *timeline) leave(key sessionKey, conn *walapi.Session) {
 	}
 }
 
-// fail takes the timeline out of service: whoever waits for it learns why.
+// fail takes the timeline out of service: whoever waits for it learns why. The first
+// reason stays.
 func (t *timeline) fail(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failed = fmt.Errorf("out of service: %w", err)
+	if t.failed == nil {
+		t.failed = fmt.Errorf("out of service: %w", err)
+	}
+	t.work.Broadcast()
 	t.drained.Broadcast()
 	t.grown.Broadcast()
 }
@@ -174,10 +178,13 @@ func (t *timeline) runDisk(ctx context.Context) error {
 func (t *timeline) ready(ctx context.Context) ([]quorum.DiskEffect, int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !t.kicked {
+	for !t.kicked && t.failed == nil {
 		if err := t.work.Wait(ctx); err != nil {
 			return nil, 0, err
 		}
+	}
+	if t.failed != nil {
+		return nil, 0, t.failed
 	}
 	t.kicked = false
 	effects := t.acceptor.Ready()
@@ -209,7 +216,8 @@ func (t *timeline) taken(n int) {
 func (t *timeline) carryOut(ctx context.Context, effect quorum.DiskEffect) error {
 	switch effect := effect.(type) {
 	case quorum.WriteLog:
-		if err := t.scan(effect.Bytes); err != nil {
+		// What a donor's disk has damaged must not become a majority's, nor be counted.
+		if err := feed(t.scanner, effect.Bytes); err != nil {
 			return err
 		}
 		return t.log.Write(ctx, effect.At, effect.Bytes)
@@ -229,21 +237,7 @@ func (t *timeline) carryOut(ctx context.Context, effect quorum.DiskEffect) error
 }
 
 // scanFrom begins the check of what is written at an LSN where the log ends.
-func (t *timeline) scanFrom(end wal.LSN) {
-	t.scanner = pgwal.NewScanner("log of timeline "+t.identity.Timeline.String(), end)
-	t.scanner.ExpectSystemID(t.identity.SystemID)
-}
-
-// scan checks bytes before they are written: what a donor's disk has damaged must not
-// become a majority's, nor be counted.
-func (t *timeline) scan(p []byte) error {
-	t.scanner.Feed(p)
-	for {
-		if more, err := t.scanner.Next(); !more {
-			return err
-		}
-	}
-}
+func (t *timeline) scanFrom(end wal.LSN) { t.scanner = t.newScanner(end) }
 
 // persisted reports an effect, unless it failed.
 func (t *timeline) persisted(token quorum.Token, err error) error {
@@ -284,17 +278,19 @@ func (t *timeline) read(ctx context.Context, m walapi.ReadRequest) (walapi.Chunk
 	if size == 0 {
 		size = walapi.ReadBytesMax
 	}
-	chunk.Bytes = make([]byte, min(wal.LSN(size), limit-m.Begin))
-	if err := t.log.ReadAt(ctx, chunk.Bytes, m.Begin); err != nil {
+	bytes, damage, err := t.readSound(ctx, m.Begin, size, limit)
+	if err != nil {
 		return walapi.Chunk{}, err
 	}
 	// What is not committed may have been cut, and other bytes put in its place,
 	// while it was read.
-	if m.Term != 0 {
-		if _, err := t.limit(m); err != nil {
-			return walapi.Chunk{}, err
-		}
+	if _, err := t.limit(m); err != nil {
+		return walapi.Chunk{}, err
 	}
+	if damage != nil {
+		return walapi.Chunk{}, t.lose(ctx, damage)
+	}
+	chunk.Bytes = bytes
 	return chunk, nil
 }
 

@@ -73,6 +73,11 @@ func (l *Log) End() wal.LSN { return l.end }
 // Dir is the directory of the segments.
 func (l *Log) Dir() string { return l.cfg.Dir }
 
+// Place returns the file, relative to the root of FS, and the offset of an LSN's byte.
+func (l *Log) Place(at wal.LSN) (file string, offset int64) {
+	return l.path(at.Segment()), int64(at.SegmentOffset())
+}
+
 // path names segment number n below the root of FS.
 func (l *Log) path(n uint64) string { return l.cfg.Dir + "/" + Name(n) }
 

@@ -1,0 +1,189 @@
+package safekeeper
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/frame"
+	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/walapi"
+)
+
+const (
+	// readTries is how often bytes are read before they count as damaged on disk, and
+	// not on the way from there.
+	readTries = 2
+	// damageBytesMax bounds what is kept of a description of damage.
+	damageBytesMax = 4 << 10
+)
+
+// readSound reads at most size bytes of a log that is whole up to limit. They are
+// checked, and end with a record; but those of a record that does not end within
+// walapi.ReadBytesMax are not, which is for the reader to do when it has all of it.
+// Damage says that they are not what was written.
+func (t *timeline) readSound(ctx context.Context, begin wal.LSN, size int, limit wal.LSN) (bytes []byte, damage, err error) {
+	ahead := make([]byte, min(walapi.ReadBytesMax, limit-begin))
+	for range readTries {
+		var end wal.LSN
+		if err = t.log.ReadAt(ctx, ahead, begin); err == nil {
+			end, damage, err = t.check(ctx, begin, ahead)
+		}
+		if errors.Is(err, env.ErrNotExist) || errors.Is(err, io.EOF) {
+			file, _ := t.log.Place(begin)
+			damage, err = wal.Corruptf(file, 0, "log", fmt.Sprintf("bytes up to %v", limit), err), nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if damage == nil {
+			bytes = ahead[:min(size, len(ahead))]
+			if end > begin {
+				bytes = bytes[:min(len(bytes), int(end-begin))]
+			}
+			return bytes, nil, nil
+		}
+	}
+	return nil, damage, nil
+}
+
+// check returns the end of the last record in bytes of the log, at or below begin if
+// none ends there. Bytes that begin with a record, as nearly all do that are read, are
+// checked by themselves.
+func (t *timeline) check(ctx context.Context, begin wal.LSN, bytes []byte) (end wal.LSN, damage, err error) {
+	if pgwal.IsRecordPosition(begin) {
+		scanner := t.newScanner(begin)
+		if damage := feed(scanner, bytes); damage == nil && scanner.Position() > begin {
+			return scanner.Position(), nil, nil
+		}
+	}
+	from, err := t.recordBefore(ctx, begin)
+	if err != nil {
+		return 0, nil, err
+	}
+	scanner := t.newScanner(from)
+	before := make([]byte, walapi.ReadBytesMax)
+	for at := from; at < begin; at += wal.LSN(len(before)) {
+		before = before[:min(len(before), int(begin-at))]
+		if err := t.log.ReadAt(ctx, before, at); err != nil {
+			return 0, nil, err
+		}
+		if damage := feed(scanner, before); damage != nil {
+			return 0, t.placed(damage), nil
+		}
+	}
+	if damage := feed(scanner, bytes); damage != nil {
+		return 0, t.placed(damage), nil
+	}
+	return scanner.Position(), nil, nil
+}
+
+// recordBefore finds a place at or below an LSN where a record begins: page headers
+// tell where the first record on their page does. If they are damaged, what is read
+// from there is no log, or begins further ahead.
+func (t *timeline) recordBefore(ctx context.Context, lsn wal.LSN) (wal.LSN, error) {
+	const (
+		headerSize = 24
+		continued  = 1 // the page begins with the rest of a record
+	)
+	header := make([]byte, headerSize)
+	for page := pgwal.PageStart(lsn); page > t.identity.Start; page -= pgwal.WALPageSize {
+		if err := t.log.ReadAt(ctx, header, page); err != nil {
+			return 0, err
+		}
+		if binary.LittleEndian.Uint16(header) == 0 {
+			continue // behind a switch to the next segment
+		}
+		first := pgwal.RecordStart(page)
+		if binary.LittleEndian.Uint16(header[2:])&continued != 0 {
+			first = pgwal.RecordStart(first + wal.LSN(binary.LittleEndian.Uint32(header[16:])))
+		}
+		if first <= lsn && first < page+pgwal.WALPageSize {
+			return first, nil
+		}
+	}
+	return t.identity.Start, nil
+}
+
+func (t *timeline) newScanner(from wal.LSN) *pgwal.Scanner {
+	scanner := pgwal.NewScanner("log of timeline "+t.identity.Timeline.String(), from)
+	scanner.ExpectSystemID(t.identity.SystemID)
+	return scanner
+}
+
+// feed checks the bytes that follow.
+func feed(scanner *pgwal.Scanner, p []byte) error {
+	scanner.Feed(p)
+	for {
+		if more, err := scanner.Next(); !more {
+			return err
+		}
+	}
+}
+
+// placed names damage by the file that it is in.
+func (t *timeline) placed(damage error) error {
+	var c *wal.CorruptionError
+	if !errors.As(damage, &c) {
+		return damage
+	}
+	file, offset := t.log.Place(wal.LSN(c.Offset))
+	return wal.Corruptf(file, offset, c.What, c.Want, c.Got)
+}
+
+// lose makes the timeline an amnesiac, as a part of what it has acknowledged is
+// damaged, and returns what its readers are told.
+func (t *timeline) lose(ctx context.Context, damage error) error {
+	t.e.Trace.Event("log damaged", "timeline", t.identity.Timeline.String(), "error", damage)
+	err := noteDamage(ctx, t.e.FS, t.dir, damage)
+	t.fail(errors.Join(damage, err))
+	return frame.Errorf(walapi.CodeAmnesiac, "timeline %v is damaged: %v", t.identity.Timeline, damage)
+}
+
+// noteDamage makes the file that says so, durably. If that fails, the damage will be
+// found once more.
+func noteDamage(ctx context.Context, fs env.FS, dir string, damage error) error {
+	f, err := fs.Create(ctx, dir+"/"+damagedName)
+	if errors.Is(err, env.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("note damage: %w", err)
+	}
+	defer f.Close()
+	text := []byte(damage.Error())
+	if _, err := f.WriteAt(ctx, text[:min(len(text), damageBytesMax)], 0); err != nil {
+		return fmt.Errorf("note damage: %w", err)
+	}
+	if err := f.Sync(ctx); err != nil {
+		return fmt.Errorf("note damage: %w", err)
+	}
+	if err := fs.SyncDir(ctx, dir); err != nil {
+		return fmt.Errorf("note damage: %w", err)
+	}
+	return nil
+}
+
+// readDamage returns the damage that was noted, as an error that matches
+// wal.ErrCorruption. Only the file's being there counts: its text is for people.
+func readDamage(ctx context.Context, fs env.FS, dir string) error {
+	name := dir + "/" + damagedName
+	f, err := fs.Open(ctx, name)
+	if errors.Is(err, env.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	text := make([]byte, damageBytesMax)
+	n, err := f.ReadAt(ctx, text, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return wal.Corruptf(name, 0, "log", "no damage", fmt.Sprintf("%q", text[:n]))
+}
