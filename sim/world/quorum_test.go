@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ func newQuorum(t testing.TB, cfg world.Config) *quorumRun {
 }
 
 // create tries until the timeline is there: at the beginning no storm blows, but
-// calls fail.
+// calls fail. The disk that deceives may damage it at once, and is then found out.
 func create(ctx context.Context, t testing.TB, e env.Env, addr string) {
 	for {
 		short, cancel := e.Tasks.WithTimeout(ctx, 5*time.Second)
@@ -99,7 +100,7 @@ func create(ctx context.Context, t testing.TB, e env.Env, addr string) {
 			c.Close()
 		}
 		cancel()
-		if err == nil {
+		if err == nil || addr == keeperAddr(1) && frame.CodeOf(err) == walapi.CodeAmnesiac {
 			return
 		}
 		require.NoError(t, e.Clock.Sleep(ctx, 100*time.Millisecond))
@@ -305,15 +306,27 @@ func TestQuorumWithoutFaults(t *testing.T) {
 	}
 }
 
+// foundOut are seeds that found bugs: in the first five, damage of one disk spread to
+// others; in 5 and 183, the disk was found out after it had been counted; in 373, its
+// timeline was damaged as it was made.
+var foundOut = []uint64{189, 248, 574, 587, 663, 5, 183, 373}
+
 // TestQuorumUnderFaults draws its faults from seeds; VARVE_QUORUM_SEEDS says "FROM TO".
 func TestQuorumUnderFaults(t *testing.T) {
 	from, to := uint64(0), uint64(20)
+	seeds := slices.Clone(foundOut)
 	if text := os.Getenv("VARVE_QUORUM_SEEDS"); text != "" {
 		_, err := fmt.Sscan(text, &from, &to)
 		require.NoError(t, err)
+		seeds = nil
+	}
+	for seed := from; seed < to; seed++ {
+		if !slices.Contains(seeds, seed) {
+			seeds = append(seeds, seed)
+		}
 	}
 	sum := 0
-	for seed := from; seed < to; seed++ {
+	for _, seed := range seeds {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			faults := world.DrawFaults(seed)
 			r := newQuorum(t, world.Config{Seed: seed, Faults: faults})
