@@ -435,3 +435,37 @@ func BenchmarkStream(b *testing.B) {
 	}
 	require.NoError(b, w.WaitCommit(b.Context(), end))
 }
+
+// What the donor's disk has damaged reaches nobody: the laggard gets it from another.
+func TestADamagedDonorIsPassedOver(t *testing.T) {
+	c := newCluster(t)
+	c.create()
+	w := c.propose(100)
+	w.commit(1000)
+	c.nodes[2].down()
+	w.commit(3 << 20)
+	end := w.commit(1 << 20)
+	want := c.nodes[1].follow(end)
+	w.waitAll(end)
+	require.NoError(t, w.stop())
+	name := filepath.Join(c.dir, "1/sk/timelines", identity().Timeline.String(), "wal", segment.Name(start.Segment()))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteAt([]byte{0xEE}, int64((start + 2<<20).SegmentOffset()))
+	require.NoError(t, err)
+
+	second := c.propose(101) // whose donor is the first: it has as much as the second
+	c.nodes[2].up()
+	end = second.commit(10)
+	require.True(t, bytes.HasPrefix(c.nodes[2].follow(end), want))
+}
+
+// waitAll waits until the first two safekeepers have flushed up to an LSN.
+func (w *writer) waitAll(lsn wal.LSN) {
+	for i, peers := 0, w.Status().Peers; i < 2; peers = w.Status().Peers {
+		if peers[i].Flush >= lsn {
+			i++
+		}
+	}
+}

@@ -22,17 +22,13 @@ const (
 	damageBytesMax = 4 << 10
 )
 
-// readSound reads at most size bytes of a log that is whole up to limit. They are
-// checked, and end with a record; but those of a record that does not end within
-// walapi.ReadBytesMax are not, which is for the reader to do when it has all of it.
-// Damage says that they are not what was written.
+// readSound reads at most size bytes of a log whose records are whole up to limit. They
+// are checked, to the end of the record that they end in, and cut behind a record if one
+// ends in them. Damage says that they are not what was written.
 func (t *timeline) readSound(ctx context.Context, begin wal.LSN, size int, limit wal.LSN) (bytes []byte, damage, err error) {
-	ahead := make([]byte, min(walapi.ReadBytesMax, limit-begin))
 	for range readTries {
-		var end wal.LSN
-		if err = t.log.ReadAt(ctx, ahead, begin); err == nil {
-			end, damage, err = t.check(ctx, begin, ahead)
-		}
+		bytes, damage, err = t.tryRead(ctx, begin, limit)
+		damage = t.placed(damage)
 		if errors.Is(err, env.ErrNotExist) || errors.Is(err, io.EOF) {
 			file, _ := t.log.Place(begin)
 			damage, err = wal.Corruptf(file, 0, "log", fmt.Sprintf("bytes up to %v", limit), err), nil
@@ -41,45 +37,64 @@ func (t *timeline) readSound(ctx context.Context, begin wal.LSN, size int, limit
 			return nil, nil, err
 		}
 		if damage == nil {
-			bytes = ahead[:min(size, len(ahead))]
-			if end > begin {
-				bytes = bytes[:min(len(bytes), int(end-begin))]
-			}
-			return bytes, nil, nil
+			return bytes[:min(size, len(bytes))], nil, nil
 		}
 	}
 	return nil, damage, nil
 }
 
-// check returns the end of the last record in bytes of the log, at or below begin if
-// none ends there. Bytes that begin with a record, as nearly all do that are read, are
-// checked by themselves.
-func (t *timeline) check(ctx context.Context, begin wal.LSN, bytes []byte) (end wal.LSN, damage, err error) {
+// tryRead reads once. Bytes that begin with a record, as nearly all do that are read,
+// are checked by themselves.
+func (t *timeline) tryRead(ctx context.Context, begin, limit wal.LSN) (bytes []byte, damage, err error) {
+	bytes = make([]byte, min(walapi.ReadBytesMax, limit-begin))
+	if err := t.log.ReadAt(ctx, bytes, begin); err != nil {
+		return nil, nil, err
+	}
 	if pgwal.IsRecordPosition(begin) {
 		scanner := t.newScanner(begin)
 		if damage := feed(scanner, bytes); damage == nil && scanner.Position() > begin {
-			return scanner.Position(), nil, nil
+			return bytes[:scanner.Position()-begin], nil, nil
 		}
 	}
+	end, damage, err := t.checkAround(ctx, begin, bytes, limit)
+	return bytes[:min(len(bytes), int(end-min(begin, end)))], damage, err
+}
+
+// checkAround checks bytes of the log from a record that begins before them to the end
+// of one, above begin, and returns that.
+func (t *timeline) checkAround(ctx context.Context, begin wal.LSN, bytes []byte, limit wal.LSN) (end wal.LSN, damage, err error) {
 	from, err := t.recordBefore(ctx, begin)
 	if err != nil {
 		return 0, nil, err
 	}
 	scanner := t.newScanner(from)
-	before := make([]byte, walapi.ReadBytesMax)
-	for at := from; at < begin; at += wal.LSN(len(before)) {
-		before = before[:min(len(before), int(begin-at))]
-		if err := t.log.ReadAt(ctx, before, at); err != nil {
-			return 0, nil, err
-		}
-		if damage := feed(scanner, before); damage != nil {
-			return 0, t.placed(damage), nil
-		}
+	if damage, err = t.scan(ctx, scanner, from, begin, begin); damage != nil || err != nil {
+		return 0, damage, err
 	}
 	if damage := feed(scanner, bytes); damage != nil {
-		return 0, t.placed(damage), nil
+		return 0, damage, nil
 	}
-	return scanner.Position(), nil, nil
+	damage, err = t.scan(ctx, scanner, begin+wal.LSN(len(bytes)), limit, begin)
+	if end = scanner.Position(); end <= begin && damage == nil && err == nil {
+		damage = wal.Corruptf("", int64(end), "log", fmt.Sprintf("whole records up to %v", limit), fmt.Sprintf("an end at %v", end))
+	}
+	return end, damage, err
+}
+
+// scan checks [from, to), or less if a record ends above an LSN before.
+func (t *timeline) scan(ctx context.Context, scanner *pgwal.Scanner, from, to, above wal.LSN) (damage, err error) {
+	chunk := make([]byte, min(walapi.ReadBytesMax, to-min(from, to)))
+	for from < to && scanner.Position() <= above {
+		chunk = chunk[:min(len(chunk), int(to-from))]
+		if err := t.log.ReadAt(ctx, chunk, from); err != nil {
+			return nil, err
+		}
+		if damage := feed(scanner, chunk); damage != nil {
+			return damage, nil
+		}
+		from += wal.LSN(len(chunk))
+	}
+	return nil, nil
 }
 
 // recordBefore finds a place at or below an LSN where a record begins: page headers
@@ -125,7 +140,7 @@ func feed(scanner *pgwal.Scanner, p []byte) error {
 	}
 }
 
-// placed names damage by the file that it is in.
+// placed names damage, at an LSN, by the file that it is in.
 func (t *timeline) placed(damage error) error {
 	var c *wal.CorruptionError
 	if !errors.As(damage, &c) {

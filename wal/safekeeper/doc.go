@@ -31,9 +31,8 @@
 //
 // Every byte is checked on its way to the disk: a record that is not whole and sound is
 // neither written nor counted, whoever sent it, so that what one disk has damaged does
-// not spread. So is every byte that is read by others: records are read whole, and one
-// that is not sound, when read twice, makes the timeline an amnesiac, for good. Of a
-// record longer than a read, its reader has to do the check.
+// not spread. So is every byte that others read: the record that it belongs to is read
+// whole, and if it is not sound, when read twice, the timeline is an amnesiac, for good.
 //
 // A failed write or sync, or a failed check, takes its timeline out of service: what is
 // on disk is then known only after opening it anew, which is the same code as after a

@@ -128,6 +128,10 @@ func (l *leader) receive() quorum.Message {
 func (l *leader) append(n int, commit wal.LSN) wal.LSN {
 	_, end := l.log.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrLogicalMsg, MainData: bytes.Repeat([]byte{7}, n)})
 	p := l.log.Take()
+	for ; len(p) > quorum.AppendBytesMax; p = p[quorum.AppendBytesMax:] {
+		l.send(quorum.Append{Header: l.head, Begin: l.at, Bytes: p[:quorum.AppendBytesMax]})
+		l.at += quorum.AppendBytesMax
+	}
 	l.begin = l.at
 	l.send(quorum.Append{Header: l.head, Begin: l.begin, RecordEnd: end, Commit: commit, Bytes: p})
 	l.at += wal.LSN(len(p))
@@ -659,4 +663,112 @@ func TestManyDeadSessionsGiveWay(t *testing.T) {
 	}
 	l := k.lead(101)
 	l.flushed(l.append(10, 0))
+}
+
+// flip changes one byte of the log on disk.
+func (k *keeper) flip(at wal.LSN) {
+	f, err := os.OpenFile(k.path("wal/"+segment.Name(at.Segment())), os.O_RDWR, 0)
+	require.NoError(k.t, err)
+	defer f.Close()
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, int64(at.SegmentOffset()))
+	require.NoError(k.t, err)
+	b[0] ^= 4
+	_, err = f.WriteAt(b, int64(at.SegmentOffset()))
+	require.NoError(k.t, err)
+}
+
+// Reads are cut behind whole records, wherever they begin, and join to the same log.
+func TestReadsFromAnywhereAreTheLog(t *testing.T) {
+	k := newKeeper(t)
+	c := k.client()
+	require.NoError(t, c.Create(t.Context(), id))
+	l := k.lead(1)
+	var end wal.LSN
+	for _, size := range []int{100, 3 << 20, 9000, 1, 50, 20_000} {
+		end = l.append(size, end)
+		l.flushed(end)
+	}
+	l.send(quorum.Append{Header: l.head, Begin: end, Commit: end})
+	read := func(begin wal.LSN) (log []byte) {
+		for at := begin; at < end; {
+			chunk, err := c.Read(t.Context(), walapi.ReadRequest{Timeline: id.Timeline, Begin: at, Wait: walapi.WaitMax})
+			require.NoError(t, err)
+			require.NotEmpty(t, chunk.Bytes)
+			log = append(log, chunk.Bytes...)
+			at = chunk.End()
+		}
+		return log
+	}
+	whole := read(start)
+	require.Len(t, whole, int(end-start))
+	for begin := start; begin < end; begin += 7919 * 13 {
+		require.True(t, bytes.Equal(whole[begin-start:], read(begin)), "from %v", begin)
+	}
+}
+
+func TestDamageIsNamedAndNeverServed(t *testing.T) {
+	k := newKeeper(t)
+	other := id
+	other.Timeline[0]++
+	c := k.client()
+	require.NoError(t, c.Create(t.Context(), id))
+	require.NoError(t, c.Create(t.Context(), other))
+	l := k.lead(1)
+	first := l.append(20_000, 0)
+	second := l.append(20_000, first)
+	third := l.append(20_000, second)
+	l.flushed(third)
+	k.flip(second - 1000)
+	read := func(begin wal.LSN, size int) error {
+		_, err := c.Read(t.Context(), walapi.ReadRequest{Timeline: id.Timeline, Term: 1, Begin: begin, BytesMax: size})
+		return err
+	}
+	require.NoError(t, read(second, 0), "what is not damaged is served")
+	err := read(second-900, 10)
+	require.Equal(t, walapi.CodeAmnesiac, frame.CodeOf(err))
+	require.ErrorContains(t, err, "wal/"+segment.Name(start.Segment()))
+	require.ErrorContains(t, err, "record checksum")
+	err = read(second, 0)
+	require.Error(t, err, "the timeline is out of service")
+	for frame.CodeOf(err) != walapi.CodeAmnesiac {
+		_, err = c.Status(t.Context(), id.Timeline)
+	}
+	k.down()
+	k.up()
+	require.Equal(t, quorum.ReasonAmnesiac, k.greet(2).receive().(quorum.Refused).Reason)
+	c = k.client()
+	require.Equal(t, walapi.CodeAmnesiac, frame.CodeOf(read(start, 0)))
+	_, err = c.Status(t.Context(), other.Timeline)
+	require.NoError(t, err)
+}
+
+// A length that leads beyond the end of the log, a page header that lies about where a
+// record begins, and a segment that is gone are damage as well.
+func TestDamageOfEveryKindIsFound(t *testing.T) {
+	damages := map[string]func(k *keeper, last wal.LSN){
+		"length of the last record": func(k *keeper, last wal.LSN) { k.flip(last) },
+		"page header":               func(k *keeper, last wal.LSN) { k.flip(pgwal.PageStart(last) + 16) },
+		"segment": func(k *keeper, last wal.LSN) {
+			require.NoError(k.t, os.Remove(k.path("wal/"+segment.Name(last.Segment()))))
+		},
+	}
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			k := newKeeper(t)
+			c := k.client()
+			require.NoError(t, c.Create(t.Context(), id))
+			l := k.lead(1)
+			last := l.append(20_000, 0)
+			end := l.append(50, 0)
+			l.flushed(end)
+			damage(k, last)
+			_, err := c.Read(t.Context(), walapi.ReadRequest{Timeline: id.Timeline, Term: 1, Begin: last, BytesMax: 8})
+			if name == "page header" {
+				_, err = c.Read(t.Context(), walapi.ReadRequest{Timeline: id.Timeline, Term: 1, Begin: last - 8, BytesMax: 8})
+			}
+			require.Equal(t, walapi.CodeAmnesiac, frame.CodeOf(err), "%v", err)
+			require.ErrorContains(t, err, "wal/"+segment.Name(last.Segment()))
+		})
+	}
 }
