@@ -43,12 +43,13 @@ func run(ctx context.Context, dir string) (err error) {
 			return err
 		}
 		defer os.RemoveAll(temp)
-		dir = temp
+		dir = filepath.Join(temp, "data")
 	}
 	d := &demo{varve: varve{binary: binary, dir: dir}, started: time.Now()}
 	// Whatever happens, no process stays behind.
 	defer func() {
-		if _, downErr := d.varve.run(context.WithoutCancel(ctx), "down"); downErr != nil && err != nil {
+		if err != nil {
+			_, downErr := d.varve.run(context.WithoutCancel(ctx), "down")
 			err = errors.Join(err, downErr)
 		}
 	}()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/varvedb/varve/compute/control"
@@ -45,12 +46,15 @@ func (a *app) psql(ctx context.Context, point string, args []string) error {
 		}
 		return runPsql(ctx, url, args)
 	}
-	reader, err := client.StartEndpoint(ctx, point, 0)
+	// Ctrl-C does not cut the start short, which would leave its reader running.
+	reader, err := client.StartEndpoint(context.WithoutCancel(ctx), point, 0)
 	if err != nil {
 		return err
 	}
 	talk("reading %s as of %s", reader.Branch, reader.ReadAt)
-	err = runPsql(ctx, reader.URL, args)
+	if err = context.Cause(ctx); err == nil {
+		err = runPsql(ctx, reader.URL, args)
+	}
 	_, stopErr := client.StopEndpoint(context.WithoutCancel(ctx), reader.ID)
 	return errors.Join(err, stopErr)
 }
@@ -60,8 +64,15 @@ func runPsql(ctx context.Context, url string, args []string) error {
 	if err != nil {
 		return err
 	}
+	server, err := pgx.ParseConfig(url)
+	if err != nil {
+		return err
+	}
 	// Not bound to ctx: psql handles Ctrl-C itself, to cancel a query.
-	cmd := exec.Command(path, append([]string{url}, args...)...)
+	cmd := exec.Command(path, args...)
+	// By the environment, so that options such as -d keep their meaning.
+	cmd.Env = append([]string{"PGDATABASE=" + server.Database}, os.Environ()...)
+	cmd.Env = append(cmd.Env, "PGHOST="+server.Host, fmt.Sprintf("PGPORT=%d", server.Port), "PGUSER="+server.User)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
 }

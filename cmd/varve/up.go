@@ -61,7 +61,8 @@ func (a *app) upCommand() *cobra.Command {
 type event struct {
 	Step   string                  `json:"step,omitempty"`
 	Ready  bool                    `json:"ready,omitempty"`
-	Main   *control.EndpointStatus `json:"main,omitempty"` // with Ready; nil: there is no branch main
+	Main   *control.EndpointStatus `json:"main,omitempty"`    // with Ready, or else
+	NoMain *control.Error          `json:"no_main,omitempty"` // why main has no Postgres
 	Failed *control.Error          `json:"failed,omitempty"`
 }
 
@@ -84,7 +85,13 @@ func (a *app) serve(ctx context.Context, dir string, flags upFlags) error {
 	cfg := flags.config(dir)
 	cfg.Binary = binary
 	cfg.Progress = func(step string) { tell(event{Step: step}) }
-	cfg.Ready = func(main *control.EndpointStatus) { tell(event{Ready: true, Main: main}) }
+	cfg.Ready = func(main *control.EndpointStatus, why error) {
+		e := event{Ready: true, Main: main}
+		if main == nil {
+			e.NoMain = control.Errorf(control.CodeOf(why), "%s", oneLine(why.Error()))
+		}
+		tell(e)
+	}
 	err = control.Run(ctx, cfg)
 	if err != nil && flags.events {
 		tell(event{Failed: control.Errorf(control.CodeOf(err), "%s", oneLine(err.Error()))})
@@ -96,8 +103,8 @@ func (a *app) tellPerson(e event) {
 	switch {
 	case e.Main != nil:
 		_ = a.printValue(e.Main, e.Main.URL) // who reads it no longer needs nothing else
-	case e.Ready:
-		talk("there is no branch %s, so no Postgres was started: see `varve branch list` and `varve endpoint start BRANCH`", control.MainBranch)
+	case e.NoMain != nil:
+		talk("%s", e.NoMain.Message)
 	default:
 		talk("%s", e.Step)
 	}
@@ -155,6 +162,9 @@ func (a *app) relay(events io.Reader) (ready bool, err error) {
 		}
 		if e.Failed != nil {
 			return false, e.Failed
+		}
+		if e.NoMain != nil && e.NoMain.Code != control.CodeNotFound {
+			return true, e.NoMain
 		}
 		a.tellPerson(e)
 		if e.Ready {

@@ -29,6 +29,7 @@ func (s *Supervisor) bootstrap(ctx context.Context) error {
 	} else if len(branches) > 0 {
 		return nil
 	}
+	s.fresh = true
 	if err := s.setBootstrapping(true); err != nil {
 		return err
 	}

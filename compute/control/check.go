@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/varvedb/varve/compute/pgdata"
@@ -23,6 +24,9 @@ func (c Config) validate() error {
 	}
 	if c.Port < 0 || c.Port > portMax {
 		return Errorf(CodeUsage, "--port %d: want 1 to %d", c.Port, portMax)
+	}
+	if strings.ContainsAny(c.Dir, `',\`) {
+		return Errorf(CodeUsage, "data directory %s: quotes, commas and backslashes mean something else in addresses of PostgreSQL: choose another --dir", c.Dir)
 	}
 	if len(c.Dir) > dirPathMax {
 		return Errorf(CodeUsage, "data directory %s: its path has %d bytes, and sockets below it allow %d: choose a shorter --dir", c.Dir, len(c.Dir), dirPathMax)

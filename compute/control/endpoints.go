@@ -61,18 +61,25 @@ type EndpointReady struct {
 	PID   int      `json:"pid"`
 }
 
-// startMain starts the main branch's endpoint when the supervisor starts.
+// startMain starts the main branch's endpoint when the supervisor starts. One that
+// cannot start keeps only a new directory, which is of no use without it, from
+// coming up.
 func (s *Supervisor) startMain(ctx context.Context) error {
 	if err := s.nameIsFree(ctx, MainBranch); err == nil {
-		s.cfg.Ready(nil)
+		s.cfg.Ready(nil, Errorf(CodeNotFound, "there is no branch %s, so no Postgres was started: see `varve branch list` and `varve endpoint start BRANCH`", MainBranch))
 		return nil
 	}
 	s.cfg.Progress("starting PostgreSQL on branch " + MainBranch)
 	status, err := s.StartEndpoint(ctx, MainBranch, s.cfg.Port)
-	if err != nil {
+	switch {
+	case err == nil:
+		s.cfg.Ready(&status, nil)
+	case s.fresh || ctx.Err() != nil || CodeOf(err) == CodeConflict:
 		return err
+	default:
+		// Other branches, and this one's past, are as good as before.
+		s.cfg.Ready(nil, fmt.Errorf("all else runs, but the Postgres of branch %s did not start: %w", MainBranch, err))
 	}
-	s.cfg.Ready(&status)
 	return nil
 }
 

@@ -161,7 +161,8 @@ func (p *process) terminate() {
 	}
 }
 
-// lastWords is the last line of the child's log, or how it ended if it said nothing.
+// lastWords is what the child said went wrong, in the last line of its log, or else
+// how it ended.
 func (p *process) lastWords() string {
 	const tail = 4096
 	f, err := os.Open(p.log.Name())
@@ -174,8 +175,9 @@ func (p *process) lastWords() string {
 	}
 	body, err := io.ReadAll(f)
 	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
-	if err != nil || lines[len(lines)-1] == "" {
+	words, said := strings.CutPrefix(lines[len(lines)-1], "varve: ")
+	if err != nil || !said {
 		return fmt.Sprint(p.err)
 	}
-	return strings.TrimPrefix(lines[len(lines)-1], "varve: ")
+	return words
 }

@@ -33,8 +33,10 @@ type Config struct {
 	PGBin       string // directory of PostgreSQL's programs; empty: found
 	Port        int    // of the main branch's endpoint; 0: the one it had, or any free one
 
-	Progress func(step string)          // told before each step that takes a while
-	Ready    func(main *EndpointStatus) // told once, when all serves; nil: there is no branch main
+	Progress func(step string) // told before each step that takes a while
+	// Ready is told once, when all serves: the main branch's endpoint, or why there
+	// is none.
+	Ready func(main *EndpointStatus, why error)
 }
 
 // Supervisor runs a data directory. Make it with [Run].
@@ -44,6 +46,7 @@ type Supervisor struct {
 	state   *state
 	hold    *os.File // see holdDir
 	project project
+	fresh   bool // the directory got its main branch in this run
 	storage *storage
 
 	roles    []*role

@@ -27,9 +27,6 @@ const (
 	offVersion = 18
 )
 
-// valueMin is the least value: smaller numbers in a page are none.
-const valueMin check.Value = 1
-
 // ValueOf is the value that a page holds, zero if nobody has written it.
 func ValueOf(page []byte) check.Value {
 	return check.Value(binary.LittleEndian.Uint64(page[valueOffset:]))
