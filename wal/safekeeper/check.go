@@ -27,7 +27,7 @@ const (
 // ends in them. Damage says that they are not what was written.
 func (t *timeline) readSound(ctx context.Context, begin wal.LSN, size int, limit wal.LSN) (bytes []byte, damage, err error) {
 	for range readTries {
-		bytes, damage, err = t.tryRead(ctx, begin, limit)
+		bytes, damage, err = t.tryRead(ctx, begin, size, limit)
 		damage = t.placed(damage)
 		if errors.Is(err, env.ErrNotExist) || errors.Is(err, io.EOF) {
 			file, _ := t.log.Place(begin)
@@ -45,7 +45,11 @@ func (t *timeline) readSound(ctx context.Context, begin wal.LSN, size int, limit
 
 // tryRead reads once. Bytes that begin with a record, as nearly all do that are read,
 // are checked by themselves.
-func (t *timeline) tryRead(ctx context.Context, begin, limit wal.LSN) (bytes []byte, damage, err error) {
+func (t *timeline) tryRead(ctx context.Context, begin wal.LSN, size int, limit wal.LSN) (bytes []byte, damage, err error) {
+	if to := t.checkedTo(begin); to > begin && to <= limit {
+		bytes = make([]byte, min(wal.LSN(size), walapi.ReadBytesMax, to-begin))
+		return bytes, nil, t.log.ReadAt(ctx, bytes, begin)
+	}
 	bytes = make([]byte, min(walapi.ReadBytesMax, limit-begin))
 	if err := t.log.ReadAt(ctx, bytes, begin); err != nil {
 		return nil, nil, err
@@ -78,7 +82,23 @@ func (t *timeline) checkAround(ctx context.Context, begin wal.LSN, bytes []byte,
 	if end = scanner.Position(); end <= begin && damage == nil && err == nil {
 		damage = wal.Corruptf("", int64(end), "log", fmt.Sprintf("whole records up to %v", limit), fmt.Sprintf("an end at %v", end))
 	}
+	if damage == nil && err == nil {
+		t.mu.Lock()
+		t.checkedFrom, t.checkedEnd = from, end
+		t.mu.Unlock()
+	}
 	return end, damage, err
+}
+
+// checkedTo returns the end of what was checked last if an LSN lies in that, else 0: a
+// long record is read in many pieces, and checked with the first of them.
+func (t *timeline) checkedTo(lsn wal.LSN) wal.LSN {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if lsn < t.checkedFrom || lsn >= t.checkedEnd {
+		return 0
+	}
+	return t.checkedEnd
 }
 
 // scan checks [from, to), or less if a record ends above an LSN before.

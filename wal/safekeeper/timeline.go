@@ -44,9 +44,11 @@ type timeline struct {
 	kicked   bool    // the acceptor may have effects
 	pending  int     // bytes stepped in that are not written yet
 	readable wal.LSN // what waiting readers know
-	work     env.Cond
-	drained  env.Cond
-	grown    env.Cond
+	// What was checked last for a reader, from a record to the end of one.
+	checkedFrom, checkedEnd wal.LSN
+	work                    env.Cond
+	drained                 env.Cond
+	grown                   env.Cond
 }
 
 // sessionKey names a session: proposers draw their session numbers on their own.
