@@ -4,6 +4,7 @@ TESTS   ?= .
 TAGS    ?= varvecostly
 FLAGS   ?=
 FUZZTIME ?= 10s
+SOAK    ?= 1h
 GOTESTSUM = bin/gotestsum --format pkgname-and-test-fails --
 GO_FILES  = $(shell git ls-files '*.go')
 
@@ -34,6 +35,10 @@ waldump-full: prerequisites ## compare the decoder with pg_waldump over more tha
 .PHONY: endtoend-full
 endtoend-full: prerequisites ## the whole path at every edge that the tests know: more places, longer loads
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint
+
+.PHONY: soak
+soak: ## simulate seed after seed for SOAK, with every profile in turn
+	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,worst,quiet
 
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs

@@ -108,7 +108,7 @@ func (c *cluster) storedBranches() ([]*workload.Branch, error) {
 			return nil, fmt.Errorf("branch %v, which was acknowledged, has no index in the bucket", b.ID)
 		}
 	}
-	// A branch is asked of one that is known already.
+	// Parents come first: a branch is made of one that clients know already.
 	return branches, nil
 }
 

@@ -30,8 +30,8 @@ type Options struct {
 	CachePages    int           // of a compute
 	MemtableBytes int64
 	BlockBytes    int
-	DiskBytes     int64 // of a pageserver's cache
-	BranchPer     uint32
+	DiskBytes     int64  // of a pageserver's cache
+	BranchPer     uint32 // per million of a historian's operations: a branch
 	Shape         workload.Shape
 }
 
@@ -122,8 +122,8 @@ func drawShape(c *world.Choices) workload.Shape {
 		Relations: 2 + int(c.Below(2)), Blocks: 3 + c.Below(6), PagesMax: 1 + c.Below(6),
 		PieceBytes: 1 << (4 + c.Below(10)), Think: 50*time.Millisecond + c.Between(world.Range{Hi: 500 * time.Millisecond}),
 		Write: 40 + c.Below(60), Latest: 20 + c.Below(40), Snapshot: 10 + c.Below(20), Branch: 1 + c.Below(2),
-		BranchesMax: 3 + int(c.Below(4)), AbortPerMillion: c.Below(200_000), UnconfirmedPer: c.Below(400_000),
-		RestatePerMillion: c.Below(100_000), CreatePausePerMille: c.Below(100),
+		BranchesMax: 3 + int(c.Below(4)), AbortPerMillion: c.Below(200_000), UnconfirmedPerMillion: c.Below(400_000),
+		RestatePerMillion: c.Below(100_000), PausePerMillion: c.Below(100_000),
 	}
 }
 

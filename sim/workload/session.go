@@ -65,7 +65,7 @@ func (s *client) end(op *check.Op, outcome check.Outcome) {
 // read was called.
 func (s *client) readLatest(ctx context.Context, kind check.Kind, most uint32) error {
 	ids := s.cfg.Shape.pick(s.cfg.Choices, most)
-	confirm := !s.cfg.Choices.Hit(s.cfg.Shape.UnconfirmedPer)
+	confirm := !s.cfg.Choices.Hit(s.cfg.Shape.UnconfirmedPerMillion)
 	op := s.ledger.Begin(check.Op{Kind: kind, Client: s.id, Branch: s.cfg.Branch.ID, Term: s.term, Confirmed: confirm})
 	taken, err := s.take(ctx, s.pages, ids)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *client) change(ctx context.Context, op *check.Op) error {
 		s.record(pgwal.XID(op.Tx), taken, rest[:n])
 		s.give(taken)
 		rest = rest[n:]
-		if s.cfg.Choices.Hit(s.cfg.Shape.CreatePausePerMille * 1000) {
+		if s.cfg.Choices.Hit(s.cfg.Shape.PausePerMillion) {
 			if err := s.e.Clock.Sleep(ctx, s.cfg.Shape.think(s.cfg.Choices)); err != nil {
 				return err
 			}

@@ -19,10 +19,10 @@ type Shape struct {
 	Write, Latest, Snapshot, Branch uint32 // weights of a session's operations
 	BranchesMax                     int
 
-	AbortPerMillion     uint32 // of transactions
-	UnconfirmedPer      uint32 // per million of latest reads and snapshots
-	RestatePerMillion   uint32 // of transactions: a hint's image comes with it
-	CreatePausePerMille uint32 // per thousand of records: a session pauses after it
+	AbortPerMillion       uint32 // of transactions
+	UnconfirmedPerMillion uint32 // of latest reads and snapshots
+	RestatePerMillion     uint32 // of records: a hint's image comes before it
+	PausePerMillion       uint32 // of records: the session pauses after it
 }
 
 // pick draws some distinct pages.
