@@ -34,15 +34,16 @@ type followed struct {
 	damaged bool
 }
 
-// take takes in bytes, and reports whether they can be the log's.
-func (f *followed) take(bytes []byte) bool {
+// take takes in bytes, which end where a record does if whole says so, and reports
+// whether they can be the log's.
+func (f *followed) take(bytes []byte, whole bool) bool {
 	if f.records != nil {
 		f.records.Feed(bytes)
 		more, err := true, error(nil)
 		for more && err == nil {
 			more, err = f.records.Next()
 		}
-		if err != nil {
+		if end := f.LSN + wal.LSN(len(bytes)); err != nil || whole && f.records.Position() != end {
 			f.damaged = true
 			return false
 		}
@@ -125,7 +126,7 @@ func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
 			return nil
 		}
 		switch {
-		case !at.take(chunk.Bytes):
+		case !at.take(chunk.Bytes, chunk.End() == chunk.Limit):
 			s.c.damaged++
 		case at.LSN == chunk.Limit:
 			run.Prefixes = append(run.Prefixes, check.PrefixSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Prefix: at.Prefix})
