@@ -125,6 +125,11 @@ func (b *branch) receiveFrom(ctx context.Context, t *timeline.Timeline, addr str
 		if err != nil {
 			return err
 		}
+		if chunk.End() == chunk.Limit {
+			if err := t.CheckWhole(ctx); err != nil {
+				return err
+			}
+		}
 		begin = t.NextLSN()
 	}
 }

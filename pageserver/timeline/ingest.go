@@ -44,6 +44,16 @@ func (t *Timeline) Ingest(ctx context.Context, begin wal.LSN, bytes []byte) erro
 	return nil
 }
 
+// CheckWhole is for whoever knows that a record ends where the bytes of the last Ingest
+// did. If the decoder waits for more of one there, its length is damaged, which nothing
+// but more log would show: it is a StoppedError, as other damage is to Ingest.
+func (t *Timeline) CheckWhole(ctx context.Context) error {
+	if t.last.end == t.next {
+		return nil
+	}
+	return t.fail(ctx, wal.Corruptf("log of timeline "+t.id.String(), int64(t.last.end), "end of a record", t.next, "beyond it"))
+}
+
 // accept checks where bytes begin, and starts the decoder with the first ones.
 func (t *Timeline) accept(begin wal.LSN) error {
 	if t.Begins(begin) {

@@ -605,3 +605,22 @@ func TestSoundBytesReplaceDamagedOnes(t *testing.T) {
 	require.Equal(t, byte(1), w.mustPage(rel, pgwal.MainFork, 0, first)[24], "what the last sound record did")
 	require.Equal(t, byte(3), w.mustPage(rel, pgwal.MainFork, 0, last)[24])
 }
+
+// A record whose length is too great looks like one that is not all here yet. At the
+// end of an idle log nobody would ever know.
+func TestALengthThatIsTooGreatIsFoundAtTheEndOfTheLog(t *testing.T) {
+	w := newWorld(t, nil)
+	first := w.write(fpi(rel, pgwal.MainFork, 0, 1))
+	last := w.write(fpi(rel, pgwal.MainFork, 1, 2))
+	log := w.log.Take()
+	damaged := slices.Clone(log)
+	damaged[first-importEnd+1] ^= 4 // of xl_tot_len
+	require.NoError(t, w.tl.Ingest(w.ctx, importEnd, damaged))
+	require.Equal(t, first, w.tl.LastLSN())
+	require.ErrorIs(t, w.tl.CheckWhole(w.ctx), wal.ErrCorruption)
+	require.ErrorIs(t, w.tl.Stopped(), timeline.ErrStopped)
+	require.NoError(t, w.tl.Resume(w.ctx))
+	require.NoError(t, w.tl.Ingest(w.ctx, first, log[first-importEnd:]))
+	require.NoError(t, w.tl.CheckWhole(w.ctx))
+	require.Equal(t, byte(2), w.mustPage(rel, pgwal.MainFork, 1, last)[24])
+}
