@@ -109,7 +109,9 @@ func Draw(seed uint64, profile string) (Options, error) {
 	}
 	o.Conduct = world.Range{Lo: 500 * time.Millisecond, Hi: time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
 	o.CachePages = 1 + int(c.Below(20))
-	o.MemtableBytes = 16 << 10 << c.Below(7)
+	// Nothing merges layers: with smaller ones, a page that changes often is read from
+	// hundreds of them, which takes seconds.
+	o.MemtableBytes = 128 << 10 << c.Below(5)
 	o.BlockBytes = 1 << 10 << c.Below(5)
 	o.DiskBytes = 64 << 10 << c.Below(10)
 	o.BranchPer = 10_000

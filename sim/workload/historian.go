@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/sim/world"
@@ -80,11 +81,13 @@ func (c *historian) read(ctx context.Context, b *Branch) {
 	}
 	ids, at := c.Shape.pick(c.Choices, most), c.moment(b)
 	op := c.Ledger.Begin(check.Op{Kind: kind, Client: c.id, Branch: b.ID, LSN: at})
-	c.end(op, ask(ctx, c.pages, op, ids))
+	outcome, _ := ask(ctx, c.pages, op, ids)
+	c.end(op, outcome)
 }
 
-// ask reads the pages of an operation at its LSN and fills in what came.
-func ask(ctx context.Context, pages *Pages, op *check.Op, ids []check.PageID) check.Outcome {
+// ask reads the pages of an operation at its LSN and fills in what came. The error is
+// that of an outcome that no checker can judge.
+func ask(ctx context.Context, pages *Pages, op *check.Op, ids []check.PageID) (check.Outcome, error) {
 	for _, id := range ids {
 		op.Pages = append(op.Pages, check.PageValue{Page: id})
 	}
@@ -99,7 +102,10 @@ func ask(ctx context.Context, pages *Pages, op *check.Op, ids []check.PageID) ch
 	if reason != check.NoSuchPage || len(ids) == 1 {
 		op.Reason = reason
 	}
-	return outcome
+	if op.Reason != check.OtherReason {
+		err = nil
+	}
+	return outcome, err
 }
 
 // branch makes a branch at a moment of another one.
@@ -117,7 +123,8 @@ func (c *historian) branch(ctx context.Context, e env.Env, b *Branch) {
 }
 
 // Exhaust reads every page of the run at each of some LSNs of a branch, and records
-// the answers. It fails at the first that is not an answer.
+// the answers. It fails at the first that no checker can judge: when nothing is in the
+// way of an answer there must be one.
 func (h *Historian) Exhaust(ctx context.Context, e env.Env, b *Branch, lsns []wal.LSN) error {
 	addr := h.Pageserver()
 	pages := NewPages(e, func() string { return addr })
@@ -126,10 +133,10 @@ func (h *Historian) Exhaust(ctx context.Context, e env.Env, b *Branch, lsns []wa
 	for _, lsn := range lsns {
 		for _, id := range h.Shape.Pages() {
 			op := h.Ledger.Begin(check.Op{Kind: check.HistoryRead, Client: client, Branch: b.ID, LSN: lsn})
-			outcome := ask(ctx, pages, op, []check.PageID{id})
+			outcome, err := ask(ctx, pages, op, []check.PageID{id})
 			h.Ledger.End(op, outcome)
-			if outcome == check.Unknown {
-				return ctx.Err()
+			if err != nil {
+				return fmt.Errorf("no answer to %v of %v: %w", op, id, err)
 			}
 		}
 	}
