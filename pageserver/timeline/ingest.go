@@ -85,7 +85,6 @@ func (t *Timeline) fail(ctx context.Context, cause error) error {
 
 // reject takes in the records before bytes that are none.
 func (t *Timeline) reject(ctx context.Context, cause error) error {
-	t.batch.abandon()
 	if err := t.send(ctx); err != nil {
 		return t.stop(err)
 	}
