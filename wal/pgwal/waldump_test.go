@@ -228,7 +228,11 @@ func runLoad(t testing.TB, conf map[string]string, load func(*pgtest.Server)) st
 	require.NotNil(t, match, control)
 	checkpoint, err := wal.ParseLSN(match[1])
 	require.NoError(t, err)
-	return stopped{server: s, start: wal.SegmentStart(firstSegment), end: checkpoint + checkpointRecordSize}
+	end := checkpoint + checkpointRecordSize
+	if page := pgwal.PageStart(end - 1); page > checkpoint {
+		end += wal.LSN(pgwal.PageHeaderSize(page)) // the record goes on behind a page header
+	}
+	return stopped{server: s, start: wal.SegmentStart(firstSegment), end: end}
 }
 
 // log yields the bytes of the log in pieces that end anywhere.
