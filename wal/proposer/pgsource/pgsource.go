@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,6 +30,10 @@ const (
 	// to the walsender, which by default gives up after 60 s of silence.
 	heartbeatInterval = 10 * time.Second
 )
+
+// ErrServerGone is matched by the error of a source whose PostgreSQL went away: it
+// closed the connection, or said that it ends, before it had ended the copy.
+var ErrServerGone = errors.New("PostgreSQL has gone away")
 
 // Sink is where the log goes.
 type Sink interface {
@@ -127,18 +133,18 @@ func (s *Source) startStreaming(ctx context.Context, from wal.LSN) error {
 		String: fmt.Sprintf("START_REPLICATION SLOT %s PHYSICAL %s TIMELINE 1", slotName, from),
 	})
 	if err := s.conn.Frontend.Flush(); err != nil {
-		return causeOf(ctx, err)
+		return causeOf(ctx, goneOr(err))
 	}
 	for {
 		m, err := s.conn.Frontend.Receive()
 		if err != nil {
-			return causeOf(ctx, err)
+			return causeOf(ctx, goneOr(err))
 		}
 		switch m := m.(type) {
 		case *pgproto3.CopyBothResponse:
 			return nil
 		case *pgproto3.ErrorResponse:
-			return pgconn.ErrorResponseToPgError(m)
+			return goneOr(pgconn.ErrorResponseToPgError(m))
 		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
 		default:
 			return fmt.Errorf("want CopyBothResponse, got %T", m)
@@ -175,7 +181,7 @@ func (s *Source) receive(ctx context.Context, sink Sink) error {
 	for {
 		m, err := s.conn.Frontend.Receive()
 		if err != nil {
-			return fmt.Errorf("receive log: %w", err)
+			return fmt.Errorf("receive log: %w", goneOr(err))
 		}
 		switch m := m.(type) {
 		case *pgproto3.CopyData:
@@ -188,7 +194,7 @@ func (s *Source) receive(ctx context.Context, sink Sink) error {
 			}
 			return nil
 		case *pgproto3.ErrorResponse:
-			return fmt.Errorf("receive log: %w", pgconn.ErrorResponseToPgError(m))
+			return fmt.Errorf("receive log: %w", goneOr(pgconn.ErrorResponseToPgError(m)))
 		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
 		default:
 			// CopyDone would mean that the server has moved to another timeline id.
@@ -281,3 +287,25 @@ func causeOf(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// goneOr marks an error that says that the server has gone away. The kernel tells it
+// in several ways: as the end of the stream if the server had read all that was sent
+// to it, as a reset if not, and as a broken pipe to a writer.
+func goneOr(err error) error {
+	for _, sign := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, sign) {
+			return fmt.Errorf("%w: %w", ErrServerGone, err)
+		}
+	}
+	var said *pgconn.PgError
+	if errors.As(err, &said) && (said.Code == adminShutdown || said.Code == crashShutdown) {
+		return fmt.Errorf("%w: %w", ErrServerGone, err)
+	}
+	return err
+}
+
+// What a backend says when it ends because the server does.
+const (
+	adminShutdown = "57P01"
+	crashShutdown = "57P02"
+)

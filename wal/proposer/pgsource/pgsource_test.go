@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -251,7 +250,7 @@ func TestRunTellsWhyItEnded(t *testing.T) {
 
 	_, ended = stream(t, t.Context(), s)
 	s.Stop(t, pgtest.Kill)
-	require.ErrorIs(t, <-ended, io.ErrUnexpectedEOF)
+	require.ErrorIs(t, <-ended, pgsource.ErrServerGone)
 }
 
 // dropSlot removes the slot once its walsender, whose end the test has caused but
