@@ -60,7 +60,9 @@ func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*base
 }
 
 // makeBranch makes a child of a timeline and attaches it. What is made is made: an
-// attachment that fails is the child's to repeat.
+// attachment that fails is the child's to repeat. A child above where its parent has
+// stopped could not be read, and is refused; one above where its parent has come so
+// far waits for it.
 func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error) {
 	m, err := pageapi.DecodeBranch(payload)
 	if err != nil {
@@ -70,6 +72,11 @@ func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error)
 		return nil, err
 	}
 	defer s.admin.Unlock()
+	if parent, err := s.branch(m.Parent); err == nil {
+		if err := parent.readableTo(m.At); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.store.Branch(ctx, m.Parent, m.Child, m.At, m.Meta); err != nil {
 		return nil, err
 	}

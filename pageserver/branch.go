@@ -125,8 +125,20 @@ func isFinal(err error) bool {
 			return true
 		}
 	}
-	var missing *timeline.MissingImageError
-	return errors.As(err, &missing)
+	return errors.Is(err, timeline.ErrStoppedForGood)
+}
+
+// readableTo refuses an LSN that the timeline will not reach as long as it is stopped.
+func (b *branch) readableTo(at wal.LSN) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.opened == nil || at <= b.opened.LastLSN() {
+		return nil
+	}
+	if err := b.opened.Stopped(); err != nil {
+		return fmt.Errorf("timeline %v can be read up to %v, not at %v: %w", b.id, b.opened.LastLSN(), at, err)
+	}
+	return nil
 }
 
 // awaitAncestors returns when the timeline can be read where it begins. An ancestor

@@ -332,6 +332,15 @@ func TestErrorsCrossTheWireAsWhatTheyAre(t *testing.T) {
 	list, err = ps.client.List(ctx)
 	require.NoError(t, err)
 	require.Contains(t, list[0].Stopped, "without an image")
+
+	err = ps.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: bad, Meta: []byte("branch")})
+	require.ErrorIs(t, err, timeline.ErrStoppedForGood, "a branch there could never be read")
+	require.ErrorContains(t, err, "can be read up to "+imported.LSN.String())
+	list, err = ps.client.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, ps.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: imported.LSN, Meta: []byte("branch")}))
+	require.NoError(t, ps.client.Timeline(branchID).GetPages(ctx, []timeline.PageRead{{Rel: pgClass, LSN: imported.LSN}}, make([][]byte, 1)))
 }
 
 // edit changes the bytes of a timeline's index in the bucket.
@@ -450,6 +459,7 @@ func TestDamageOfAllSourcesStopsUntilOneIsSound(t *testing.T) {
 		err = tl.WaitLSN(t.Context(), d.end)
 	}
 	require.ErrorIs(t, err, timeline.ErrStopped)
+	require.NotErrorIs(t, err, timeline.ErrStoppedForGood, "sound bytes may come yet")
 	require.ErrorContains(t, err, "corruption")
 
 	d.sources[1].replace(mainID, d.sound)

@@ -98,10 +98,27 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 		return Branch{}, err
 	}
 	at.LSN = branchPosition(at.LSN)
-	if err := s.storage.branch(ctx, at.Timeline, newTimelineID(), at.LSN, meta); err != nil {
+	// Log that the storage cannot take in must not lie below the branch.
+	if err = s.storage.awaitLSN(ctx, at.Timeline, at.LSN); err == nil {
+		err = s.storage.branch(ctx, at.Timeline, newTimelineID(), at.LSN, meta)
+	}
+	if errors.Is(err, timeline.ErrStopped) {
+		return Branch{}, s.unreadable(ctx, name, at, err)
+	}
+	if err != nil {
 		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
 	}
 	return s.branch(ctx, name)
+}
+
+// unreadable is the error of whoever branches above where a branch's storage has stopped.
+func (s *Supervisor) unreadable(ctx context.Context, name string, at Resolved, stopped error) error {
+	parent, err := s.branch(ctx, at.Branch)
+	if err != nil {
+		return err
+	}
+	return Errorf(CodeConflict, "branch %s can be read up to %s, not at %s, for its storage has stopped there (%v): branch at what is there with `varve branch create %s --parent %s@%s`",
+		at.Branch, parent.Ingested, at.LSN, stopped, name, at.Branch, parent.Ingested)
 }
 
 // branchPosition is where a branch at lsn leaves its parent: the place next to lsn

@@ -121,6 +121,16 @@ func (s *storage) delete(ctx context.Context, id wal.TimelineID) error {
 	return Coded(client.Delete(ctx, id))
 }
 
+// awaitLSN waits until the pageserver has taken in a timeline's log up to an LSN.
+func (s *storage) awaitLSN(ctx context.Context, id wal.TimelineID, lsn wal.LSN) error {
+	ctx, cancel := context.WithTimeout(ctx, ingestWait)
+	defer cancel()
+	_, err := ask(ctx, s, func(client *pageapi.Client) (struct{}, error) {
+		return struct{}{}, client.Timeline(id).WaitLSN(ctx, lsn)
+	})
+	return err
+}
+
 // lsnAt finds the LSN of a time on a timeline whose log ends at head.
 func (s *storage) lsnAt(ctx context.Context, id wal.TimelineID, at time.Time, head wal.LSN) (wal.LSN, error) {
 	ctx, cancel := context.WithTimeout(ctx, ingestWait)
@@ -168,6 +178,7 @@ var codes = []struct {
 	{timeline.ErrFutureTime, CodeNotFound},
 	{pageapi.ErrHasChildren, CodeConflict},
 	{pageapi.ErrRefused, CodeConflict},
+	{timeline.ErrStopped, CodeConflict},
 	{context.DeadlineExceeded, CodeTimeout},
 }
 

@@ -24,6 +24,10 @@
 // ends for whatever reason, the others are ended and the endpoint with them, with an
 // error that says why. Whoever wants another life calls [Run] again.
 //
+// The pageserver is watched as well. When it says that it will never take in the log that
+// this PostgreSQL writes, the life ends with [ErrUnreadable]: no later life could read what
+// is committed from then on. A pageserver that is away, or that will try again, ends nothing.
+//
 // The ordinary end is that of Run's context: PostgreSQL is shut down while its log
 // streams on until the shutdown checkpoint is committed. Its directory stays until
 // the next start, so that it can be compared with the storage.

@@ -22,6 +22,7 @@ type writer struct {
 	*life
 	proposer *proposer.Proposer
 	lost     chan error // gets the end of the proposer
+	stuck    chan error // gets why the storage takes in no more log
 
 	term wal.Term
 	x    wal.LSN // where the term's log starts
@@ -39,9 +40,10 @@ func (l *life) readWrite(ctx context.Context) error {
 	}
 	// The end of ctx asks for an ordinary stop, which needs proposer and source.
 	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	w := &writer{life: l, lost: make(chan error, 1), streamed: make(chan error, 1)}
+	w := &writer{life: l, lost: make(chan error, 1), stuck: make(chan error, 1), streamed: make(chan error, 1)}
 	w.proposer = proposer.New(l.e, proposer.Config{ID: l.cfg.Proposer, Identity: l.cfg.Identity, Safekeepers: l.cfg.Safekeepers})
 	go func() { w.lost <- w.proposer.Run(alive) }()
+	go func() { w.stuck <- awaitUnreadable(alive, l.e, l.cfg.Pageserver, l.cfg.Identity.Timeline) }()
 	err := w.rule(ctx, alive)
 	if w.postgres != nil {
 		err = errors.Join(err, w.postgres.kill())
@@ -51,6 +53,7 @@ func (l *life) readWrite(ctx context.Context) error {
 		<-w.streamed
 	}
 	<-w.lost
+	<-w.stuck
 	return err
 }
 
@@ -104,7 +107,8 @@ func (w *writer) win(ctx context.Context) (*basebackup.State, error) {
 	return state, w.proposer.WaitCommit(ctx, state.End)
 }
 
-// watch waits for the end of one of the three, or for the wish to stop.
+// watch waits for the end of one of the three, for the wish to stop, or for the news
+// that the storage cannot follow, after which no commit may be acknowledged.
 func (w *writer) watch(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -116,6 +120,9 @@ func (w *writer) watch(ctx context.Context) error {
 		return w.postgres.exit()
 	case err := <-w.lost:
 		w.lost <- err
+		return err
+	case err := <-w.stuck:
+		w.stuck <- err
 		return err
 	case err := <-w.streamed:
 		w.streamed <- err

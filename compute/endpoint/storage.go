@@ -2,15 +2,24 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/pgwal"
 )
+
+// askPause is the pause before a pageserver that did not answer, or whose timeline has
+// stopped for a while, is asked again. Longer: commits that nobody can read later are
+// acknowledged for longer. Shorter: a pageserver that starts is asked for nothing.
+const askPause = 500 * time.Millisecond
 
 // startState reads everything but relation pages as of an LSN. prev is the LSN of
 // the log's last record, 0 if the log begins here.
@@ -43,4 +52,36 @@ func (p pagesAt) Read(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.For
 		pages[i] = dst[i*pgwal.PageSize : i*pgwal.PageSize : (i+1)*pgwal.PageSize]
 	}
 	return p.timeline.GetPages(ctx, reads, pages)
+}
+
+// ErrUnreadable is the error of an endpoint whose commits could be read by no later one,
+// because the pageserver will never take in the log that they are in.
+var ErrUnreadable = errors.New("the storage cannot take in what PostgreSQL writes")
+
+// awaitUnreadable returns when the pageserver says that the timeline has stopped for
+// good, or when ctx ends. A pageserver that is away, starts again, or was fenced by
+// another says nothing about the timeline, nor does one that will try again.
+func awaitUnreadable(ctx context.Context, e env.Env, pageserver string, id wal.TimelineID) error {
+	for {
+		err := askUntilStopped(ctx, e, pageserver, id)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, timeline.ErrStoppedForGood) {
+			return fmt.Errorf("%w, so commits from now on would be lost; what was written before can be branched from: %w", ErrUnreadable, err)
+		}
+		if err := e.Clock.Sleep(ctx, askPause); err != nil {
+			return err
+		}
+	}
+}
+
+// askUntilStopped waits, over a connection of its own, for what never comes.
+func askUntilStopped(ctx context.Context, e env.Env, pageserver string, id wal.TimelineID) error {
+	client, err := pageapi.Dial(ctx, e, pageserver)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Timeline(id).WaitLSN(ctx, math.MaxUint64)
 }

@@ -23,6 +23,7 @@ var codes = [...]struct {
 	code frame.Code
 	kind error
 }{
+	{frame.CodeService + 15, timeline.ErrStoppedForGood}, // before ErrStopped, which it is too
 	{frame.CodeService + 0, timeline.ErrStopped},
 	{frame.CodeService + 1, lsm.ErrNoTimeline},
 	{frame.CodeService + 2, lsm.ErrTimelineExists},
@@ -54,7 +55,8 @@ func ToWire(err error) error {
 	return err
 }
 
-// Error is a request's failure as the pageserver told it. It matches its kind.
+// Error is a request's failure as the pageserver told it. It matches its kind, and
+// what that kind matches.
 type Error struct {
 	Kind error // one of codes
 	Text string
@@ -63,7 +65,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Text }
 
 // Is makes errors.Is find the kind.
-func (e *Error) Is(target error) bool { return target == e.Kind }
+func (e *Error) Is(target error) bool { return errors.Is(e.Kind, target) }
 
 // fromWire gives a failure its kind back. Other errors stay as they are.
 func fromWire(err error) error {

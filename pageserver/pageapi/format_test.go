@@ -142,6 +142,12 @@ func TestEveryKindOfErrorSurvivesTheWire(t *testing.T) {
 		require.ErrorIs(t, got, c.kind)
 		require.EqualError(t, got, "read something: "+c.kind.Error())
 	}
+	forGood := fromWire(frame.AsError(frame.ErrorFrame(1, ToWire(&timeline.StoppedError{Cause: &timeline.MissingImageError{}}))))
+	require.ErrorIs(t, forGood, timeline.ErrStoppedForGood)
+	require.ErrorIs(t, forGood, timeline.ErrStopped)
+	onceMore := fromWire(frame.AsError(frame.ErrorFrame(1, ToWire(&timeline.StoppedError{Cause: errors.New("the bucket is away")}))))
+	require.NotErrorIs(t, onceMore, timeline.ErrStoppedForGood)
+	require.ErrorIs(t, onceMore, timeline.ErrStopped)
 	children := &lsm.HasChildrenError{Timeline: idA, Children: []wal.TimelineID{idB}}
 	got := fromWire(frame.AsError(frame.ErrorFrame(1, ToWire(children))))
 	require.ErrorIs(t, got, ErrHasChildren)

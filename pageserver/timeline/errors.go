@@ -18,6 +18,9 @@ var (
 	ErrBeyondEnd = errors.New("block is beyond the end of the relation fork")
 	// ErrStopped: the timeline takes in no more log; see StoppedError.
 	ErrStopped = errors.New("timeline is stopped")
+	// ErrStoppedForGood: it never will again, whatever is repaired or tried. It matches
+	// ErrStopped.
+	ErrStoppedForGood = fmt.Errorf("%w for good", ErrStopped)
 	// ErrNotImported: the timeline holds no cluster; an import of it never finished.
 	ErrNotImported = errors.New("timeline holds no cluster")
 	// ErrBeforeHistory: the time lies before the timeline's first commit is known.
@@ -52,8 +55,15 @@ func (e *StoppedError) Error() string {
 	return fmt.Sprintf("timeline %v stopped at %v: %v", e.Timeline, e.At, e.Cause)
 }
 
-// Is makes errors.Is find ErrStopped.
-func (e *StoppedError) Is(target error) bool { return target == ErrStopped }
+// Is makes errors.Is find ErrStopped, and ErrStoppedForGood if the cause is in the log
+// itself, which does not change.
+func (e *StoppedError) Is(target error) bool {
+	if target == ErrStoppedForGood {
+		var missing *MissingImageError
+		return errors.As(e.Cause, &missing)
+	}
+	return target == ErrStopped
+}
 
 // Unwrap returns the cause.
 func (e *StoppedError) Unwrap() error { return e.Cause }
