@@ -18,7 +18,7 @@ func (a *app) endpointCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			endpoint, err := client.StartEndpoint(cmd.Context(), args[0], port)
+			endpoint, err := client.StartEndpoint(cmd.Context(), args[0], port, func(step string) { talk("%s", step) })
 			if err != nil {
 				return err
 			}

@@ -63,7 +63,7 @@ func runEndpoint(ctx context.Context, cfg control.EndpointConfig) error {
 	status, stopStatus := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStatus()
 	return endpoint.Run(ctx, e, endpointConfig(cfg), endpoint.Events{
-		Step:  func(text string) { talk("%s", text) },
+		Step:  step,
 		Ready: func(r endpoint.Ready) { announce(status, e, cfg, r) },
 	})
 }

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"io"
+	"os/exec"
 	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,4 +57,90 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	s.ok("branch", "create", "late", "--parent", at[1])
 	s.ok("endpoint", "start", "late")
 	require.Equal(t, "1", s.sql("late", "SELECT a FROM t"))
+}
+
+// background is a command that runs while others do.
+type background struct {
+	*exec.Cmd
+	stdin          io.WriteCloser
+	stdout, stderr *bufio.Reader
+}
+
+func (s stack) background(args ...string) background {
+	s.Helper()
+	b := background{Cmd: s.command(args...)}
+	stdout, err := b.StdoutPipe()
+	require.NoError(s, err)
+	stderr, err := b.StderrPipe()
+	require.NoError(s, err)
+	b.stdin, err = b.StdinPipe()
+	require.NoError(s, err)
+	b.stdout, b.stderr = bufio.NewReader(stdout), bufio.NewReader(stderr)
+	require.NoError(s, b.Start())
+	s.Cleanup(func() { _ = b.Process.Kill() })
+	return b
+}
+
+// end returns what the command still had to say, and its exit code.
+func (b background) end(t *testing.T) result {
+	t.Helper()
+	require.NoError(t, b.stdin.Close())
+	var rest [2]bytes.Buffer
+	for i, r := range []*bufio.Reader{b.stdout, b.stderr} {
+		_, err := rest[i].ReadFrom(r)
+		require.NoError(t, err)
+	}
+	_ = b.Wait() // its code says how it ended
+	return result{rest[0].String(), rest[1].String(), b.ProcessState.ExitCode()}
+}
+
+// signalSafekeepers sends a signal to safekeepers by number.
+func (s stack) signalSafekeepers(signal syscall.Signal, numbers ...int) {
+	s.Helper()
+	processes := asJSON[control.Status](s, "status").Processes
+	for _, n := range numbers {
+		require.NoError(s, syscall.Kill(processes[n-1].PID, signal))
+	}
+}
+
+// TestStartWithoutAMajorityCanBeSeenAndStopped: two of three safekeepers hang.
+func TestStartWithoutAMajorityCanBeSeenAndStopped(t *testing.T) {
+	s := newStack(t)
+	s.ok("up")
+	s.sql("main", "CREATE TABLE t AS SELECT 1 AS a")
+	s.ok("endpoint", "stop", "main")
+	s.signalSafekeepers(syscall.SIGSTOP, 1, 3)
+	start := s.background("endpoint", "start", "main")
+	for line := ""; !strings.HasPrefix(line, "waiting for a majority of safekeepers: 1 of 3 safekeepers answer (safekeeper 1 does not answer, safekeeper 3 does not answer)"); {
+		var err error
+		line, err = start.stderr.ReadString('\n')
+		require.NoError(t, err, line)
+	}
+	require.Regexp(t, `(?m)^endpoint main +starting +- +waiting for a majority of safekeepers: 1 of 3`, s.ok("status"))
+	s.fails(control.CodeConflict, []string{"it is starting"}, "psql", "main")
+	s.ok("endpoint", "stop", "main")
+	s.failed(start.end(t), control.CodeConflict, "endpoint main was stopped while it started")
+
+	s.signalSafekeepers(syscall.SIGCONT, 1, 3)
+	s.ok("endpoint", "start", "main")
+	require.Equal(t, "1", s.sql("main", "SELECT a FROM t"))
+}
+
+// TestBranchThatIsReadIsNotDeleted: its reader ends first.
+func TestBranchThatIsReadIsNotDeleted(t *testing.T) {
+	s := newStack(t)
+	s.ok("up")
+	at := s.ok("lsn", "main")
+	s.ok("branch", "create", "read")
+	reader := s.background("psql", "read@"+at, "--", "-XqAt")
+	_, err := io.WriteString(reader.stdin, "SELECT 'it runs';\n")
+	require.NoError(t, err)
+	line, err := reader.stdout.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "it runs\n", line)
+	id := asJSON[control.Status](s, "status").Readers[0].ID
+	s.fails(control.CodeConflict, []string{id, "varve endpoint stop " + id}, "branch", "delete", "read")
+	require.Zero(t, reader.end(t).code)
+	s.ok("branch", "delete", "read")
+	require.Len(t, s.branches(), 1)
 }

@@ -47,7 +47,7 @@ func (a *app) psql(ctx context.Context, point string, args []string) error {
 		return runPsql(ctx, url, args)
 	}
 	// Ctrl-C does not cut the start short, which would leave its reader running.
-	reader, err := client.StartEndpoint(context.WithoutCancel(ctx), point, 0)
+	reader, err := client.StartEndpoint(context.WithoutCancel(ctx), point, 0, func(string) {})
 	if err != nil {
 		return err
 	}
@@ -108,6 +108,8 @@ func endpointURL(ctx context.Context, client *control.Client, branch string) (st
 			return "", control.Errorf(control.CodeConflict, "branch %s has no running endpoint: start it with `varve endpoint start %s`", branch, branch)
 		case b.Endpoint.State == control.StateFailed:
 			return "", control.Errorf(control.CodeConflict, "the endpoint of branch %s failed (%s): start a new one with `varve endpoint start %s`", branch, b.Endpoint.Failure, branch)
+		case b.Endpoint.URL == "":
+			return "", control.Errorf(control.CodeConflict, "branch %s has no running endpoint, it is %s: see `varve status`, or start it with `varve endpoint start %s`", branch, b.Endpoint.State, branch)
 		}
 		return b.Endpoint.URL, nil
 	}

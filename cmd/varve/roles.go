@@ -17,6 +17,12 @@ import (
 // ready tells the supervisor, or whoever started this role, that it serves.
 func ready(details string) { fmt.Println("ready", details) }
 
+// step tells whoever reads the log, and the supervisor, what this role begins.
+func step(text string) {
+	talk("%s", text)
+	fmt.Println("step", text)
+}
+
 // logger writes a role's log, on standard error.
 func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
 

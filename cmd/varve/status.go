@@ -39,8 +39,11 @@ func statusRows(status control.Status) (rows [][]string) {
 			continue
 		}
 		where := e.URL
-		if e.State == control.StateFailed {
+		switch e.State {
+		case control.StateFailed:
 			where = oneLine(e.Failure)
+		case control.StateStarting:
+			where = oneLine(e.Step)
 		}
 		rows = append(rows, []string{"endpoint " + b.Name, e.State, pidText(e.PID), orDash(where)})
 	}

@@ -30,6 +30,8 @@ const (
 	StateRunning = "running"
 	StateStopped = "stopped" // ended as asked, or never started
 	StateFailed  = "failed"  // ended by itself
+	// StateStarting is of an endpoint that does not serve yet.
+	StateStarting = "starting"
 )
 
 // Branch is one branch, its storage and its endpoint.
@@ -52,6 +54,7 @@ type EndpointStatus struct {
 	Branch  string  `json:"branch"`
 	State   string  `json:"state"`
 	Failure string  `json:"failure,omitempty"` // why it failed
+	Step    string  `json:"step,omitempty"`    // what it does while it starts
 	URL     string  `json:"url,omitempty"`
 	PID     int     `json:"pid,omitempty"`         // of Postgres's postmaster
 	Start   wal.LSN `json:"start_lsn,omitempty"`   // the LSN X it started at
@@ -79,6 +82,14 @@ type createBranchRequest struct {
 type startEndpointRequest struct {
 	Point string `json:"point"`
 	Port  int    `json:"port,omitempty"` // 0: the one it had, or any free one
+}
+
+// startEvent is a line of the answer to POST /v1/endpoints: steps, and then one of the
+// others.
+type startEvent struct {
+	Step     string          `json:"step,omitempty"`
+	Endpoint *EndpointStatus `json:"endpoint,omitempty"`
+	Failed   *Error          `json:"failed,omitempty"`
 }
 
 // importRequest is the body of POST /v1/import.

@@ -142,7 +142,7 @@ func (s *Supervisor) nameIsFree(ctx context.Context, name string) error {
 	return nil
 }
 
-// DeleteBranch removes a branch that has no children and no running endpoint.
+// DeleteBranch removes a branch that has no children, no running endpoint and no readers.
 func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
 	defer s.busy.lock(name)()
 	branches, err := s.Branches(ctx)
@@ -155,6 +155,9 @@ func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
 	}
 	if e := branches[i].Endpoint; e != nil && e.State == StateRunning {
 		return Errorf(CodeConflict, "branch %s has a running endpoint: stop it with `varve endpoint stop %s`", name, name)
+	}
+	if r := s.readerOf(name); r != nil {
+		return Errorf(CodeConflict, "branch %s is being read, by %s: end that `varve psql`, or stop the reader with `varve endpoint stop %s`", name, r.ID, r.ID)
 	}
 	for _, child := range branches {
 		if child.Parent == name {

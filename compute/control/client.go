@@ -47,15 +47,34 @@ func (c *Client) CreateBranch(ctx context.Context, name, parent string) (branch 
 	return branch, c.do(ctx, http.MethodPost, "/v1/branches", createBranchRequest{Name: name, Parent: parent}, &branch)
 }
 
-// DeleteBranch removes a branch that has no children and no running endpoint.
+// DeleteBranch removes a branch that has no children, no running endpoint and no readers.
 func (c *Client) DeleteBranch(ctx context.Context, name string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/branches/"+url.PathEscape(name), nil, nil)
 }
 
 // StartEndpoint starts a Postgres at a point: read-write at a branch's head, a
-// reader at any other moment. Port 0 is the one it had last, or any free one.
-func (c *Client) StartEndpoint(ctx context.Context, point string, port int) (endpoint EndpointStatus, err error) {
-	return endpoint, c.do(ctx, http.MethodPost, "/v1/endpoints", startEndpointRequest{Point: point, Port: port}, &endpoint)
+// reader at any other moment. Port 0 is the one it had last, or any free one. It calls
+// tell with each step that the start comes to.
+func (c *Client) StartEndpoint(ctx context.Context, point string, port int, tell func(step string)) (EndpointStatus, error) {
+	const method, path = http.MethodPost, "/v1/endpoints"
+	resp, err := c.send(ctx, method, path, startEndpointRequest{Point: point, Port: port})
+	if err != nil {
+		return EndpointStatus{}, err
+	}
+	defer resp.Body.Close()
+	for lines := json.NewDecoder(resp.Body); ; {
+		var e startEvent
+		if err := lines.Decode(&e); err != nil {
+			return EndpointStatus{}, fmt.Errorf("read the supervisor's answer to %s %s: %w", method, path, err)
+		}
+		switch {
+		case e.Failed != nil:
+			return EndpointStatus{}, e.Failed
+		case e.Endpoint != nil:
+			return *e.Endpoint, nil
+		}
+		tell(e.Step)
+	}
 }
 
 // StopEndpoint stops an endpoint cleanly and returns its last state.
@@ -88,22 +107,31 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return hold.Close()
 }
 
-func (c *Client) do(ctx context.Context, method, path string, request, response any) error {
+// send sends a request and returns the response, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, request any) (*http.Response, error) {
 	var body io.Reader
 	if request != nil {
 		encoded, err := json.Marshal(request)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = bytes.NewReader(encoded)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://varve"+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.unreachable(err)
+		return nil, c.unreachable(err)
+	}
+	return resp, nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, request, response any) error {
+	resp, err := c.send(ctx, method, path, request)
+	if err != nil {
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -57,6 +58,34 @@ func TestAnswersThatAreNoneOfOurs(t *testing.T) {
 	_, err = client.CreateBranch(t.Context(), "b", "main")
 	require.ErrorContains(t, err, "ask the supervisor")
 	require.Equal(t, CodeFailed, CodeOf(err))
+}
+
+func TestStepsOfAStartAreTold(t *testing.T) {
+	var events []startEvent
+	client := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for _, e := range events {
+			require.NoError(t, json.NewEncoder(w).Encode(e))
+		}
+	}))
+	var told []string
+	start := func() (EndpointStatus, error) {
+		told = nil
+		return client.StartEndpoint(t.Context(), "main", 0, func(step string) { told = append(told, step) })
+	}
+	events = []startEvent{{Step: "one"}, {Step: "two"}, {Endpoint: &EndpointStatus{ID: "main"}}}
+	status, err := start()
+	require.NoError(t, err)
+	require.Equal(t, "main", status.ID)
+	require.Equal(t, []string{"one", "two"}, told)
+
+	events = []startEvent{{Step: "one"}, {Failed: Errorf(CodeTimeout, "it took too long")}}
+	_, err = start()
+	require.Equal(t, Errorf(CodeTimeout, "it took too long"), err)
+	require.Equal(t, []string{"one"}, told)
+
+	events = events[:1]
+	_, err = start()
+	require.ErrorContains(t, err, "read the supervisor's answer to POST", "a supervisor that dies is no success")
 }
 
 func TestNobodyListens(t *testing.T) {

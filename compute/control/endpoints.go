@@ -32,9 +32,12 @@ const (
 type started struct {
 	cfg     EndpointConfig
 	branch  string
-	process *process
+	process *process // nil before there is one
 	ready   EndpointReady
-	stopped bool // asked to
+	serves  bool              // its start has ended well
+	stopped bool              // asked to
+	step    string            // what it does while it starts
+	tell    func(step string) // told of that; nil: nobody is
 }
 
 // EndpointConfig is what an endpoint's process reads from its configuration file.
@@ -70,7 +73,7 @@ func (s *Supervisor) startMain(ctx context.Context) error {
 		return nil
 	}
 	s.cfg.Progress("starting PostgreSQL on branch " + MainBranch)
-	status, err := s.StartEndpoint(ctx, MainBranch, s.cfg.Port)
+	status, err := s.StartEndpoint(ctx, MainBranch, s.cfg.Port, s.cfg.Progress)
 	switch {
 	case err == nil:
 		s.cfg.Ready(&status, nil)
@@ -98,19 +101,20 @@ func (s *Supervisor) checkMainPort() error {
 }
 
 // StartEndpoint starts a Postgres at a point: read-write at a branch's head, a
-// reader at any other moment.
-func (s *Supervisor) StartEndpoint(ctx context.Context, point string, port int) (EndpointStatus, error) {
+// reader at any other moment. It calls tell, from another task, with each step that the
+// start comes to.
+func (s *Supervisor) StartEndpoint(ctx context.Context, point string, port int, tell func(step string)) (EndpointStatus, error) {
 	p, err := ParsePoint(point)
 	if err != nil {
 		return EndpointStatus{}, err
 	}
 	if p.IsHead() {
-		return s.startWriter(ctx, p.Branch, port)
+		return s.startWriter(ctx, p.Branch, port, tell)
 	}
-	return s.startReader(ctx, point, port)
+	return s.startReader(ctx, p, point, port, tell)
 }
 
-func (s *Supervisor) startWriter(ctx context.Context, name string, port int) (EndpointStatus, error) {
+func (s *Supervisor) startWriter(ctx context.Context, name string, port int, tell func(step string)) (EndpointStatus, error) {
 	defer s.busy.lock(name)()
 	if err := s.awaitEnding(ctx, name); err != nil {
 		return EndpointStatus{}, err
@@ -131,7 +135,7 @@ func (s *Supervisor) startWriter(ctx context.Context, name string, port int) (En
 	}
 	cfg := s.endpointConfig(name, identity, port)
 	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", name)
-	status, err := s.launch(ctx, name, name, cfg)
+	status, err := s.launch(ctx, name, &started{cfg: cfg, branch: name, tell: tell})
 	if err != nil {
 		return EndpointStatus{}, err
 	}
@@ -154,39 +158,64 @@ func (s *Supervisor) awaitEnding(ctx context.Context, id string) error {
 	select {
 	case <-e.process.ended:
 		return nil
-	case <-time.After(killAfter):
+	case <-time.After(e.process.killAfter):
 		return Errorf(CodeTimeout, "the endpoint of branch %s takes no connections, and its process %d does not end: stop it with `varve endpoint stop %s`", id, e.process.pid(), id)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (s *Supervisor) startReader(ctx context.Context, point string, port int) (EndpointStatus, error) {
-	at, err := s.Resolve(ctx, point)
+func (s *Supervisor) startReader(ctx context.Context, p Point, point string, port int, tell func(step string)) (EndpointStatus, error) {
+	id, e, err := s.announceReader(ctx, p.Branch, tell)
 	if err != nil {
 		return EndpointStatus{}, err
+	}
+	if err := s.configureReader(ctx, id, e, point, port); err != nil {
+		return s.endStart(ctx, id, e, err)
+	}
+	return s.launch(ctx, id, e)
+}
+
+// announceReader makes a reader known, so that its branch is not deleted under it.
+func (s *Supervisor) announceReader(ctx context.Context, branch string, tell func(step string)) (id string, e *started, err error) {
+	defer s.busy.lock(branch)()
+	if _, err := s.branch(ctx, branch); err != nil {
+		return "", nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readerCount++
+	id = fmt.Sprintf("%s%s%d", branch, readerSuffix, s.readerCount)
+	e = &started{branch: branch, tell: tell}
+	s.starting[id] = e
+	return id, e, nil
+}
+
+func (s *Supervisor) configureReader(ctx context.Context, id string, e *started, point string, port int) error {
+	at, err := s.Resolve(ctx, point)
+	if err != nil {
+		return err
 	}
 	b, err := s.branch(ctx, at.Branch)
 	if err != nil {
-		return EndpointStatus{}, err
+		return err
 	}
 	identity, err := s.identity(ctx, b)
 	if err != nil {
-		return EndpointStatus{}, err
+		return err
 	}
 	if port == 0 {
 		if port, err = freePort(); err != nil {
-			return EndpointStatus{}, err
+			return err
 		}
 	}
-	s.mu.Lock()
-	s.readerCount++
-	id := fmt.Sprintf("%s%s%d", at.Branch, readerSuffix, s.readerCount)
-	s.mu.Unlock()
 	cfg := s.endpointConfig(id, identity, port)
 	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", id)
 	cfg.At = at.LSN
-	return s.launch(ctx, id, at.Branch, cfg)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.cfg = cfg
+	return nil
 }
 
 func (s *Supervisor) endpointConfig(name string, identity quorum.Identity, port int) EndpointConfig {
@@ -242,35 +271,81 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// launch starts an endpoint's process and waits until its Postgres serves.
-func (s *Supervisor) launch(ctx context.Context, id, branch string, cfg EndpointConfig) (EndpointStatus, error) {
-	path := filepath.Join(s.cfg.Dir, "run", id+".json")
-	body, err := json.MarshalIndent(cfg, "", "  ")
-	if err != nil {
-		return EndpointStatus{}, err
-	}
-	if err := os.WriteFile(path, body, 0o600); err != nil {
-		return EndpointStatus{}, fmt.Errorf("write the endpoint's configuration: %w", err)
-	}
-	p, err := s.program().start("endpoint "+id, s.logPath("endpoint-"+id), "endpoint-process", "--config", path)
-	if err != nil {
-		return EndpointStatus{}, err
-	}
+// launch starts an endpoint's process and waits until its Postgres serves. One that
+// does not come so far is gone when launch returns.
+func (s *Supervisor) launch(ctx context.Context, id string, e *started) (EndpointStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	e := &started{cfg: cfg, branch: branch, process: p}
-	details, err := p.waitReady(ctx)
+	return s.endStart(ctx, id, e, s.runUntilReady(ctx, id, e))
+}
+
+func (s *Supervisor) runUntilReady(ctx context.Context, id string, e *started) error {
+	path := filepath.Join(s.cfg.Dir, "run", id+".json")
+	body, err := json.MarshalIndent(e.cfg, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, body, 0o600); err != nil {
+		return fmt.Errorf("write the endpoint's configuration: %w", err)
+	}
+	if err := s.beginStart(id, e, path); err != nil {
+		return err
+	}
+	details, err := e.process.waitReady(ctx)
 	if err == nil {
 		err = json.Unmarshal([]byte(details), &e.ready)
 	}
 	if err != nil {
-		p.terminate()
-		return EndpointStatus{}, err
+		e.process.terminate()
 	}
+	return err
+}
+
+// beginStart starts the process. From then on the supervisor's stop ends it.
+func (s *Supervisor) beginStart(id string, e *started, config string) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.endpoints[id] = e
-	return e.status(id), nil
+	if s.stopping {
+		return Errorf(CodeConflict, "varve in %s is stopping: start it again with `varve up`", s.cfg.Dir)
+	}
+	program := s.endpointProgram(func(step string) { s.noteStep(e, step) })
+	if e.process, err = program.start("endpoint "+id, s.logPath("endpoint-"+id), "endpoint-process", "--config", config); err != nil {
+		return err
+	}
+	s.starting[id] = e
+	return nil
+}
+
+// noteStep is told by an endpoint what it begins.
+func (s *Supervisor) noteStep(e *started, step string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.step = step
+	if e.tell != nil {
+		e.tell(step)
+	}
+}
+
+// endStart notes how a start has ended: with err, or with a Postgres that serves.
+func (s *Supervisor) endStart(ctx context.Context, id string, e *started, err error) (EndpointStatus, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.starting, id)
+	e.tell = nil
+	if err != nil && isReader(id) && e.cfg.Dir != "" {
+		err = errors.Join(err, removeEndpointFiles(s.cfg.Dir, id, e.cfg.Dir))
+	}
+	switch {
+	case err == nil:
+		e.serves = true
+		s.endpoints[id] = e
+		return e.status(id), nil
+	case e.stopped:
+		return EndpointStatus{}, Errorf(CodeConflict, "endpoint %s was stopped while it started", id)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return EndpointStatus{}, Errorf(CodeTimeout, "endpoint %s was not ready within %s, and is stopped; at last it was %s: see %s", id, startWait, e.step, s.logPath("endpoint-"+id))
+	}
+	return EndpointStatus{}, err
 }
 
 func (e *started) status(id string) EndpointStatus {
@@ -278,6 +353,10 @@ func (e *started) status(id string) EndpointStatus {
 		ID: id, Branch: e.branch, State: StateRunning, PID: e.ready.PID, Start: e.ready.Start, Term: uint64(e.ready.Term), ReadAt: e.cfg.At,
 		URL:     fmt.Sprintf("postgresql://postgres@%s:%d/postgres", e.cfg.Address, e.cfg.Port),
 		DataDir: filepath.Join(e.cfg.Dir, "data"),
+	}
+	if !e.serves {
+		status.State, status.PID, status.URL, status.Step = StateStarting, 0, "", e.step
+		return status
 	}
 	if !e.process.alive() {
 		status.State, status.PID, status.URL = StateStopped, 0, ""
@@ -293,7 +372,10 @@ func (e *started) status(id string) EndpointStatus {
 func (s *Supervisor) endpointOf(branch string) *EndpointStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.endpoints[branch]
+	e := s.starting[branch]
+	if e == nil {
+		e = s.endpoints[branch]
+	}
 	if e == nil {
 		return nil
 	}
@@ -301,13 +383,15 @@ func (s *Supervisor) endpointOf(branch string) *EndpointStatus {
 	return &status
 }
 
-// readers returns the state of the readers, by id.
+// readers returns the state of the readers, by id, those that start as well.
 func (s *Supervisor) readers() (all []EndpointStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, e := range s.endpoints {
-		if e.cfg.At != 0 {
-			all = append(all, e.status(id))
+	for _, endpoints := range []map[string]*started{s.starting, s.endpoints} {
+		for id, e := range endpoints {
+			if isReader(id) {
+				all = append(all, e.status(id))
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b EndpointStatus) int { return strings.Compare(a.ID, b.ID) })
@@ -316,6 +400,9 @@ func (s *Supervisor) readers() (all []EndpointStatus) {
 
 // StopEndpoint stops an endpoint cleanly and returns its last state.
 func (s *Supervisor) StopEndpoint(_ context.Context, id string) (EndpointStatus, error) {
+	if s.endStarting(id) {
+		return EndpointStatus{ID: id, State: StateStopped}, nil
+	}
 	defer s.busy.lock(id)()
 	s.mu.Lock()
 	e := s.endpoints[id]
@@ -334,6 +421,34 @@ func (s *Supervisor) StopEndpoint(_ context.Context, id string) (EndpointStatus,
 		return status, s.removeReader(id, e)
 	}
 	return status, nil
+}
+
+// endStarting ends an endpoint that starts, and reports whether there was one. Its start
+// fails, and tells so to whoever asked for it.
+func (s *Supervisor) endStarting(id string) bool {
+	s.mu.Lock()
+	e := s.starting[id]
+	if e == nil || e.process == nil {
+		s.mu.Unlock()
+		return false
+	}
+	e.stopped = true
+	s.mu.Unlock()
+	e.process.terminate()
+	return true
+}
+
+// isReader tells a reader's id from a branch's name, which has no dots.
+func isReader(id string) bool { return strings.Contains(id, readerSuffix) }
+
+// readerOf returns a reader of a branch that runs or starts, nil if there is none.
+func (s *Supervisor) readerOf(branch string) *EndpointStatus {
+	for _, reader := range s.readers() {
+		if reader.Branch == branch && (reader.State == StateRunning || reader.State == StateStarting) {
+			return &reader
+		}
+	}
+	return nil
 }
 
 func (s *Supervisor) removeReader(id string, e *started) error {
@@ -361,7 +476,7 @@ func (s *Supervisor) removeOldReaders() error {
 		return fmt.Errorf("look for old readers: %w", err)
 	}
 	for _, entry := range entries {
-		if id := entry.Name(); strings.Contains(id, readerSuffix) {
+		if id := entry.Name(); isReader(id) {
 			if err := removeEndpointFiles(s.cfg.Dir, id, filepath.Join(s.cfg.Dir, "endpoints", id)); err != nil {
 				return err
 			}
@@ -381,10 +496,15 @@ func (s *Supervisor) forgetEndpoint(branch string) error {
 // stopEndpoints stops all endpoints, the readers too, side by side.
 func (s *Supervisor) stopEndpoints() {
 	s.mu.Lock()
+	s.stopping = true
 	var running []*process
-	for _, e := range s.endpoints {
-		e.stopped = true
-		running = append(running, e.process)
+	for _, endpoints := range []map[string]*started{s.starting, s.endpoints} {
+		for _, e := range endpoints {
+			e.stopped = true
+			if e.process != nil {
+				running = append(running, e.process)
+			}
+		}
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})

@@ -15,17 +15,20 @@ import (
 	"time"
 )
 
-// killAfter is how long a process may take to stop once asked. A Postgres that
-// writes out its buffers needs seconds; minutes mean that it hangs.
-const killAfter = 60 * time.Second
+// killRoleAfter is how long a safekeeper or pageserver may take to stop once asked: they
+// have nothing to save, so a minute means that it hangs.
+const killRoleAfter = 60 * time.Second
 
-// process is one child: a role of the same binary. The child writes "ready
-// DETAILS" on its standard output when it serves, and talks on its standard
-// error, which goes to a log file.
+// process is one child: a role of the same binary. The child writes "step TEXT" on its
+// standard output when it begins something, and "ready DETAILS" when it serves, and talks
+// on its standard error, which goes to a log file.
 type process struct {
 	name string
 	cmd  *exec.Cmd
 	log  *os.File
+
+	killAfter time.Duration // how long it may take to stop once asked
+	onStep    func(text string)
 
 	ready   chan struct{} // closed when the child said that it is ready
 	details string        // what it said after "ready"; valid once ready is closed
@@ -38,6 +41,9 @@ type process struct {
 type program struct {
 	binary string
 	hold   *os.File // inherited by every child: see holdDir; nil: nothing is
+
+	killAfter time.Duration     // how long a child may take to stop once asked
+	onStep    func(text string) // told what a child begins; nil: nobody is
 }
 
 // start starts the program with args. The child dies with its parent.
@@ -49,7 +55,7 @@ func (g program) start(name, logPath string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
+	p := &process{name: name, log: log, killAfter: g.killAfter, onStep: g.onStep, ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(g.binary, args...)
 	p.cmd.Stderr = log
 	if g.hold != nil {
@@ -108,6 +114,9 @@ func (p *process) watch(stdout io.Reader, parentAlive io.Closer) {
 	lines := bufio.NewScanner(stdout)
 	isReady := false
 	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "step "); ok && p.onStep != nil {
+			p.onStep(text)
+		}
 		details, ok := strings.CutPrefix(lines.Text(), "ready")
 		if ok && !isReady {
 			isReady = true
@@ -151,7 +160,7 @@ func (p *process) terminate() {
 		// An error means that the child is gone already.
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	})
-	timer := time.NewTimer(killAfter)
+	timer := time.NewTimer(p.killAfter)
 	defer timer.Stop()
 	select {
 	case <-p.ended:

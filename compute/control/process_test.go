@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/compute/endpoint"
 )
 
 // childMode makes the test binary a child; its value says which.
@@ -33,13 +37,19 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	case "silent":
 		os.Exit(1)
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("step one")
+		fmt.Println("step two words")
+		fmt.Println("ready")
+		select {}
 	}
 }
 
 func startChild(t *testing.T, mode string, hold *os.File) *process {
 	t.Helper()
 	t.Setenv(childMode, mode)
-	p, err := program{binary: os.Args[0], hold: hold}.start("child", filepath.Join(t.TempDir(), "log", "child.log"))
+	p, err := program{binary: os.Args[0], hold: hold, killAfter: killRoleAfter}.start("child", filepath.Join(t.TempDir(), "log", "child.log"))
 	require.NoError(t, err)
 	t.Cleanup(p.terminate)
 	return p
@@ -56,6 +66,23 @@ func TestProcessTellsThatItIsReady(t *testing.T) {
 	require.False(t, p.alive())
 	require.Equal(t, syscall.SIGTERM, p.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal())
 	p.terminate() // is no error
+}
+
+// TestProcessTellsItsStepsAndIsKilledInTheEnd: an endpoint has as long to stop as it may
+// take by its own bounds.
+func TestProcessTellsItsStepsAndIsKilledInTheEnd(t *testing.T) {
+	t.Setenv(childMode, "deaf")
+	var steps []string
+	g := program{binary: os.Args[0], killAfter: time.Millisecond, onStep: func(text string) { steps = append(steps, text) }}
+	p, err := g.start("child", filepath.Join(t.TempDir(), "child.log"))
+	require.NoError(t, err)
+	_, err = p.waitReady(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"one", "two words"}, steps)
+	p.terminate()
+	require.Equal(t, syscall.SIGKILL, p.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal())
+
+	require.Equal(t, endpoint.StopMax, (&Supervisor{}).endpointProgram(nil).killAfter)
 }
 
 func TestProcessThatIsKilledIsNotAlive(t *testing.T) {
@@ -109,7 +136,7 @@ func TestChildNoticesThatItsParentIsGone(t *testing.T) {
 
 func TestRoleIsStartedAgainWhenItDies(t *testing.T) {
 	t.Setenv(childMode, "serves")
-	g, log := program{binary: os.Args[0]}, filepath.Join(t.TempDir(), "child.log")
+	g, log := program{binary: os.Args[0], killAfter: killRoleAfter}, filepath.Join(t.TempDir(), "child.log")
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := startRole(ctx, "child", "unix:somewhere", func() (*process, error) { return g.start("child", log) })
 	require.NoError(t, err)

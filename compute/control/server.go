@@ -26,13 +26,7 @@ func handler(s *Supervisor) http.Handler {
 	mux.Handle("DELETE /v1/branches/{name}", answer(func(r *http.Request) (any, error) {
 		return nil, s.DeleteBranch(context.WithoutCancel(r.Context()), r.PathValue("name"))
 	}))
-	mux.Handle("POST /v1/endpoints", answer(func(r *http.Request) (any, error) {
-		var request startEndpointRequest
-		if err := decode(r, &request); err != nil {
-			return nil, err
-		}
-		return s.StartEndpoint(context.WithoutCancel(r.Context()), request.Point, request.Port)
-	}))
+	mux.HandleFunc("POST /v1/endpoints", func(w http.ResponseWriter, r *http.Request) { startEndpoint(s, w, r) })
 	mux.Handle("DELETE /v1/endpoints/{id}", answer(func(r *http.Request) (any, error) {
 		return s.StopEndpoint(context.WithoutCancel(r.Context()), r.PathValue("id"))
 	}))
@@ -51,6 +45,28 @@ func handler(s *Supervisor) http.Handler {
 		return nil, nil
 	}))
 	return mux
+}
+
+// startEndpoint tells each step of a start as it comes, since one may wait for long.
+func startEndpoint(s *Supervisor, w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	lines := json.NewEncoder(w)
+	// A client that has gone away is the only reason for a failure here.
+	tell := func(e startEvent) {
+		_ = lines.Encode(e)
+		_ = http.NewResponseController(w).Flush()
+	}
+	var request startEndpointRequest
+	err := decode(r, &request)
+	var status EndpointStatus
+	if err == nil {
+		status, err = s.StartEndpoint(context.WithoutCancel(r.Context()), request.Point, request.Port, func(step string) { tell(startEvent{Step: step}) })
+	}
+	if err != nil {
+		tell(startEvent{Failed: &Error{Code: CodeOf(err), Message: err.Error()}})
+		return
+	}
+	tell(startEvent{Endpoint: &status})
 }
 
 var httpStatus = map[Code]int{

@@ -56,7 +56,9 @@ type Supervisor struct {
 
 	mu          sync.Mutex
 	endpoints   map[string]*started // by id
+	starting    map[string]*started // by id: those that do not serve yet
 	readerCount int                 // readers started so far, to number them
+	stopping    bool                // no endpoint is started any more
 
 	stop    context.CancelFunc
 	stopped sync.Once
@@ -129,7 +131,7 @@ func open(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Supervisor{cfg: cfg, env: e, state: st, endpoints: map[string]*started{}, stopRole: func() {}}
+	s := &Supervisor{cfg: cfg, env: e, state: st, endpoints: map[string]*started{}, starting: map[string]*started{}, stopRole: func() {}}
 	s.storage = &storage{env: e}
 	if s.project, err = openProject(st, cfg.Safekeepers); err == nil {
 		s.hold, err = holdAfterLeftovers(ctx, cfg)
@@ -248,7 +250,16 @@ func (s *Supervisor) startRole(ctx context.Context, name, addr, subcommand strin
 
 func (s *Supervisor) bucketDir() string { return filepath.Join(s.cfg.Dir, "bucket") }
 
-func (s *Supervisor) program() program { return program{binary: s.cfg.Binary, hold: s.hold} }
+// program is what safekeepers and pageserver are started with.
+func (s *Supervisor) program() program {
+	return program{binary: s.cfg.Binary, hold: s.hold, killAfter: killRoleAfter}
+}
+
+// endpointProgram is what endpoints are started with. An endpoint bounds its own stop, so
+// that only one that hangs is killed from here.
+func (s *Supervisor) endpointProgram(onStep func(text string)) program {
+	return program{binary: s.cfg.Binary, hold: s.hold, killAfter: endpoint.StopMax, onStep: onStep}
+}
 
 func (s *Supervisor) logPath(name string) string {
 	return filepath.Join(s.cfg.Dir, "log", name+".log")

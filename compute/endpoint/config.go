@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,11 +25,6 @@ const (
 	// socketPathMax is what a unix socket's address can hold, without its final zero.
 	socketPathMax = 107
 )
-
-// stopTimeout is how long an ordinary shutdown may take: a checkpoint without fsync,
-// and the quorum's acknowledgement of it. After that PostgreSQL is killed, which
-// loses nothing that was acknowledged.
-const stopTimeout = 2 * time.Minute
 
 // ErrInUse is matched by the error of an endpoint whose directory, port or socket
 // another one has.
@@ -59,6 +55,9 @@ type Config struct {
 	User          string // superuser; empty: DefaultUser
 
 	Logger *slog.Logger // nil: none
+
+	// Bounds that only tests change.
+	majorityTimeout, stallTimeout, stopTimeout, quietTime time.Duration
 }
 
 // withDefaults fills in what is empty.
@@ -72,6 +71,10 @@ func (c Config) withDefaults() Config {
 	if c.User == "" {
 		c.User = DefaultUser
 	}
+	c.majorityTimeout = cmp.Or(c.majorityTimeout, majorityTimeout)
+	c.stallTimeout = cmp.Or(c.stallTimeout, stallTimeout)
+	c.stopTimeout = cmp.Or(c.stopTimeout, stopTimeout)
+	c.quietTime = cmp.Or(c.quietTime, quietTime)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

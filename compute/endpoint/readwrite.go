@@ -84,12 +84,15 @@ func (w *writer) rule(ctx, alive context.Context) error {
 func (w *writer) win(ctx context.Context) (*basebackup.State, error) {
 	var err error
 	w.events.Step("winning a term")
-	if w.term, w.x, err = w.proposer.Elected(ctx); err != nil {
-		return nil, err
-	}
-	prev, err := w.proposer.LastRecord(ctx)
+	var prev wal.LSN
+	err = w.withMajority(ctx, func(ctx context.Context) (err error) {
+		if w.term, w.x, err = w.proposer.Elected(ctx); err == nil {
+			prev, err = w.proposer.LastRecord(ctx)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("win a term: %w", err)
 	}
 	if err := w.client.Follow(ctx, w.cfg.Identity.Timeline, w.cfg.safekeeperAddrs()...); err != nil {
 		return nil, err
@@ -101,10 +104,16 @@ func (w *writer) win(ctx context.Context) (*basebackup.State, error) {
 	if state.Start != w.x {
 		return nil, fmt.Errorf("make start state: the log ends at %v, where no record may begin: want %v", w.x, state.Start)
 	}
-	if err := w.proposer.Append(ctx, state.Start, state.WAL); err != nil {
-		return nil, err
+	err = w.withMajority(ctx, func(ctx context.Context) error {
+		if err := w.proposer.Append(ctx, state.Start, state.WAL); err != nil {
+			return err
+		}
+		return w.proposer.WaitCommit(ctx, state.End)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("commit the record that PostgreSQL starts from: %w", err)
 	}
-	return state, w.proposer.WaitCommit(ctx, state.End)
+	return state, nil
 }
 
 // watch waits for the end of one of the three, for the wish to stop, or for the news
@@ -152,7 +161,7 @@ func (w *writer) blame(streamed error) error {
 // stop ends PostgreSQL in order: its shutdown ends when its last record is committed.
 func (w *writer) stop(ctx context.Context) error {
 	w.events.Step("stopping PostgreSQL")
-	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout, errors.New("the shutdown takes too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, w.cfg.stopTimeout, errTooLong)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- w.postgres.stop(ctx) }()
@@ -165,6 +174,9 @@ func (w *writer) stop(ctx context.Context) error {
 		<-ended
 		return err
 	}
+	if errors.Is(err, errTooLong) {
+		return w.tooSlow(err)
+	}
 	streamed := <-w.streamed
 	w.streamed <- streamed
 	if err = errors.Join(err, streamed); err != nil {
@@ -172,4 +184,12 @@ func (w *writer) stop(ctx context.Context) error {
 	}
 	w.events.Stopped(w.source.Received())
 	return nil
+}
+
+// tooSlow says why a shutdown was given up. What follows is a kill.
+func (w *writer) tooSlow(err error) error {
+	if now := w.proposer.Presence(); now.Answer < now.Majority {
+		err = fmt.Errorf("%w: %v", ErrNoMajority, now)
+	}
+	return fmt.Errorf("stop: PostgreSQL did not end within %v and is killed, which loses nothing that it acknowledged: %w", w.cfg.stopTimeout, err)
 }

@@ -25,7 +25,7 @@ const askPause = 500 * time.Millisecond
 // the log's last record, 0 if the log begins here.
 func (l *life) startState(ctx context.Context, at, prev wal.LSN) (*basebackup.State, error) {
 	l.events.Step(fmt.Sprintf("waiting until the pageserver is at %v", at))
-	if err := l.pages.WaitLSN(ctx, at); err != nil {
+	if err := l.awaitPageserver(ctx, at); err != nil {
 		return nil, fmt.Errorf("wait until the pageserver is at %v: %w", at, err)
 	}
 	return basebackup.StartState(ctx, l.pages, at, prev, l.e.Clock.Wall())

@@ -47,6 +47,9 @@ func (p *Proposer) connect(ctx context.Context, s Safekeeper) error {
 	})
 	defer p.step(func() {
 		delete(p.links, s.ID)
+		if p.heard[s.ID] == 0 { // what a node says and hangs up stays said
+			delete(p.heard, s.ID)
+		}
 		p.core.Disconnected(s.ID, l.number)
 	})
 	both := p.e.Tasks.NewGroup(ctx)
@@ -57,7 +60,10 @@ func (p *Proposer) connect(ctx context.Context, s Safekeeper) error {
 			if err != nil {
 				return err
 			}
-			p.step(func() { p.core.Step(s.ID, m) })
+			p.step(func() {
+				p.heard[s.ID] = 0
+				p.core.Step(s.ID, m)
+			})
 		}
 	})
 	return both.Wait()

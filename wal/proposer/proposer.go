@@ -44,6 +44,7 @@ type Proposer struct {
 	changed  env.Cond // of all below, broadcast after each step of the core
 	core     *quorum.Proposer
 	links    map[wal.NodeID]*link
+	heard    map[wal.NodeID]quorum.Reason // why a node takes no part, 0 if it does; for people
 	rejected map[wal.NodeID]quorum.Reason // by the node's latest connection
 	fetches  map[wal.NodeID]quorum.Fetch  // to be done, by the node to fill
 	leading  *quorum.Leading
@@ -66,7 +67,7 @@ func New(e env.Env, cfg Config) *Proposer {
 	}
 	p := &Proposer{
 		e: e, cfg: cfg, core: quorum.NewProposer(core),
-		links: map[wal.NodeID]*link{}, rejected: map[wal.NodeID]quorum.Reason{},
+		links: map[wal.NodeID]*link{}, heard: map[wal.NodeID]quorum.Reason{}, rejected: map[wal.NodeID]quorum.Reason{},
 		fetches: map[wal.NodeID]quorum.Fetch{},
 	}
 	p.changed = e.Tasks.NewCond(&p.mu)
@@ -183,7 +184,7 @@ func (p *Proposer) learn(effects quorum.ProposerEffects) {
 
 // reject notes a node that takes no part, and gives up if a majority does not.
 func (p *Proposer) reject(r quorum.Reject) []*link {
-	p.rejected[r.Node] = r.Reason
+	p.rejected[r.Node], p.heard[r.Node] = r.Reason, r.Reason
 	p.e.Trace.Event("safekeeper rejects", "node", uint64(r.Node), "reason", r.Reason.String())
 	if len(p.rejected) >= p.core.Quorum() && p.leading == nil && p.ended == nil {
 		p.ended = fmt.Errorf("%w: %s", ErrRejected, p.rejections())

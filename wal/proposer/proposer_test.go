@@ -406,6 +406,36 @@ func TestSafekeepersWithoutTheTimelineRefuse(t *testing.T) {
 	require.ErrorContains(t, err, "amnesiac")
 }
 
+// TestPresenceNamesWhoIsMissing: one has lost the log, one is down; then that one is back.
+func TestPresenceNamesWhoIsMissing(t *testing.T) {
+	c := newCluster(t)
+	for _, n := range c.nodes[1:] {
+		require.NoError(t, n.client().Create(t.Context(), identity()))
+	}
+	c.nodes[1].down()
+	p := proposer.New(c.e, c.config(100))
+	require.Equal(t, "0 of 3 safekeepers answer (safekeeper 1 does not answer, safekeeper 2 does not answer, safekeeper 3 does not answer)", p.Presence().String())
+	group := c.e.Tasks.NewGroup(t.Context())
+	group.Go("proposer", p.Run)
+	await := func(want proposer.Presence) {
+		now := p.Presence()
+		for now != want {
+			var err error
+			now, err = p.AwaitPresence(t.Context(), now)
+			require.NoError(t, err)
+		}
+	}
+	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Missing: "safekeeper 1 is amnesiac, safekeeper 2 does not answer"})
+	c.nodes[1].up()
+	await(proposer.Presence{Answer: 2, Majority: 2, Members: 3, Missing: "safekeeper 1 is amnesiac"})
+	_, _, err := p.Elected(t.Context())
+	require.NoError(t, err)
+	c.nodes[2].down()
+	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Missing: "safekeeper 1 is amnesiac, safekeeper 3 does not answer"})
+	group.Stop()
+	require.NoError(t, group.Wait())
+}
+
 func TestACancelledProposerEnds(t *testing.T) {
 	c := newCluster(t)
 	p := proposer.New(c.e, c.config(100))
