@@ -40,6 +40,10 @@ endtoend-full: prerequisites ## the whole path at every edge that the tests know
 soak: ## simulate seed after seed for SOAK, with every profile in turn
 	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,worst,quiet
 
+.PHONY: bench-peers
+bench-peers: ## build the program with the peers that need a module of their own (Pebble, etcd)
+	go build -C bench/peers -o ../../bin/varve-bench-peers .
+
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs
 	@unformatted=$$(gofmt -l $(GO_FILES)); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }

@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/paired"
+)
+
+func options(t *testing.T) Options {
+	return Options{Rounds: 3, Quick: true, Seed: 7, Out: t.TempDir(), Scratch: t.TempDir()}
+}
+
+func quiet() *Progress { return NewProgress(&bytes.Buffer{}, false) }
+
+// counting measures the number of its calls so far, and fails at call stop.
+func counting(name string, calls *int, stop int) paired.Arm {
+	return paired.Arm{Name: name, Settings: "counts", Run: func(context.Context, int) (paired.Sample, error) {
+		*calls++
+		if *calls == stop {
+			return paired.Sample{}, errors.New("interrupted")
+		}
+		h := latency.New()
+		h.Record(time.Duration(*calls) * time.Millisecond)
+		return paired.Sample{Metrics: map[string]float64{"calls": float64(*calls)}, Latency: h}, nil
+	}}
+}
+
+func TestAResultSurvivesItsFile(t *testing.T) {
+	opts, calls, cleaned := options(t), 0, false
+	suite := Suite{Name: "s", Letter: "a", Title: "t", About: "b", Run: func(ctx context.Context, s *Session) error {
+		dir, err := s.Dir("d")
+		if err != nil {
+			return err
+		}
+		s.Cleanup(func() error { cleaned = true; _, err := os.Stat(dir); return err })
+		s.Note("a %s", "note")
+		s.Miss("etcd", "not there")
+		s.Plot(Series{Figure: "f", Name: "n", X: "x", Y: "y", XS: []float64{1, 2}, YS: []float64{3, 4}})
+		if err := s.Configured(struct{ Ops int }{5}); err != nil {
+			return err
+		}
+		if err := s.Measure(ctx, paired.Case{Name: "c", Arms: []paired.Arm{counting("A", &calls, -1), counting("B", &calls, -1)}}); err != nil {
+			return err
+		}
+		return s.Measure(ctx, paired.Case{Name: "later", Arms: []paired.Arm{counting("A", &calls, -1)}})
+	}}
+	made, err := Run(t.Context(), suite, opts, quiet())
+	require.NoError(t, err)
+	require.True(t, cleaned)
+	results, err := Load(opts.Out)
+	require.NoError(t, err)
+	require.Len(t, results, 1)
+	read := results[0]
+	require.Equal(t, made.Commit, read.Commit)
+	require.Equal(t, made.Machine, read.Machine)
+	require.EqualValues(t, 7, read.Seed)
+	require.Equal(t, map[string]string{"A": "counts", "B": "counts"}, read.Settings)
+	require.Equal(t, `{"Ops":5}`, MarshalConfig(read.Options))
+	require.Equal(t, []string{"a note"}, read.Notes)
+	require.Equal(t, made.Series, read.Series)
+	require.Len(t, read.Rounds, 3, "cases that are measured later join the same rounds")
+	require.Equal(t, []float64{1, 4, 5}, paired.Values(read.Rounds, "c", "A", "", "calls"))
+	require.Equal(t, []float64{7, 8, 9}, paired.Values(read.Rounds, "later", "A", "", "calls"))
+	require.Equal(t, "c", read.Pairs()[0].Name)
+	require.Len(t, read.Pairs()[0].Arms, 2)
+	h, err := read.Latencies[0].Histogram()
+	require.NoError(t, err)
+	require.EqualValues(t, 3, h.Count())
+
+	csv, err := os.ReadFile(filepath.Join(opts.Out, "s.csv"))
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(csv)), "\n")
+	require.Equal(t, "round,quiet,case,arm,metric,value", lines[0])
+	require.Regexp(t, `^0,(true|false),c,A,calls,1$`, lines[1])
+	require.Len(t, lines, 1+3*3*2, "each round has three samples of two metrics")
+	left, err := os.ReadDir(opts.Scratch)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func TestAnInterruptedRunLeavesCompleteRounds(t *testing.T) {
+	opts, calls := options(t), 0
+	suite := Suite{Name: "s", Run: func(ctx context.Context, s *Session) error {
+		return s.Measure(ctx, paired.Case{Name: "c", Arms: []paired.Arm{counting("A", &calls, 4), counting("B", &calls, -1)}})
+	}}
+	_, err := Run(t.Context(), suite, opts, quiet())
+	require.ErrorContains(t, err, "round 1: measure A of c: interrupted")
+	results, err := Load(opts.Out)
+	require.NoError(t, err)
+	require.Len(t, results[0].Rounds, 1)
+	require.Contains(t, results[0].Failure, "interrupted")
+}
+
+func TestForeignFilesAreRefused(t *testing.T) {
+	_, err := Parse("x", []byte(`{"version": 99}`))
+	require.ErrorContains(t, err, "version 99 is not 1")
+	_, err = Parse("x", []byte(`{"version": 1, "latencies": [{"case":"c","arm":"a","ns_count":[1]}]}`))
+	require.ErrorContains(t, err, "odd number")
+	_, err = Parse("x", []byte(`{`))
+	require.Error(t, err)
+	_, err = Load(t.TempDir())
+	require.ErrorContains(t, err, "holds no results")
+}
+
+func TestCompactedJSONSaysTheSame(t *testing.T) {
+	want := map[string]any{"a": []any{1.0, 2.5, -3e9}, "b": []any{}, "c": "1", "d": []any{[]any{1.0}, "x"}}
+	text, err := json.MarshalIndent(want, "", " ")
+	require.NoError(t, err)
+	short := compact(append(text, '\n'))
+	var got map[string]any
+	require.NoError(t, json.Unmarshal(short, &got))
+	require.Equal(t, want, got)
+	require.Less(t, bytes.Count(short, []byte("\n")), bytes.Count(text, []byte("\n")))
+}
+
+func TestTheBarTellsTheTimeLeft(t *testing.T) {
+	at := time.Unix(0, 0)
+	p := &Progress{out: &bytes.Buffer{}, now: func() time.Time { return at }}
+	p.suite("append")
+	require.Equal(t, "append     ........................ prepares: files", p.line("files"))
+	p.begin(4)
+	require.Contains(t, p.line("x"), "  0%     ... left")
+	at = at.Add(10 * time.Second)
+	p.advance()
+	require.Equal(t, "append     ######..................  25%     30s left  c A", p.line("c A"))
+}

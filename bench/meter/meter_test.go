@@ -1,0 +1,74 @@
+package meter
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/env/osenv"
+)
+
+func TestStatOfAProcessWithAnyName(t *testing.T) {
+	parent, ticks, ok := parseStat([]byte("77 (a b) c) S 42 77 77 0 -1 4194304 100 200 0 0 11 22 33 44 20 0 1 0 5 6 7\n"))
+	require.True(t, ok)
+	require.Equal(t, 42, parent)
+	require.EqualValues(t, 11+22+33+44, ticks)
+	for _, bad := range []string{"", "1 (x", "1 (x) S 1 2 3", "1 (x) S y 77 77 0 -1 4194304 100 200 0 0 11 22 33 44 20"} {
+		_, _, ok := parseStat([]byte(bad))
+		require.False(t, ok, "%q", bad)
+	}
+}
+
+func TestATreeIncludesGrandchildren(t *testing.T) {
+	require.True(t, descends(9, map[int]int{9: 8, 8: 7, 7: 1}, map[int]bool{7: true}))
+	require.False(t, descends(9, map[int]int{9: 8, 8: 1}, map[int]bool{7: true}))
+}
+
+func TestCPUOfAProcessTreeGrowsWithWork(t *testing.T) {
+	before, err := Tree(os.Getpid())
+	require.NoError(t, err)
+	childrenBefore, selfBefore := Children(), Self()
+	require.NoError(t, exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").Run())
+	after, err := Tree(os.Getpid())
+	require.NoError(t, err)
+	require.Greater(t, Children(), childrenBefore)
+	require.GreaterOrEqual(t, after-before+2*tick, Children()-childrenBefore, "waited-for children count")
+	require.GreaterOrEqual(t, Self(), selfBefore)
+}
+
+func TestCallsAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	e, err := osenv.New(osenv.Config{Root: dir + "/files", BucketDir: dir + "/bucket"})
+	require.NoError(t, err)
+	w := Wrap(e)
+	f, err := w.FS.Create(t.Context(), "f")
+	require.NoError(t, err)
+	_, err = f.WriteAt(t.Context(), make([]byte, 100), 0)
+	require.NoError(t, err)
+	w.Files.SyncDelay.Store(int64(time.Millisecond))
+	begin := time.Now()
+	require.NoError(t, f.Sync(t.Context()))
+	require.GreaterOrEqual(t, time.Since(begin), time.Millisecond)
+	_, err = f.ReadAt(t.Context(), make([]byte, 10), 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, w.FS.SyncDir(t.Context(), "."))
+	require.Equal(t, [6]int64{1, 1, 1, 100, 1, 10}, [6]int64{w.Files.Syncs.Load(), w.Files.DirSyncs.Load(), w.Files.Writes.Load(),
+		w.Files.BytesWritten.Load(), w.Files.Reads.Load(), w.Files.BytesRead.Load()})
+
+	_, err = w.Bucket.Put(t.Context(), "k", make([]byte, 50), env.Condition{})
+	require.NoError(t, err)
+	_, err = w.Bucket.GetRange(t.Context(), "k", 0, 20)
+	require.NoError(t, err)
+	_, _, err = w.Bucket.Get(t.Context(), "k")
+	require.NoError(t, err)
+	_, err = w.Bucket.List(t.Context(), "")
+	require.NoError(t, err)
+	require.NoError(t, w.Bucket.Delete(t.Context(), "k"))
+	o := w.Objects
+	require.Equal(t, [6]int64{1, 50, 2, 70, 1, 1}, [6]int64{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.BytesGot.Load(), o.Lists.Load(), o.Deletions.Load()})
+}

@@ -1,0 +1,155 @@
+package paired
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/varvedb/varve/bench/latency"
+)
+
+// Sample is what one arm measured in one round.
+type Sample struct {
+	Metrics map[string]float64 // by name, which ends in the unit
+	Latency *latency.Histogram // nil: none was recorded
+}
+
+// Arm is one side of a comparison.
+type Arm struct {
+	Name     string
+	Settings string // how it is tuned; printed with the result
+	Run      func(ctx context.Context, round int) (Sample, error)
+}
+
+// Case is a comparison: the first arm is the subject, the others are its peers.
+type Case struct {
+	Name string
+	Arms []Arm
+}
+
+// Measured is a sample's numbers and where they belong.
+type Measured struct {
+	Case    string             `json:"case"`
+	Arm     string             `json:"arm"`
+	Turn    int                `json:"turn"` // its place among the case's arms in this round
+	Metrics map[string]float64 `json:"metrics"`
+}
+
+// Round is one round of all cases.
+type Round struct {
+	Number     int        `json:"number"`
+	Canary     Canary     `json:"canary"`
+	Conditions Conditions `json:"conditions"`
+	Samples    []Measured `json:"samples"`
+}
+
+// Order is the order of n arms in a round: forth in even ones, back in odd ones.
+func Order(round, n int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+		if round%2 == 1 {
+			order[i] = n - 1 - i
+		}
+	}
+	return order
+}
+
+// Watch is told of each arm before and after it runs. Fields may be nil.
+type Watch struct {
+	Begin func(c, arm string)
+	End   func(c, arm string, s Sample)
+}
+
+// Run measures one round. scratch is a directory on the file system that is measured.
+func Run(ctx context.Context, number int, cases []Case, scratch string, watch Watch) (Round, error) {
+	r := Round{Number: number, Conditions: ConditionsNow()}
+	var err error
+	if r.Canary, err = TakeCanary(scratch); err != nil {
+		return r, fmt.Errorf("take canary: %w", err)
+	}
+	for _, c := range cases {
+		for turn, i := range Order(number, len(c.Arms)) {
+			arm := c.Arms[i]
+			if err := ctx.Err(); err != nil {
+				return r, err
+			}
+			watch.begin(c.Name, arm.Name)
+			runtime.GC() // No arm pays for what the one before has left.
+			sample, err := arm.Run(ctx, number)
+			if err != nil {
+				return r, fmt.Errorf("measure %s of %s: %w", arm.Name, c.Name, err)
+			}
+			if sample.Latency != nil {
+				sample.Latency.Metrics(sample.Metrics)
+			}
+			r.Samples = append(r.Samples, Measured{Case: c.Name, Arm: arm.Name, Turn: turn, Metrics: sample.Metrics})
+			watch.end(c.Name, arm.Name, sample)
+		}
+	}
+	r.Conditions.finish()
+	return r, nil
+}
+
+func (w Watch) begin(c, arm string) {
+	if w.Begin != nil {
+		w.Begin(c, arm)
+	}
+}
+
+func (w Watch) end(c, arm string, s Sample) {
+	if w.End != nil {
+		w.End(c, arm, s)
+	}
+}
+
+// Value is what an arm measured in the round; false if it did not.
+func (r *Round) Value(c, arm, metric string) (float64, bool) {
+	for i := range r.Samples {
+		if s := &r.Samples[i]; s.Case == c && s.Arm == arm {
+			v, ok := s.Metrics[metric]
+			return v, ok
+		}
+	}
+	return 0, false
+}
+
+// Values lists what an arm measured, round by round. An empty peer gives the values
+// themselves, otherwise they are divided by the peer's of the same round; a round in
+// which the peer measured 0 has no ratio.
+func Values(rounds []Round, c, arm, peer, metric string) (values []float64) {
+	for i := range rounds {
+		v, ok := rounds[i].Value(c, arm, metric)
+		if !ok {
+			continue
+		}
+		if peer != "" {
+			p, ok := rounds[i].Value(c, peer, metric)
+			if !ok || p == 0 {
+				continue
+			}
+			v /= p
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// disturbed is how much worse than the session's best a canary may be.
+const disturbed = 1.5
+
+// Quiet returns the rounds that were not disturbed, and the number of those that were.
+func Quiet(rounds []Round) (quiet []Round, dropped int) {
+	var best Canary
+	for i := range rounds {
+		best = best.better(rounds[i].Canary)
+	}
+	for i := range rounds {
+		if rounds[i].Canary.worseThan(best, disturbed) {
+			dropped++
+			continue
+		}
+		quiet = append(quiet, rounds[i])
+	}
+	return quiet, dropped
+}

@@ -1,0 +1,209 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/paired"
+)
+
+// Suite is a named set of measurements.
+type Suite struct {
+	Name   string
+	Letter string // of the goals' list
+	Title  string // what is measured; says what stands in for what is not built yet
+	About  string // how, and how far off it is
+	Run    func(ctx context.Context, s *Session) error
+}
+
+// Options say how suites are run.
+type Options struct {
+	Rounds  int            // 0: DefaultRounds, or QuickRounds
+	Quick   bool           // small and few: for smoke, never for claims
+	Seed    uint64         // of everything that is drawn
+	Out     string         // directory for results
+	Scratch string         // directory on the file system to be measured; emptied at the end
+	Peers   string         // program with the heavy peers; empty: they are missing
+	Cases   *regexp.Regexp // measure only cases whose names match; nil: all
+}
+
+// Rounds where none are asked for. Nine give quartiles of three values each.
+const (
+	DefaultRounds = 9
+	QuickRounds   = 3
+)
+
+func (o Options) rounds() int {
+	if o.Rounds > 0 {
+		return o.Rounds
+	}
+	if o.Quick {
+		return QuickRounds
+	}
+	return DefaultRounds
+}
+
+// Session is one run of one suite.
+type Session struct {
+	Options
+	Result   *Result
+	progress *Progress
+	cleanups []func() error
+	hists    map[[2]string]*latency.Histogram
+	scratch  string
+}
+
+// Run runs a suite and saves its result after every round. When ctx ends, or the suite
+// fails, the complete rounds stay and the error is returned.
+func Run(ctx context.Context, suite Suite, opts Options, progress *Progress) (*Result, error) {
+	scratch, err := os.MkdirTemp(opts.Scratch, "bench-"+suite.Name+"-")
+	if err != nil {
+		return nil, fmt.Errorf("make scratch directory: %w", err)
+	}
+	if err := os.Chmod(scratch, 0o755); err != nil { // PostgreSQL's user must get through it.
+		return nil, fmt.Errorf("make scratch directory: %w", err)
+	}
+	s := &Session{
+		Options: opts, progress: progress, scratch: scratch, hists: map[[2]string]*latency.Histogram{},
+		Result: &Result{
+			Version: Version, Suite: suite.Name, Letter: suite.Letter, Title: suite.Title, About: suite.About,
+			Commit: Commit(ctx), Machine: ThisMachine(scratch), Seed: opts.Seed, Quick: opts.Quick,
+			RoundsAsked: opts.rounds(), Started: time.Now().UTC().Truncate(time.Second), Settings: map[string]string{},
+		},
+	}
+	progress.suite(suite.Name)
+	err = suite.Run(ctx, s)
+	if err != nil {
+		s.Result.Failure = err.Error()
+	}
+	for _, cleanup := range slices.Backward(s.cleanups) {
+		err = errors.Join(err, cleanup())
+	}
+	err = errors.Join(err, os.RemoveAll(scratch))
+	if len(s.Result.Rounds) > 0 {
+		err = errors.Join(err, s.Result.Save(opts.Out))
+	}
+	progress.done()
+	return s.Result, err
+}
+
+// Dir makes a directory of the suite's own, which goes away with the session.
+func (s *Session) Dir(name string) (string, error) {
+	dir := filepath.Join(s.scratch, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make scratch directory: %w", err)
+	}
+	return dir, nil
+}
+
+// Cleanup has fn called when the session ends, the latest first.
+func (s *Session) Cleanup(fn func() error) { s.cleanups = append(s.cleanups, fn) }
+
+// Step tells what is being prepared.
+func (s *Session) Step(format string, args ...any) { s.progress.step(fmt.Sprintf(format, args...)) }
+
+// Note adds a remark to the result.
+func (s *Session) Note(format string, args ...any) {
+	s.Result.Notes = append(s.Result.Notes, fmt.Sprintf(format, args...))
+}
+
+// Miss says that something is not measured here, and why.
+func (s *Session) Miss(what, why string) {
+	s.Result.Missing = append(s.Result.Missing, Missing{What: what, Why: why})
+}
+
+// Configured records the suite's Config.
+func (s *Session) Configured(cfg any) error {
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		return fmt.Errorf("encode options of %s: %w", s.Result.Suite, err)
+	}
+	s.Result.Options = text
+	return nil
+}
+
+// Plot adds a curve to the result.
+func (s *Session) Plot(series ...Series) { s.Result.Series = append(s.Result.Series, series...) }
+
+// Wants reports whether a case is to be measured.
+func (s *Session) Wants(name string) bool { return s.Cases == nil || s.Cases.MatchString(name) }
+
+// Measure takes cases through all rounds. A later call of the same session begins with
+// round 0 again and adds its cases to the rounds.
+func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
+	cases = slices.DeleteFunc(cases, func(c paired.Case) bool { return !s.Wants(c.Name) })
+	if len(cases) == 0 {
+		return nil
+	}
+	arms := 0
+	for _, c := range cases {
+		arms += len(c.Arms)
+		for _, arm := range c.Arms {
+			s.Result.Settings[arm.Name] = arm.Settings
+		}
+	}
+	s.progress.begin(arms * s.Result.RoundsAsked)
+	watch := paired.Watch{
+		Begin: func(c, arm string) { s.progress.step(c + " " + arm) },
+		End: func(c, arm string, sample paired.Sample) {
+			s.progress.advance()
+			s.keepLatency(c, arm, sample.Latency)
+		},
+	}
+	for n := range s.Result.RoundsAsked {
+		round, err := paired.Run(ctx, n, cases, s.scratch, watch)
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n, err)
+		}
+		s.add(round)
+		if err := s.Result.Save(s.Out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add puts a round's samples into the result's round of that number.
+func (s *Session) add(round paired.Round) {
+	r := s.Result
+	r.Finished = time.Now().UTC().Truncate(time.Second)
+	if round.Number < len(r.Rounds) {
+		have := &r.Rounds[round.Number]
+		have.Samples = append(have.Samples, round.Samples...)
+		have.Canary = have.Canary.Worse(round.Canary)
+		return
+	}
+	r.Rounds = append(r.Rounds, round)
+}
+
+func (s *Session) keepLatency(c, arm string, h *latency.Histogram) {
+	if h == nil {
+		return
+	}
+	at := [2]string{c, arm}
+	if s.hists[at] == nil {
+		s.hists[at] = latency.NewCoarse()
+		s.Result.Latencies = append(s.Result.Latencies, Latencies{Case: c, Arm: arm})
+	}
+	s.hists[at].Merge(h)
+	i := slices.IndexFunc(s.Result.Latencies, func(l Latencies) bool { return l.Case == c && l.Arm == arm })
+	s.Result.Latencies[i].Buckets = s.hists[at].Buckets()
+}
+
+// MarshalConfig prints a Config for a reader.
+func MarshalConfig(raw json.RawMessage) string {
+	var out bytes.Buffer
+	if err := json.Compact(&out, raw); err != nil {
+		return string(raw)
+	}
+	return out.String()
+}

@@ -1,0 +1,411 @@
+package appendlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/meter"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/peer"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/segment"
+)
+
+// Config says how much is done in a round.
+type Config struct {
+	NodeOps   int // appends on one node
+	CommitOps int // commits through the quorum, all clients together
+	EtcdOps   int
+	Stream    int64 // bytes
+	SlowOps   int
+	Paced     float64 // share of the floor's throughput at which commits arrive
+	PacedOps  int
+}
+
+// Full is the measurement of record: p99 needs ten thousand operations.
+var Full = Config{NodeOps: 10_000, CommitOps: 10_000, EtcdOps: 2_000, Stream: 256 << 20, SlowOps: 500, Paced: 0.3, PacedOps: 10_000}
+
+// Quick is for smoke.
+var Quick = Config{NodeOps: 500, CommitOps: 500, EtcdOps: 200, Stream: 32 << 20, SlowOps: 60, Paced: 0.3, PacedOps: 500}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "append", Letter: "a",
+		Title: "log append on one node, and commit by a quorum of three safekeepers",
+		About: "Records are appended to one segmented log, and through a proposer to three safekeepers on unix sockets, all in one process and on one disk. " +
+			"The floor writes the same bytes to three plain allocated files and waits for the second; etcd runs three members in one process as well. " +
+			"The comparison with PostgreSQL's synchronous receivers is in suite pgbench, where a real PostgreSQL writes the log.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+// Run measures.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	dir, err := s.Dir("p")
+	if err != nil {
+		return err
+	}
+	s.Step("plain files")
+	plain, err := peer.NewPlain(dir, 3)
+	if err != nil {
+		return err
+	}
+	s.Cleanup(plain.Close)
+	helper, err := peer.Start(s.Peers)
+	if err != nil && !errors.Is(err, peer.ErrNone) {
+		return err
+	}
+	if helper == nil {
+		for _, what := range []string{"etcd", "etcd-wal", "pebble"} {
+			s.Miss(what, peer.ErrNone.Error())
+		}
+	} else {
+		s.Cleanup(helper.Close)
+	}
+	b := &suite{s: s, cfg: cfg, plain: plain, helper: helper}
+	cases := []paired.Case{}
+	for _, build := range []func(context.Context) ([]paired.Case, error){b.node, b.commit, b.paced, b.stream, b.slow} {
+		built, err := build(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, built...)
+	}
+	return s.Measure(ctx, cases...)
+}
+
+type suite struct {
+	s      *bench.Session
+	cfg    Config
+	plain  *peer.Plain
+	helper *peer.Helper
+}
+
+const page = 8192
+
+// How the arms that appear in several cases are tuned.
+const (
+	varveSettings = "3 safekeepers, segments of 16 MiB preallocated, fdatasync per group; on one node the segment log alone"
+	floorSettings = "three allocated files, fdatasync each in parallel, the second counts"
+)
+
+// node appends 8 KiB durably on one node: five ways.
+func (b *suite) node(context.Context) ([]paired.Case, error) {
+	c := paired.Case{Name: "node/8KiB"}
+	c.Arms = append(c.Arms, paired.Arm{
+		Name: "varve", Settings: varveSettings,
+		Run: b.segmentLog,
+	}, paired.Arm{
+		Name: "raw", Settings: "one allocated file of 128 MiB, overwritten, fdatasync each",
+		Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+			return b.plain.Overwrite(ctx, b.cfg.NodeOps, page)
+		},
+	}, paired.Arm{Name: "bbolt", Settings: "defaults: one transaction and its fdatasyncs per value", Run: b.bolt})
+	if b.helper != nil {
+		load := peer.Load{Bytes: page, Ops: b.cfg.NodeOps, Seed: b.s.Seed}
+		for _, arm := range []struct{ name, settings, op string }{
+			{"etcd-wal", "wal.Save of one entry and the hard state, fdatasync each", "etcdwal-append"},
+			{"pebble", "64 MiB memtable, Bloom filter of 10 bits, pebble.Sync each", "pebble-append"},
+		} {
+			dir, err := b.s.Dir(arm.name)
+			if err != nil {
+				return nil, err
+			}
+			load.Dir = dir + "/db"
+			c.Arms = append(c.Arms, b.helper.Arm(arm.name, arm.settings, arm.op, load))
+		}
+	}
+	return []paired.Case{c}, nil
+}
+
+// segmentLog appends records whose page framing makes them 8 KiB of log each.
+func (b *suite) segmentLog(ctx context.Context, round int) (paired.Sample, error) {
+	dir, err := b.s.Dir(fmt.Sprint("node", round))
+	if err != nil {
+		return paired.Sample{}, err
+	}
+	w, err := cluster.NewWorld(dir)
+	if err != nil {
+		return paired.Sample{}, err
+	}
+	cfg := segment.Config{Dir: "log", Start: wal.SegmentStart(3), SystemID: cluster.SystemID}
+	if err := segment.Create(ctx, w.FS, cfg); err != nil {
+		return paired.Sample{}, err
+	}
+	log, err := segment.Open(ctx, w.FS, cfg, cfg.Start)
+	if err != nil {
+		return paired.Sample{}, err
+	}
+	defer log.Close()
+	// What is appended is made beforehand: encoding is PostgreSQL's work.
+	encoder, record := pgwal.NewEncoder(cfg.Start, 0, cluster.SystemID), cluster.Message(page-64)
+	pieces, ends := make([][]byte, b.cfg.NodeOps), make([]wal.LSN, b.cfg.NodeOps)
+	for i := range pieces {
+		_, ends[i] = encoder.Append(record)
+		pieces[i] = encoder.Take()
+	}
+	h := latency.New()
+	runtime.GC()
+	syncs, written, cpu, mallocs := w.Files.Syncs.Load(), w.Files.BytesWritten.Load(), meter.Self(), mallocCount()
+	for i, piece := range pieces {
+		begin := time.Now()
+		if err := log.Write(ctx, log.End(), piece); err != nil {
+			return paired.Sample{}, err
+		}
+		if err := log.Sync(ctx, ends[i]); err != nil {
+			return paired.Sample{}, err
+		}
+		h.Since(begin)
+	}
+	ops := float64(b.cfg.NodeOps)
+	return paired.Sample{Latency: h, Metrics: map[string]float64{
+		"cpu_us_per_op":      float64((meter.Self() - cpu).Microseconds()) / ops,
+		"allocs_per_op":      float64(mallocCount()-mallocs) / ops,
+		"flushes_per_op":     float64(w.Files.Syncs.Load()-syncs) / ops,
+		"bytes_per_wal_byte": float64(w.Files.BytesWritten.Load()-written) / float64(log.End()-cfg.Start),
+	}}, nil
+}
+
+func mallocCount() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}
+
+func (b *suite) bolt(ctx context.Context, round int) (paired.Sample, error) {
+	dir, err := b.s.Dir("bbolt")
+	if err != nil {
+		return paired.Sample{}, err
+	}
+	db, err := bbolt.Open(fmt.Sprintf("%s/%d", dir, round), 0o600, nil)
+	if err != nil {
+		return paired.Sample{}, fmt.Errorf("open bbolt: %w", err)
+	}
+	defer db.Close()
+	h, value, cpu := latency.New(), make([]byte, page), meter.Self()
+	ops := b.cfg.NodeOps / 4 // It is some three times slower, and rounds should be alike.
+	for n := range ops {
+		begin := time.Now()
+		err := db.Update(func(tx *bbolt.Tx) error {
+			bucket, err := tx.CreateBucketIfNotExists([]byte("b"))
+			if err != nil {
+				return err
+			}
+			return bucket.Put(fmt.Appendf(nil, "%08d", n), value)
+		})
+		if err != nil {
+			return paired.Sample{}, fmt.Errorf("put into bbolt: %w", err)
+		}
+		h.Since(begin)
+	}
+	return paired.Sample{Latency: h, Metrics: map[string]float64{
+		"cpu_us_per_op": float64((meter.Self() - cpu).Microseconds()) / float64(ops),
+	}}, ctx.Err()
+}
+
+// writer makes a quorum of three with a log of its own, which lives as long as the session.
+func (b *suite) writer(ctx context.Context, name string) (*cluster.Safekeepers, *cluster.Writer, error) {
+	b.s.Step("safekeepers %s", name)
+	dir, err := b.s.Dir(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	keepers, err := cluster.StartSafekeepers(ctx, dir, 3)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.s.Cleanup(keepers.Stop)
+	w, err := keepers.NewWriter(ctx, wal.TimelineID{2})
+	if err != nil {
+		return nil, nil, err
+	}
+	b.s.Cleanup(w.Stop)
+	return keepers, w, nil
+}
+
+// commit has clients write records of a size and wait for each to be committed.
+func (b *suite) commit(ctx context.Context) (cases []paired.Case, err error) {
+	keepers, w, err := b.writer(ctx, "q")
+	if err != nil {
+		return nil, err
+	}
+	etcdDir, err := b.s.Dir("etcd")
+	if err != nil {
+		return nil, err
+	}
+	for _, size := range []struct {
+		name  string
+		bytes int
+		div   int
+	}{{"64B", 64, 1}, {"8KiB", page, 1}, {"128KiB", 128 << 10, 8}} {
+		for _, clients := range []int{1, 4, 16, 64} {
+			ops := max(b.cfg.CommitOps/size.div, clients*2)
+			c := paired.Case{Name: fmt.Sprintf("commit/%s/c%d", size.name, clients)}
+			c.Arms = append(c.Arms, paired.Arm{Name: "varve", Settings: varveSettings,
+				Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+					return commitLoad(ctx, keepers, w, cluster.Message(size.bytes), ops, clients)
+				}})
+			if clients == 1 {
+				c.Arms = append(c.Arms, paired.Arm{Name: "floor", Settings: floorSettings,
+					Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+						return b.plain.Quorum(ctx, ops, size.bytes, 2)
+					}})
+			}
+			if b.helper != nil && size.bytes == page && (clients == 1 || clients == 16) {
+				load := peer.Load{Dir: etcdDir, Bytes: page, Ops: b.cfg.EtcdOps, Clients: clients}
+				c.Arms = append(c.Arms, b.helper.Arm("etcd", "3 members in one process, defaults, asked at the leader", "etcd-put", load))
+			}
+			cases = append(cases, c)
+		}
+	}
+	return cases, nil
+}
+
+// commitLoad divides ops commits among clients.
+func commitLoad(ctx context.Context, keepers *cluster.Safekeepers, w *cluster.Writer, record pgwal.RecordSpec, ops, clients int) (paired.Sample, error) {
+	var running sync.WaitGroup
+	hists, errs := make([]*latency.Histogram, clients), make([]error, clients)
+	syncs, bytes, logged := keepers.Syncs(), keepers.BytesWritten(), w.Written()
+	begin, cpu := time.Now(), meter.Self()
+	for c := range clients {
+		hists[c] = latency.New()
+		running.Go(func() {
+			for range ops / clients {
+				begin := time.Now()
+				if errs[c] = w.Commit(ctx, record); errs[c] != nil {
+					return
+				}
+				hists[c].Since(begin)
+			}
+		})
+	}
+	running.Wait()
+	took, used := time.Since(begin), meter.Self()-cpu
+	h := latency.New()
+	for _, each := range hists {
+		h.Merge(each)
+	}
+	done, nodes := float64(h.Count()), float64(len(keepers.Nodes))
+	return paired.Sample{Latency: h, Metrics: map[string]float64{
+		"per_s": done / took.Seconds(), "cpu_us_per_op": float64(used.Microseconds()) / done,
+		"flushes_per_commit": float64(keepers.Syncs()-syncs) / nodes / done,
+		"bytes_per_wal_byte": float64(keepers.BytesWritten()-bytes) / nodes / float64(w.Written()-logged),
+	}}, errors.Join(errs...)
+}
+
+// paced has commits arrive at a rate whether or not the ones before are done: what a
+// stall costs shows in the tail.
+func (b *suite) paced(ctx context.Context) ([]paired.Case, error) {
+	_, w, err := b.writer(ctx, "r")
+	if err != nil {
+		return nil, err
+	}
+	probe, err := b.plain.Quorum(ctx, 200, page, 2)
+	if err != nil {
+		return nil, err
+	}
+	rate := b.cfg.Paced * 1e9 / probe.Latency.Quantile(0.5)
+	b.s.Note("paced commits arrive at %.0f per second", rate)
+	record := cluster.Message(page - 64)
+	arm := func(commit func(context.Context) error) func(context.Context, int) (paired.Sample, error) {
+		return func(ctx context.Context, _ int) (paired.Sample, error) {
+			return pacedLoad(ctx, b.cfg.PacedOps, rate, commit)
+		}
+	}
+	return []paired.Case{{Name: "paced/8KiB", Arms: []paired.Arm{
+		{Name: "varve", Settings: varveSettings,
+			Run: arm(func(ctx context.Context) error { return w.Commit(ctx, record) })},
+		{Name: "floor", Settings: floorSettings, Run: arm(func(ctx context.Context) error {
+			_, err := b.plain.Quorum(ctx, 1, page, 2)
+			return err
+		})},
+	}}}, nil
+}
+
+func pacedLoad(ctx context.Context, ops int, rate float64, commit func(context.Context) error) (paired.Sample, error) {
+	h, pace := latency.New(), latency.NewPace(rate)
+	for range ops {
+		meant, err := pace.Next(ctx)
+		if err != nil {
+			return paired.Sample{}, err
+		}
+		if err := commit(ctx); err != nil {
+			return paired.Sample{}, err
+		}
+		h.Since(meant)
+	}
+	return paired.Sample{Latency: h, Metrics: map[string]float64{"p999_us": h.Quantile(0.999) / 1e3}}, nil
+}
+
+// stream writes without waiting for single commits.
+func (b *suite) stream(ctx context.Context) ([]paired.Case, error) {
+	keepers, w, err := b.writer(ctx, "s")
+	if err != nil {
+		return nil, err
+	}
+	record := cluster.Message(128<<10 - 512)
+	run := func(ctx context.Context, _ int) (paired.Sample, error) {
+		begin, logged, bytes, cpu := time.Now(), w.Written(), keepers.BytesWritten(), meter.Self()
+		var end wal.LSN
+		for w.Written()-logged < b.cfg.Stream {
+			var err error
+			if end, err = w.Write(ctx, record); err != nil {
+				return paired.Sample{}, err
+			}
+		}
+		if err := w.WaitCommit(ctx, end); err != nil {
+			return paired.Sample{}, err
+		}
+		size := float64(w.Written() - logged)
+		return paired.Sample{Metrics: map[string]float64{
+			"mib_per_s":          size / (1 << 20) / time.Since(begin).Seconds(),
+			"cpu_s_per_gib":      (meter.Self() - cpu).Seconds() / size * (1 << 30),
+			"bytes_per_wal_byte": float64(keepers.BytesWritten()-bytes) / float64(len(keepers.Nodes)) / size,
+		}}, nil
+	}
+	return []paired.Case{{Name: "stream/128KiB", Arms: []paired.Arm{
+		{Name: "varve", Settings: varveSettings, Run: run},
+		{Name: "plain", Settings: "three writers of 1 MiB into allocated files, fdatasync each", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+			return b.plain.Stream(ctx, min(b.cfg.Stream, 120<<20), 1<<20)
+		}},
+	}}}, nil
+}
+
+// slowBy is what is added to each flush of the slow safekeeper.
+const slowBy = 20 * time.Millisecond
+
+// slow compares commits while one safekeeper is slow with commits while none is.
+func (b *suite) slow(ctx context.Context) ([]paired.Case, error) {
+	keepers, w, err := b.writer(ctx, "t")
+	if err != nil {
+		return nil, err
+	}
+	arm := func(name string, delay time.Duration) paired.Arm {
+		return paired.Arm{Name: name, Settings: fmt.Sprintf("each flush of one of three safekeepers takes %v longer", delay),
+			Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+				keepers.Nodes[0].World.Files.SyncDelay.Store(int64(delay))
+				defer keepers.Nodes[0].World.Files.SyncDelay.Store(0)
+				return commitLoad(ctx, keepers, w, cluster.Message(page-64), b.cfg.SlowOps, 1)
+			}}
+	}
+	return []paired.Case{{Name: "slow/c1", Arms: []paired.Arm{arm("one-slow", slowBy), arm("all-well", 0)}}}, nil
+}

@@ -1,0 +1,45 @@
+// Package suite lists the suites. Each lives in a package of its own below, and consists
+// of a Config, its two sizes Full and Quick, and a Run.
+package suite
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/suite/appendlog"
+)
+
+// All are the suites, in the order of their letters.
+func All() []bench.Suite {
+	return []bench.Suite{
+		appendlog.Suite(),
+	}
+}
+
+// Named are the suites by these names or letters; "all" names all.
+func Named(names []string) (suites []bench.Suite, err error) {
+	for _, name := range names {
+		if name == "all" {
+			return All(), nil
+		}
+		found := false
+		for _, s := range All() {
+			if s.Name == name || s.Letter == name {
+				suites, found = append(suites, s), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no suite %s: there are %s", name, strings.Join(Names(), ", "))
+		}
+	}
+	return suites, nil
+}
+
+// Names are the suites' names.
+func Names() (names []string) {
+	for _, s := range All() {
+		names = append(names, s.Name)
+	}
+	return names
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/goal"
+)
+
+// errLost is the error of a gate that failed; what was lost has been printed.
+var errLost = errors.New("goals are lost")
+
+const baselinePath = "bench/results/baseline.json"
+
+func newGateCommand() *cobra.Command {
+	var path string
+	var raise bool
+	cmd := &cobra.Command{
+		Use:   "gate DIR",
+		Short: "Judge every goal by the results in a directory; exit 1 if one that was reached is lost",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			outcomes, results, err := judge(args[0])
+			if err != nil {
+				return err
+			}
+			baseline, err := goal.ReadBaseline(path)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if err := goal.Print(out, outcomes); err != nil {
+				return err
+			}
+			reached, missed, unknown := goal.Count(outcomes)
+			fmt.Fprintf(out, "\n%d goals: %d reached, %d missed, %d not measured\n", len(outcomes), reached, missed, unknown)
+			lost := baseline.Lost(outcomes)
+			for i := range lost {
+				fmt.Fprintf(out, "LOST %s: %s was %s, is %s\n", lost[i].ID, lost[i].Of(), goal.Number(baseline.Reached[lost[i].ID]), goal.Number(lost[i].Measured))
+			}
+			if len(lost) > 0 {
+				return errLost
+			}
+			if raise {
+				return baseline.Raise(results[0].Commit, outcomes).Write(path)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&path, "baseline", baselinePath, "the goals that were reached before")
+	cmd.Flags().BoolVar(&raise, "raise", false, "add what these results reach to the baseline")
+	return cmd
+}
+
+func judge(dir string) ([]goal.Outcome, []*bench.Result, error) {
+	goals, err := goal.All()
+	if err != nil {
+		return nil, nil, err
+	}
+	results, err := bench.Load(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return goal.Judge(goals, results), results, nil
+}
+
+func newCompareCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "compare OLD NEW",
+		Short: "Compare the ratios of two runs; * marks those whose quartiles do not touch",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			older, err := bench.Load(args[0])
+			if err != nil {
+				return err
+			}
+			newer, err := bench.Load(args[1])
+			if err != nil {
+				return err
+			}
+			return goal.PrintChanges(cmd.OutOrStdout(), goal.Compare(older, newer))
+		},
+	}
+}

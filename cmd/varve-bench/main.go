@@ -1,0 +1,33 @@
+// Command varve-bench measures Varve against its peers, judges the goals, and draws what
+// it found. See docs/BENCHMARKS.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	root := &cobra.Command{
+		Use:           "varve-bench",
+		Short:         "Measure Varve against its peers, round by round, and judge its goals",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newListCommand(), newRunCommand(), newCompareCommand(), newGateCommand())
+	// The first Ctrl-C ends the round; complete ones are on disk by then.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := root.ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		if !errors.Is(err, errLost) {
+			fmt.Fprintln(os.Stderr, "varve-bench:", err)
+		}
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/suite"
+)
+
+func newRunCommand() *cobra.Command {
+	var opts bench.Options
+	var cases string
+	cmd := &cobra.Command{
+		Use:   "run SUITE...|all",
+		Short: "Run suites and save their results",
+		Long: "Run suites and save their results, after each round. Ctrl-C ends a run; complete rounds stay.\n" +
+			"The rounds of a suite compare Varve with its peers in turns, so other load on the machine costs rounds, not truth.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) (err error) {
+			suites, err := suite.Named(names)
+			if err != nil {
+				return err
+			}
+			if cases != "" {
+				if opts.Cases, err = regexp.Compile(cases); err != nil {
+					return fmt.Errorf("read --cases: %w", err)
+				}
+			}
+			return run(cmd.Context(), suites, opts)
+		},
+	}
+	cmd.Flags().IntVar(&opts.Rounds, "rounds", 0, fmt.Sprintf("rounds of each suite (default %d, quick %d)", bench.DefaultRounds, bench.QuickRounds))
+	cmd.Flags().BoolVar(&opts.Quick, "quick", false, "small and few, for smoke: says nothing about time")
+	cmd.Flags().StringVar(&opts.Out, "out", "bench/results/latest", "directory for the results")
+	cmd.Flags().StringVar(&opts.Scratch, "scratch", "", "directory on the file system to be measured (default: the system's for temporary files)")
+	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "of everything that is drawn")
+	cmd.Flags().StringVar(&opts.Peers, "peers", "bin/varve-bench-peers", "the program with Pebble and etcd; make bench-peers builds it")
+	cmd.Flags().StringVar(&cases, "cases", "", "measure only cases whose names match this regular expression")
+	return cmd
+}
+
+// run runs suites one after the other. One that fails does not keep the others from
+// running; the end of ctx does.
+func run(ctx context.Context, suites []bench.Suite, opts bench.Options) error {
+	if err := os.MkdirAll(opts.Out, 0o755); err != nil {
+		return fmt.Errorf("make directory for results: %w", err)
+	}
+	if _, err := os.Stat(opts.Peers); err != nil {
+		fmt.Fprintf(os.Stderr, "%s is not there: no comparison with Pebble and etcd (make bench-peers)\n", opts.Peers)
+		opts.Peers = ""
+	} else if opts.Peers, err = filepath.Abs(opts.Peers); err != nil {
+		return fmt.Errorf("find peers: %w", err)
+	}
+	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	var failed []error
+	for _, s := range suites {
+		_, err := bench.Run(ctx, s, opts, progress)
+		if ctx.Err() != nil {
+			return errors.Join(errors.New("interrupted; complete rounds are in "+opts.Out), err)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("suite %s: %w", s.Name, err))
+			fmt.Fprintln(os.Stderr, strings.TrimSpace(failed[len(failed)-1].Error()))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
