@@ -117,6 +117,8 @@ func TestStartWithoutAMajorityCanBeSeenAndStopped(t *testing.T) {
 		require.NoError(t, err, line)
 	}
 	require.Regexp(t, `(?m)^endpoint main +starting +- +waiting for a majority of safekeepers: 1 of 3`, s.ok("status"))
+	require.Regexp(t, `(?m)^safekeeper-1 +unreachable +\d+ `, s.ok("status"))
+	require.Regexp(t, `(?m)^safekeeper-2 +running +\d+ +unix:`, s.ok("status"))
 	s.fails(control.CodeConflict, []string{"it is starting"}, "psql", "main")
 	s.ok("endpoint", "stop", "main")
 	s.failed(start.end(t), control.CodeConflict, "endpoint main was stopped while it started")

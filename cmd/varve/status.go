@@ -27,7 +27,11 @@ func (a *app) statusCommand() *cobra.Command {
 
 func statusRows(status control.Status) (rows [][]string) {
 	for _, p := range status.Processes {
-		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(p.Addr)})
+		where := p.Addr
+		if p.Why != "" {
+			where = oneLine(p.Why)
+		}
+		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(where)})
 	}
 	for _, b := range status.Branches {
 		if b.Stopped != "" {

@@ -23,6 +23,19 @@ type Process struct {
 	PID   int    `json:"pid"` // 0 while it does not run
 	State string `json:"state"`
 	Addr  string `json:"addr,omitempty"` // where it listens
+	Why   string `json:"why,omitempty"`  // why its state is not running, if that is known
+
+	// Of a safekeeper that answers: the logs of branches that it should have, and those
+	// of them that it takes no part in.
+	Logs   int         `json:"logs,omitempty"`
+	Absent []AbsentLog `json:"absent,omitempty"`
+}
+
+// AbsentLog is a log that a safekeeper neither votes on nor acknowledges.
+type AbsentLog struct {
+	Branch string `json:"branch"`
+	State  string `json:"state"` // amnesiac, or failed: it tries again
+	Why    string `json:"why"`
 }
 
 // States of processes and endpoints.
@@ -30,6 +43,11 @@ const (
 	StateRunning = "running"
 	StateStopped = "stopped" // ended as asked, or never started
 	StateFailed  = "failed"  // ended by itself
+	// StateUnreachable is of a safekeeper whose process runs, and does not answer.
+	StateUnreachable = "unreachable"
+	// StateAmnesiac is of a safekeeper that has lost what it acknowledged: for good, it
+	// takes no part in that log.
+	StateAmnesiac = "amnesiac"
 	// StateStarting is of an endpoint that does not serve yet.
 	StateStarting = "starting"
 )

@@ -305,7 +305,10 @@ func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 	var err error
 	status.Branches, err = s.Branches(ctx)
 	status.Readers = s.readers()
-	return status, err
+	if err != nil {
+		return status, err
+	}
+	return status, s.survey(ctx, status.Processes, status.Branches)
 }
 
 // keyedLock is one mutex per key.
