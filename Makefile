@@ -21,7 +21,7 @@ demo: prerequisites build ## run real PostgreSQL on Varve, damage everything, lo
 	bin/varve-demo
 
 .PHONY: test
-test: prerequisites lint bin/gotestsum ## lint, then every test, real PostgreSQL included
+test: prerequisites lint bin/gotestsum bin/versitygw ## lint, then every test, with a real PostgreSQL and a real S3 server
 	$(GOTESTSUM) -tags '$(TAGS)' -timeout 20m -run '$(TESTS)' $(FLAGS) $(PKG)
 
 .PHONY: race
@@ -73,3 +73,6 @@ bin/gotestsum: tools/go.mod
 
 bin/staticcheck: tools/go.mod
 	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+bin/versitygw: tools/go.mod
+	cd tools && go build -o ../bin/versitygw github.com/versity/versitygw/cmd/versitygw

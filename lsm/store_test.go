@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func openWorld(t require.TestingT, dir string) *world {
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "local"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "local"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	return &world{t: t, dir: dir, env: e}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
@@ -50,8 +51,12 @@ func New(e env.Env, cfg Config) *Server {
 }
 
 // Run serves until ctx ends, and returns its error. It fails at once if the bucket
-// cannot be read or the address cannot be listened on.
+// cannot be read, or is no store for conditional writes ([remote.ErrUnfit]), or the
+// address cannot be listened on.
 func (s *Server) Run(ctx context.Context) (err error) {
+	if err := remote.Probe(ctx, s.env.Bucket, s.cfg.Tenant); err != nil {
+		return fmt.Errorf("start pageserver: %w", err)
+	}
 	if s.store, err = lsm.Open(ctx, s.env, s.cfg.Store); err != nil {
 		return fmt.Errorf("start pageserver: %w", err)
 	}

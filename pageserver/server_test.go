@@ -133,7 +133,7 @@ type running struct {
 // run starts a pageserver with an empty local disk.
 func run(t *testing.T, dir, local string, safekeepers ...string) *running {
 	t.Helper()
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, local), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, local), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	ready := env.NewMailbox[string](e.Tasks, 1)
 	server := pageserver.New(e, pageserver.Config{
@@ -346,7 +346,7 @@ func TestErrorsCrossTheWireAsWhatTheyAre(t *testing.T) {
 // edit changes the bytes of a timeline's index in the bucket.
 func edit(t *testing.T, dir string, id wal.TimelineID, change func([]byte) []byte) {
 	t.Helper()
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "hand"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "hand"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	key := remote.IndexKey(tenant, mainID, id)
 	body, tag, err := e.Bucket.Get(t.Context(), key)

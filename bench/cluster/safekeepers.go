@@ -38,7 +38,7 @@ type Safekeepers struct {
 
 // NewWorld makes a metered world whose files and bucket are below dir.
 func NewWorld(dir string) (*meter.World, error) {
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "files"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "files"), Bucket: filepath.Join(dir, "bucket")})
 	if err != nil {
 		return nil, fmt.Errorf("make environment: %w", err)
 	}

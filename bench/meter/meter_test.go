@@ -42,7 +42,7 @@ func TestCPUOfAProcessTreeGrowsWithWork(t *testing.T) {
 
 func TestCallsAreCounted(t *testing.T) {
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: dir + "/files", BucketDir: dir + "/bucket"})
+	e, err := osenv.New(osenv.Config{Root: dir + "/files", Bucket: dir + "/bucket"})
 	require.NoError(t, err)
 	w := Wrap(e)
 	f, err := w.FS.Create(t.Context(), "f")

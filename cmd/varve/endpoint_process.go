@@ -56,7 +56,7 @@ func orphaned(ctx context.Context) (context.Context, context.CancelFunc) {
 
 func runEndpoint(ctx context.Context, cfg control.EndpointConfig) error {
 	// Not cfg.Dir itself, which is the endpoint's to make, for PostgreSQL to enter.
-	e, err := osenv.New(osenv.Config{Root: filepath.Dir(cfg.Dir), BucketDir: cfg.Bucket, Logger: logger()})
+	e, err := osenv.New(osenv.Config{Root: filepath.Dir(cfg.Dir), Bucket: cfg.Bucket, Logger: logger()})
 	if err != nil {
 		return err
 	}

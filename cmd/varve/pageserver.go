@@ -21,7 +21,7 @@ func (a *app) pageserverCommand() *cobra.Command {
 			if err != nil {
 				return control.Errorf(control.CodeUsage, "--tenant: %v", err)
 			}
-			e, err := osenv.New(osenv.Config{Root: data, BucketDir: bucket, Logger: logger()})
+			e, err := osenv.New(osenv.Config{Root: data, Bucket: bucket, Logger: logger()})
 			if err != nil {
 				return err
 			}

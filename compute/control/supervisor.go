@@ -123,7 +123,7 @@ func open(ctx context.Context, cfg Config) (*Supervisor, error) {
 			return nil, fmt.Errorf("make data directory: %w: name one that you may write to with --dir", err)
 		}
 	}
-	e, err := osenv.New(osenv.Config{Root: cfg.Dir, BucketDir: filepath.Join(cfg.Dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: cfg.Dir, Bucket: filepath.Join(cfg.Dir, "bucket")})
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func newWorld(t *testing.T, n int) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "root"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "root"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	w := &world{Env: e, dir: dir}
 	for i := range n {

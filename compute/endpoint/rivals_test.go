@@ -45,7 +45,7 @@ func TestPageserverProcess(t *testing.T) {
 	}
 	var cfg pageserverConfig
 	require.NoError(t, json.Unmarshal([]byte(text), &cfg))
-	e, err := osenv.New(osenv.Config{Root: cfg.Root, BucketDir: cfg.Bucket})
+	e, err := osenv.New(osenv.Config{Root: cfg.Root, Bucket: cfg.Bucket})
 	require.NoError(t, err)
 	server := pageserver.New(e, pageserver.Config{
 		Tenant: testTenant, Listen: cfg.Listen, Safekeepers: cfg.Safekeepers,

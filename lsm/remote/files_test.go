@@ -23,7 +23,7 @@ var tenant, timeline = wal.TenantID{1}, wal.TimelineID{2}
 
 func newEnv(t *testing.T) (env.Env, string) {
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "local"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "local"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	return e, filepath.Join(dir, "local", "cache")
 }

@@ -25,7 +25,7 @@ import (
 // stored is a timeline of the real store that took in an import, and then log.
 func stored(t *testing.T, dir string) (*timeline.Timeline, *basebackup.Info) {
 	local := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: local + "/local", BucketDir: local + "/bucket"})
+	e, err := osenv.New(osenv.Config{Root: local + "/local", Bucket: local + "/bucket"})
 	require.NoError(t, err)
 	store, err := lsm.Open(t.Context(), e, lsm.Options{Tenant: wal.TenantID{1}})
 	require.NoError(t, err)

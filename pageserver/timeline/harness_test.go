@@ -55,7 +55,7 @@ func newWorld(t *testing.T, change func(map[lsm.Key][]byte)) *world {
 func newWorldWith(t *testing.T, opts lsm.Options, change func(map[lsm.Key][]byte)) *world {
 	t.Helper()
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: dir + "/local", BucketDir: dir + "/bucket"})
+	e, err := osenv.New(osenv.Config{Root: dir + "/local", Bucket: dir + "/bucket"})
 	require.NoError(t, err)
 	w := &world{t: t, ctx: t.Context(), dir: dir, opts: opts, env: e, log: pgwal.NewEncoder(importEnd, importPrev, systemID), end: importEnd}
 	w.open()

@@ -93,7 +93,7 @@ func loadedCluster(t *testing.T) *cluster {
 	server.Up(t) // Some settings are logged at the first start only.
 	server.Stop(t, pgtest.Fast)
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: dir + "/local", BucketDir: dir + "/bucket"})
+	e, err := osenv.New(osenv.Config{Root: dir + "/local", Bucket: dir + "/bucket"})
 	require.NoError(t, err)
 	store, err := lsm.Open(t.Context(), e, lsm.Options{Tenant: tenant})
 	require.NoError(t, err)

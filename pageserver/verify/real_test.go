@@ -51,7 +51,7 @@ var (
 func newWorld(t *testing.T) *world {
 	w := &world{server: pgtest.Init(t, pgtest.Options{Conf: settings})}
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: dir + "/local", BucketDir: dir + "/bucket"})
+	e, err := osenv.New(osenv.Config{Root: dir + "/local", Bucket: dir + "/bucket"})
 	require.NoError(t, err)
 	w.store, err = lsm.Open(t.Context(), e, lsm.Options{Tenant: tenant, MemtableBytes: 8 << 20})
 	require.NoError(t, err)

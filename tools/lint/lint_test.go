@@ -30,6 +30,7 @@ var house = []string{"wal", "lsm", "pageserver", "compute", "sim", "bench", "cmd
 // against the real thing. Everything below a listed path is an edge too.
 var edges = map[string]string{
 	"wal/env/osenv":         "is the real world",
+	"wal/env/s3":            "speaks to a real S3 server through a library that owns its sockets",
 	"wal/proposer/pgsource": "speaks to a real PostgreSQL through a driver that owns its socket",
 	"compute/endpoint":      "runs a real PostgreSQL",
 	"compute/pgdata":        "writes the directory that a real PostgreSQL starts on",

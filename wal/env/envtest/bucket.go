@@ -11,7 +11,9 @@ import (
 	"github.com/varvedb/varve/wal/env"
 )
 
-func testBucket(t *testing.T, w World) {
+// RunBucket runs the suite's part about buckets, of which w.Run gives an empty one each
+// time it is called. It does not call w.Addr.
+func RunBucket(t *testing.T, w World) {
 	for name, body := range map[string]func(*testing.T, context.Context, env.Bucket){
 		"RoundTrip":      bucketRoundTrip,
 		"IfAbsent":       bucketIfAbsent,

@@ -27,7 +27,7 @@ func Run(t *testing.T, w World) {
 	t.Run("Tasks", func(t *testing.T) { testTasks(t, w) })
 	t.Run("Files", func(t *testing.T) { testFiles(t, w) })
 	t.Run("Net", func(t *testing.T) { testNet(t, w) })
-	t.Run("Bucket", func(t *testing.T) { testBucket(t, w) })
+	t.Run("Bucket", func(t *testing.T) { RunBucket(t, w) })
 	t.Run("Rand", func(t *testing.T) { testRand(t, w) })
 }
 

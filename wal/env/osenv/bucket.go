@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/env/s3"
 )
 
 const (
@@ -27,11 +28,14 @@ const (
 
 type bucket struct{ dir string }
 
-func newBucket(dir string) (env.Bucket, error) {
-	if dir == "" {
+func newBucket(location string) (env.Bucket, error) {
+	if location == "" {
 		return noBucket{}, nil
 	}
-	dir, err := filepath.Abs(dir)
+	if strings.HasPrefix(location, s3.Scheme) {
+		return s3.Open(location)
+	}
+	dir, err := filepath.Abs(location)
 	if err != nil {
 		return nil, fmt.Errorf("find bucket directory: %w", err)
 	}

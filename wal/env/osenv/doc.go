@@ -1,6 +1,6 @@
 // Package osenv is the real world behind [env.Env]: the operating system's clock,
-// files, sockets and randomness, goroutines for tasks, and a local directory as
-// the object store. It is the one place where Varve starts goroutines and calls
+// files, sockets and randomness, goroutines for tasks, and as the object store a
+// local directory or, by package s3, a server's bucket. It is the one place where Varve starts goroutines and calls
 // os, net, time.Now and math/rand.
 //
 // # The directory bucket

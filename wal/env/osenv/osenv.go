@@ -14,9 +14,9 @@ import (
 
 // Config says where a process's world is.
 type Config struct {
-	Root      string       // directory that FS names are relative to; made if missing
-	BucketDir string       // directory of the local bucket; made if missing. Empty: calls of Bucket fail.
-	Logger    *slog.Logger // receives trace events at debug level; nil drops them
+	Root   string       // directory that FS names are relative to; made if missing
+	Bucket string       // the bucket: a directory, made if missing, or an s3:// location. Empty: its calls fail.
+	Logger *slog.Logger // receives trace events at debug level; nil drops them
 }
 
 // New makes the environment of this process.
@@ -28,7 +28,7 @@ func New(cfg Config) (env.Env, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return env.Env{}, fmt.Errorf("make data directory: %w", err)
 	}
-	bucket, err := newBucket(cfg.BucketDir)
+	bucket, err := newBucket(cfg.Bucket)
 	if err != nil {
 		return env.Env{}, err
 	}

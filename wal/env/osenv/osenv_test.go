@@ -16,7 +16,7 @@ import (
 
 func newEnv(t *testing.T) env.Env {
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "disk"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "disk"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	return e
 }
@@ -47,7 +47,7 @@ func TestListenReplacesADeadSocketOnly(t *testing.T) {
 
 func TestBucketIgnoresWhatAKilledPutLeft(t *testing.T) {
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "disk"), BucketDir: filepath.Join(dir, "bucket")})
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "disk"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "bucket", "a"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "bucket", ".partial"), []byte("half"), 0o600))
@@ -58,7 +58,7 @@ func TestBucketIgnoresWhatAKilledPutLeft(t *testing.T) {
 
 func TestWhatAKilledPutLeftIsOverwritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bucket")
-	e, err := osenv.New(osenv.Config{Root: t.TempDir(), BucketDir: dir})
+	e, err := osenv.New(osenv.Config{Root: t.TempDir(), Bucket: dir})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ".partial"), []byte("half of something larger"), 0o600))
 	_, err = e.Bucket.Put(t.Context(), "a/b/c", []byte("whole"), env.Condition{})
