@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -63,7 +64,10 @@ func checkReach(ctx context.Context, binaries pgdata.Binaries, dir string) error
 		return err
 	}
 	for {
-		_, err := os.Stat(dir)
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return Errorf(CodeUsage, "%s is not a directory: choose another data directory with --dir", dir)
+		}
 		if err == nil || dir == filepath.Dir(dir) {
 			break
 		}
@@ -93,11 +97,33 @@ func checkPort(command string, port int) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return Errorf(CodeConflict, "port %d is in use: choose another with `%s --port N`", port, command)
 	case errors.Is(err, fs.ErrPermission):
-		return Errorf(CodeFailed, "port %d is for root only: choose one above 1023 with `%s --port N`", port, command)
+		return portForRoot(command, port, portForAllMin())
 	case err != nil:
 		return fmt.Errorf("try port %d: %w: choose another with `%s --port N`", port, err, command)
 	}
+	// We may have it, but PostgreSQL, which we start as its own user, may not.
+	if least := portForAllMin(); port < least && os.Geteuid() == 0 {
+		return errors.Join(portForRoot(command, port, least), l.Close())
+	}
 	return l.Close()
+}
+
+func portForRoot(command string, port, least int) error {
+	return Errorf(CodeFailed, "port %d is for root only, and PostgreSQL refuses to be root: choose one from %d on with `%s --port N`", port, least, command)
+}
+
+// portForAllMin is the least port that every user may listen on.
+func portForAllMin() int {
+	const usual = 1024
+	body, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		return usual // an older kernel, which has no such setting
+	}
+	least, err := strconv.Atoi(strings.TrimSpace(string(body)))
+	if err != nil {
+		return usual
+	}
+	return least
 }
 
 // OpenDir opens a directory that a user named.

@@ -47,7 +47,8 @@ func handler(s *Supervisor) http.Handler {
 	return mux
 }
 
-// startEndpoint tells each step of a start as it comes, since one may wait for long.
+// startEndpoint tells each step of a start as it comes, since one may wait for long, as
+// long as copying the database takes. It ends with its client.
 func startEndpoint(s *Supervisor, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := json.NewEncoder(w)
@@ -60,7 +61,11 @@ func startEndpoint(s *Supervisor, w http.ResponseWriter, r *http.Request) {
 	err := decode(r, &request)
 	var status EndpointStatus
 	if err == nil {
-		status, err = s.StartEndpoint(context.WithoutCancel(r.Context()), request.Point, request.Port, func(step string) { tell(startEvent{Step: step}) })
+		status, err = s.StartEndpoint(r.Context(), request.Point, request.Port, func(step string) { tell(startEvent{Step: step}) })
+	}
+	if err == nil && r.Context().Err() != nil {
+		// Nobody knows that it runs.
+		status, err = s.StopEndpoint(context.WithoutCancel(r.Context()), status.ID)
 	}
 	if err != nil {
 		tell(startEvent{Failed: &Error{Code: CodeOf(err), Message: err.Error()}})
