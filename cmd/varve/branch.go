@@ -27,10 +27,10 @@ func (a *app) branchCreateCommand() *cobra.Command {
 			}
 			branch, err := client.CreateBranch(cmd.Context(), args[0], parent)
 			if err != nil {
-				return err
+				return interrupted(cmd.Context(), err, "`varve branch list` shows whether branch %s was made", args[0])
 			}
 			talk("branch %s of %s at %s: start its Postgres with `varve endpoint start %s`", branch.Name, branch.Parent, branch.BranchLSN, branch.Name)
-			return a.printBranches([]control.Branch{branch})
+			return a.printBranch(branch)
 		},
 	}
 	cmd.Flags().StringVar(&parent, "parent", "main", "BRANCH, BRANCH@LSN or BRANCH@TIME (RFC 3339)")
@@ -58,20 +58,34 @@ func (a *app) branchDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a branch that has no children", Args: exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := control.ValidateName(args[0]); err != nil {
+				return err
+			}
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
 			if err := client.DeleteBranch(cmd.Context(), args[0]); err != nil {
-				return err
+				return interrupted(cmd.Context(), err, "`varve branch list` shows whether branch %s is gone", args[0])
 			}
 			talk("branch %s deleted", args[0])
-			return nil
+			return a.printDone(map[string]string{"deleted": args[0]})
 		},
 	}
 }
 
 func (a *app) printBranches(branches []control.Branch) error {
+	return a.print(branches, branchHeader, branchRows(branches))
+}
+
+// printBranch prints one branch: a table of one row, and in JSON the branch itself.
+func (a *app) printBranch(branch control.Branch) error {
+	return a.print(branch, branchHeader, branchRows([]control.Branch{branch}))
+}
+
+var branchHeader = []string{"NAME", "PARENT", "AT", "INGESTED", "ENDPOINT", "TIMELINE"}
+
+func branchRows(branches []control.Branch) [][]string {
 	rows := make([][]string, len(branches))
 	for i, b := range branches {
 		state, at := control.StateStopped, ""
@@ -83,5 +97,5 @@ func (a *app) printBranches(branches []control.Branch) error {
 		}
 		rows[i] = []string{b.Name, orDash(b.Parent), orDash(at), b.Ingested.String(), state, b.Timeline.String()}
 	}
-	return a.print(branches, []string{"NAME", "PARENT", "AT", "INGESTED", "ENDPOINT", "TIMELINE"}, rows)
+	return rows
 }

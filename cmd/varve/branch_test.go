@@ -46,8 +46,8 @@ func TestBranchesAndTimeTravel(t *testing.T) {
 	})
 	t.Run("branch", func(t *testing.T) {
 		s := stack{t, s.dir}
-		made := asJSON[[]control.Branch](s, "branch", "create", "fix", "--parent", "main@"+at)
-		require.Equal(t, at, made[0].BranchLSN.String())
+		made := asJSON[control.Branch](s, "branch", "create", "fix", "--parent", "main@"+at)
+		require.Equal(t, at, made.BranchLSN.String())
 		s.ok("branch", "create", "noon", "--parent", "main@"+noon)
 		s.ok("branch", "create", "deep", "--parent", "fix")
 		require.Regexp(t, `(?m)^fix +main +`+at, s.ok("branch", "list"))

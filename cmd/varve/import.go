@@ -20,6 +20,9 @@ func (a *app) importCommand() *cobra.Command {
 			if branch == "" {
 				return control.Errorf(control.CodeUsage, "import needs a name for the new branch: --branch NAME")
 			}
+			if err := control.ValidateName(branch); err != nil {
+				return err
+			}
 			dir, err := filepath.Abs(args[0])
 			if err != nil {
 				return err
@@ -34,10 +37,10 @@ func (a *app) importCommand() *cobra.Command {
 			talk("importing %s", dir)
 			imported, err := client.Import(cmd.Context(), dir, branch)
 			if err != nil {
-				return err
+				return interrupted(cmd.Context(), err, "the import goes on in the background, so leave %s as it is; `varve branch list` shows branch %s when it is done, `varve branch delete %s` then removes it", dir, branch, branch)
 			}
 			talk("imported as branch %s at %s: start its Postgres with `varve endpoint start %s`", branch, imported.Start, branch)
-			return a.printBranches([]control.Branch{imported})
+			return a.printBranch(imported)
 		},
 	}
 	cmd.Flags().StringVar(&branch, "branch", "", "name of the new branch")

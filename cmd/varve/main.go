@@ -2,7 +2,7 @@
 // branches and time travel.
 //
 // Data goes to standard output, talk to standard error. Exit codes: 0 done,
-// 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 timeout.
+// 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 timeout, 130 interrupted.
 package main
 
 import (
@@ -13,10 +13,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varvedb/varve/compute/control"
 )
@@ -45,19 +46,15 @@ func run() int {
 	case err == nil:
 		return 0
 	case errors.As(err, &child):
-		return child.ExitCode() // psql has said on its own what went wrong
+		return childCode(child) // psql has said on its own what went wrong
+	case isCut(ctx, err):
+		err = errInterrupted
 	}
 	fmt.Fprintf(os.Stderr, "varve: %s\n", oneLine(err.Error()))
-	return exitCodes[control.CodeOf(err)]
-}
-
-// stopSignals ask for an orderly end. nohup's wish to ignore a hangup is respected.
-func stopSignals() []os.Signal {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
-		signals = append(signals, syscall.SIGHUP)
+	if errors.Is(err, errInterrupted) {
+		return exitInterrupted
 	}
-	return signals
+	return exitCodes[control.CodeOf(err)]
 }
 
 // oneLine keeps an error on the one line that a script can read.
@@ -80,7 +77,10 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		Args:          subcommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := noEmptyFlags(cmd); err != nil {
+				return err
+			}
 			if a.output != "table" && a.output != "json" {
 				return control.Errorf(control.CodeUsage, "--output %q: want table or json", a.output)
 			}
@@ -100,6 +100,18 @@ func newRoot() *cobra.Command {
 		a.safekeeperCommand(), a.pageserverCommand(), a.endpointRoleCommand(),
 	)
 	return root
+}
+
+// noEmptyFlags refuses flags that are there without a value, as a script's unset
+// variable makes them: they would mean what leaving them out does, or the current
+// directory.
+func noEmptyFlags(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = control.Errorf(control.CodeUsage, "--%s is empty: give it a value, or leave it out (see `%s --help`)", f.Name, cmd.CommandPath())
+		}
+	})
+	return err
 }
 
 func defaultDir() string {
@@ -168,6 +180,9 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
 			return control.Errorf(control.CodeUsage, "`%s` takes %s, got %d arguments (see `%s --help`)", cmd.CommandPath(), strings.Join(names, " "), len(args), cmd.CommandPath())
+		}
+		if i := slices.Index(args, ""); i >= 0 {
+			return control.Errorf(control.CodeUsage, "`%s`: %s is empty (see `%s --help`)", cmd.CommandPath(), names[i], cmd.CommandPath())
 		}
 		return nil
 	}

@@ -32,6 +32,15 @@ func (a *app) printValue(value any, text string) error {
 	return err
 }
 
+// printDone writes as JSON what a command did that has nothing to tell a person, who
+// heard of it in talk.
+func (a *app) printDone(did map[string]string) error {
+	if a.output == "json" {
+		return a.print(did, nil, nil)
+	}
+	return nil
+}
+
 // talk tells a person what happens, on standard error.
 func talk(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)

@@ -15,9 +15,11 @@ import (
 )
 
 func (a *app) psqlCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "psql BRANCH[@LSN|@TIME] [-- ARGS...]",
 		Short: "Run psql on a branch; at an LSN or a time on a read-only Postgres made for it and thrown away",
+		Long: "Run psql on the running Postgres of a branch; at an LSN or a time on a read-only one, made for it and thrown away.\n" +
+			"psql's own arguments come after --. The exit code is psql's.",
 		Example: "  varve psql main\n" +
 			"  varve psql main@0/16B3748 -- -c 'SELECT count(*) FROM t'",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -28,6 +30,10 @@ func (a *app) psqlCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.psql(cmd.Context(), args[0], args[1:]) },
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return control.Errorf(control.CodeUsage, "%v: psql's own arguments come after --, as in `%s main -- -c 'SELECT 1'`", err, cmd.CommandPath())
+	})
+	return cmd
 }
 
 func (a *app) psql(ctx context.Context, point string, args []string) error {
@@ -46,10 +52,9 @@ func (a *app) psql(ctx context.Context, point string, args []string) error {
 		}
 		return runPsql(ctx, url, args)
 	}
-	// Ctrl-C does not cut the start short, which would leave its reader running.
-	reader, err := client.StartEndpoint(context.WithoutCancel(ctx), point, 0, func(string) {})
+	reader, err := client.StartEndpoint(ctx, point, 0, func(string) {})
 	if err != nil {
-		return err
+		return interrupted(ctx, err, "the start of the read-only Postgres is called off")
 	}
 	talk("reading %s as of %s", reader.Branch, reader.ReadAt)
 	if err = context.Cause(ctx); err == nil {
@@ -68,13 +73,13 @@ func runPsql(ctx context.Context, url string, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Not bound to ctx: psql handles Ctrl-C itself, to cancel a query.
+	// Not bound to ctx, which Ctrl-C ends.
 	cmd := exec.Command(path, args...)
 	// By the environment, so that options such as -d keep their meaning.
 	cmd.Env = append([]string{"PGDATABASE=" + server.Database}, os.Environ()...)
 	cmd.Env = append(cmd.Env, "PGHOST="+server.Host, fmt.Sprintf("PGPORT=%d", server.Port), "PGUSER="+server.User)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
+	return runChild(cmd)
 }
 
 func psqlPath(ctx context.Context) (string, error) {
@@ -113,7 +118,11 @@ func endpointURL(ctx context.Context, client *control.Client, branch string) (st
 		}
 		return b.Endpoint.URL, nil
 	}
-	return "", control.Errorf(control.CodeNotFound, "there is no branch %s: see `varve branch list`", branch)
+	return "", noBranch(branch)
+}
+
+func noBranch(name string) error {
+	return control.Errorf(control.CodeNotFound, "there is no branch %s: see `varve branch list`", name)
 }
 
 func (a *app) connectionStringCommand() *cobra.Command {
@@ -123,6 +132,9 @@ func (a *app) connectionStringCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
+				return err
+			}
+			if err := control.ValidateName(args[0]); err != nil {
 				return err
 			}
 			url, err := endpointURL(cmd.Context(), client, args[0])

@@ -145,7 +145,7 @@ func (a *app) launch(ctx context.Context, dir string, flags upFlags) error {
 	}
 	waitErr := cmd.Wait()
 	if ctx.Err() != nil {
-		return errors.New("interrupted, everything is stopped again: run `varve up` once more")
+		return fmt.Errorf("%w: everything is stopped again, run `varve up` once more", errInterrupted)
 	}
 	if err == nil {
 		err = fmt.Errorf("the supervisor ended before it was ready (%v): see %s", waitErr, log.Name())
@@ -195,10 +195,10 @@ func (a *app) downCommand() *cobra.Command {
 				return err
 			}
 			if err := client.Shutdown(cmd.Context()); err != nil {
-				return err
+				return interrupted(cmd.Context(), err, "everything goes on stopping; `varve down` once more waits for its end, until no varve runs")
 			}
 			talk("stopped; the data stays in %s", a.dir)
-			return nil
+			return a.printDone(map[string]string{"stopped": a.dir})
 		},
 	}
 }

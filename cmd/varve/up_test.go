@@ -139,7 +139,7 @@ func TestForegroundEndsWithCtrlC(t *testing.T) {
 		line = last + line
 	}
 	require.Error(t, interrupted.Wait())
-	require.Contains(t, line, "interrupted, everything is stopped again")
+	require.Contains(t, line, "interrupted: everything is stopped again")
 	s.requireGone()
 
 }
