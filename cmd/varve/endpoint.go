@@ -46,6 +46,10 @@ func (a *app) endpointCommand() *cobra.Command {
 				err = interrupted(cmd.Context(), err, "it goes on stopping; `varve status` shows when it has stopped")
 				return notRunning(cmd.Context(), client, args[0], err)
 			}
+			if endpoint.DataDir == "" {
+				talk("endpoint %s had not started yet, and does not", args[0])
+				return a.printDone(endpoint)
+			}
 			talk("endpoint %s stopped; its directory is %s", args[0], endpoint.DataDir)
 			return a.printValue(endpoint, endpoint.DataDir)
 		},

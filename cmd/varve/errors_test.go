@@ -49,21 +49,29 @@ func TestErrorsNameTheFixAndChangeNothing(t *testing.T) {
 		{[]string{"endpoint", "start", "main"}, conflict, "`varve endpoint stop main`"},
 		{[]string{"endpoint", "start", "child", "--port", taken}, conflict, "`varve endpoint start child --port N`"},
 		{[]string{"endpoint", "start", "child", "--port", "99999"}, usage, "want 1 to 65535"},
-		{[]string{"endpoint", "stop", "child"}, notFound, "`varve status`"},
+		{[]string{"endpoint", "stop", "child"}, notFound, "no endpoint runs on child: see `varve status`"},
+		{[]string{"endpoint", "stop", "nobody"}, notFound, "there is no branch nobody: see `varve branch list`"},
+		{[]string{"endpoint", "stop", "main.reader-9"}, notFound, "no endpoint runs on main.reader-9: see `varve status`"},
+		{[]string{"endpoint", "stop", "no body"}, usage, "want 1 to 63 of a-z"},
 		{[]string{"psql", "nobody"}, notFound, "`varve branch list`"},
 		{[]string{"psql", "child"}, conflict, "`varve endpoint start child`"},
 		{[]string{"psql", "child@FF/0"}, notFound, "name an LSN up to there"},
 		{[]string{"psql", "main@2001-01-01T00:00:00Z"}, notFound, "name a later time"},
 		{[]string{"psql"}, usage, "BRANCH@LSN"},
+		{[]string{"psql", "main", "-c", "SELECT 1"}, usage, "psql's own arguments come after --"},
 		{[]string{"connection-string", "nobody"}, notFound, "`varve branch list`"},
 		{[]string{"connection-string", "child"}, conflict, "`varve endpoint start child`"},
 		{[]string{"lsn", "nobody"}, notFound, "`varve branch list`"},
 		{[]string{"lsn", "main", "--at", "yesterday"}, usage, "such as 2026-11-22T10:00:00Z"},
 		{[]string{"lsn", "main", "--at", "2096-01-01T00:00:00Z"}, notFound, "name a time up to now"},
+		{[]string{"lsn", "main", "--at", ""}, usage, "--at is empty"},
 		{[]string{"page", "get", "base/5/1259", "0", "--lsn", "FF/0"}, notFound, "name an LSN up to there"},
 		{[]string{"page", "get", "base/5/1", "0"}, notFound, "pg_relation_filepath"},
 		{[]string{"page", "get", "base/5/1259", "100000"}, notFound, "name one below"},
 		{[]string{"page", "get", "pg_xact/0000", "0"}, usage, layout},
+		{[]string{"page", "get", "base/5/1259_fsm", "0"}, usage, "name the relation's file, without _fsm"},
+		{[]string{"page", "get", "base/5/1259", "0", "--raw", "-o", "json"}, usage, "--raw and -o json"},
+		{[]string{"page", "get", "base/5/1259", "0", "--lsn", ""}, usage, "--lsn is empty: give it a value"},
 		{[]string{"page", "get", "base/5/1259", "first"}, usage, "want a number from 0 on"},
 		{[]string{"page", "get", "base/5/1259.9999999", "4294967295"}, usage, ""},
 		{[]string{"verify", "main"}, usage, "--against DATADIR"},
@@ -73,13 +81,19 @@ func TestErrorsNameTheFixAndChangeNothing(t *testing.T) {
 		{[]string{"import", os.Args[0], "--branch", "b"}, usage, "is not a directory"},
 		{[]string{"import", s.dir, "--branch", "b"}, conflict, "the one that holds PG_VERSION"},
 		{[]string{"import", s.dir}, usage, "--branch NAME"},
-		{[]string{"inspect", "wal", missing}, usage, "000000010000000000000001"},
+		{[]string{"import", s.dir, "--branch", "A b"}, usage, "want 1 to 63 of a-z"},
+		{[]string{"import", "", "--branch", "b"}, usage, "DATADIR is empty"},
+		{[]string{"inspect", "wal", missing}, notFound, "safekeeper-N"},
+		{[]string{"inspect", "wal", os.Args[0]}, usage, "000000010000000000000001"},
+		{[]string{"inspect", "wal", s.dir}, usage, "is a directory: name a file"},
+		{[]string{"inspect", "layer", s.dir}, usage, "is a directory: name a file"},
 		{[]string{"inspect", "wal", "/000000010000000000000001"}, notFound, "safekeeper-N"},
 		{[]string{"inspect", "layer", missing}, notFound, "DIR/bucket"},
 		{[]string{"inspect", "index", missing}, notFound, "DIR/bucket"},
 		{[]string{"inspect", "layer", os.Args[0]}, control.CodeFailed, "layer magic"},
 		{[]string{"--dir", missing, "status"}, notFound, "`varve up --dir " + missing + "`"},
 		{[]string{"--dir", missing, "down"}, notFound, "`varve up --dir " + missing + "`"},
+		{[]string{"--dir", "", "status"}, usage, "--dir is empty: give it a value, or leave it out"},
 		{[]string{"status", "--fast"}, usage, "`varve status --help`"},
 		{[]string{"status", "now"}, usage, "`varve status --help`"},
 		{[]string{"status", "-o", "xml"}, usage, "want table or json"},
@@ -186,6 +200,11 @@ func testRights(s stack) {
 	s.failed(as(nobody, "up", "--dir", filepath.Join(locked, "new")), control.CodeFailed, "permission denied", "with --dir")
 	require.Empty(s, below(s.T, locked)[1:])
 
+	if low, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil && string(low) != "0\n" {
+		s.failed(as(0, "endpoint", "start", "child", "--port", "1"), control.CodeFailed, "port 1 is for root only", "`varve endpoint start child --port N`")
+		s.failed(as(0, "up", "--dir", filepath.Join(locked, "new"), "--port", "1"), control.CodeFailed, "port 1 is for root only", "`varve up --port N`")
+	}
+
 	require.NoError(s, os.Chmod(locked, 0o700))
 	s.failed(as(0, "up", "--dir", filepath.Join(locked, "new")), control.CodeFailed, "PostgreSQL may not enter "+locked, "chmod a+x")
 	require.Empty(s, below(s.T, locked)[1:])
@@ -210,9 +229,11 @@ func TestUpRefusesBeforeItMakesAnything(t *testing.T) {
 	}{
 		{up("", "--safekeepers", "2"), control.CodeUsage, "want 1, 3 or 5"},
 		{up("", "--port", "-1"), control.CodeUsage, "want 1 to 65535"},
+		{up("", "--dir", ""), control.CodeUsage, "--dir is empty"},
+		{up("", "--dir", os.Args[0]), control.CodeUsage, os.Args[0] + " is not a directory: choose another"},
+		{up("", "--dir", filepath.Join(os.Args[0], "d")), control.CodeUsage, os.Args[0] + " is not a directory: choose another"},
 		{up("", "--port", listen(t)), control.CodeConflict, "choose another with `varve up --port N`"},
 		{up("", "--dir", long), control.CodeUsage, "choose a shorter --dir"},
-		{up("", "--dir", filepath.Join(os.Args[0], "d")), control.CodeFailed, "--dir"},
 		{up("VARVE_PG_BIN=/nowhere"), control.CodeFailed, "install Debian's postgresql-15, or set VARVE_PG_BIN"},
 		{up("VARVE_PG_BIN=" + fake), control.CodeFailed, "want PostgreSQL 15, got 14.20: set VARVE_PG_BIN"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -29,18 +30,18 @@ func (a *app) inspectWALCommand() *cobra.Command {
 		Long: "Print the records of a log segment, a line each, in the manner of pg_waldump.\n" +
 			"The segment that a branch's log begins in has no records before the branch's start: name it with --start.",
 		Args: exactArgs("SEGMENT"),
-		RunE: func(_ *cobra.Command, args []string) error { return inspectWAL(args[0], start) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.inspectWAL(args[0], start) },
 	}
 	cmd.Flags().StringVar(&start, "start", "", "LSN of the first record (default: the first that begins in the segment)")
 	return cmd
 }
 
-func inspectWAL(path, start string) error {
-	base, err := segmentStart(path)
+func (a *app) inspectWAL(path, start string) error {
+	body, err := readFile(path, "log segments lie in DIR/safekeeper-N/timelines/TIMELINE/wal")
 	if err != nil {
 		return err
 	}
-	body, err := readFile(path, "log segments lie in DIR/safekeeper-N/timelines/TIMELINE/wal")
+	base, err := segmentStart(path)
 	if err != nil {
 		return err
 	}
@@ -56,52 +57,27 @@ func inspectWAL(path, start string) error {
 	if first < base || first >= base+wal.SegmentSize {
 		return control.Errorf(control.CodeNotFound, "%s holds %s to %s: no record begins at %s there", path, base, base+wal.SegmentSize, first)
 	}
-	return dumpRecords(path, first, body[first-base:])
+	err = eachRecord(path, first, body[first-base:], a.recordPrinter(bufio.NewWriter(os.Stdout)))
+	var damage *wal.CorruptionError
+	if errors.As(err, &damage) {
+		// The decoder reads a log, whose offsets are LSNs; here it is a file.
+		damage.Offset -= int64(base)
+	}
+	return err
 }
 
 // readFile reads a file that a user named; where says where such files are.
 func readFile(path, where string) ([]byte, error) {
 	body, err := os.ReadFile(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, syscall.EISDIR):
+		return nil, control.Errorf(control.CodeUsage, "%s is a directory: name a file; %s", path, where)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil, control.Errorf(control.CodeNotFound, "there is no file %s: %s", path, where)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, control.Errorf(control.CodeFailed, "%s may not be read: run this as its owner, or as root", path)
 	}
 	return body, err
-}
-
-func dumpRecords(path string, first wal.LSN, body []byte) error {
-	decoder := pgwal.NewDecoder(path, first)
-	decoder.Feed(body)
-	out := bufio.NewWriter(os.Stdout)
-	var record pgwal.Record
-	var line []byte
-	var err error
-	for {
-		var more bool
-		if more, err = decoder.Next(&record); err != nil || !more {
-			break
-		}
-		line = append(pgwal.AppendDump(line[:0], &record), '\n')
-		if _, err = out.Write(line); err != nil {
-			break
-		}
-	}
-	// The zeros of a segment's unwritten rest end the log like the end of the file.
-	if errors.Is(err, wal.ErrCorruption) && isZero(body[decoder.Position()-first:]) {
-		err = nil
-	}
-	return errors.Join(err, out.Flush())
-}
-
-func isZero(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // segmentStart reads the LSN of a segment's first byte out of its file name.

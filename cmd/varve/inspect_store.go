@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +14,7 @@ import (
 	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/wal"
 )
 
 func (a *app) inspectLayerCommand() *cobra.Command {
@@ -24,22 +25,63 @@ func (a *app) inspectLayerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := bufio.NewWriter(os.Stdout)
-			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "KEY\tLSN\tKIND\tBYTES")
+			versions := []versionView{}
 			desc, err := layer.Check(filepath.Base(args[0]), body, func(v kv.Version) error {
-				_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", pgkey.Describe(v.Key), v.LSN, v.Kind, len(v.Value))
-				return err
+				versions = append(versions, versionView{pgkey.Describe(v.Key), v.Key.String(), v.LSN, v.Kind.String(), len(v.Value)})
+				return nil
 			})
 			if err != nil {
 				return err
 			}
-			if err := w.Flush(); err != nil {
-				return err
-			}
 			talk("%s layer of timeline %s, generation %d: %d versions, %d bytes, every checksum right", desc.Kind, desc.Timeline, desc.Generation, desc.Versions, desc.Size)
-			return out.Flush()
+			view := struct {
+				Timeline wal.TimelineID `json:"timeline"`
+				layerView
+				Versions []versionView `json:"versions"`
+			}{desc.Timeline, newLayerView(desc), versions}
+			return a.print(view, []string{"KEY", "LSN", "KIND", "BYTES"}, versionRows(versions))
 		},
+	}
+}
+
+// versionView is a version of a key in JSON.
+type versionView struct {
+	Key    string  `json:"key"`
+	KeyHex string  `json:"key_hex"`
+	LSN    wal.LSN `json:"lsn"`
+	Kind   string  `json:"kind"`
+	Bytes  int     `json:"bytes"` // of the value
+}
+
+func versionRows(versions []versionView) [][]string {
+	rows := make([][]string, len(versions))
+	for i, v := range versions {
+		rows[i] = []string{v.Key, v.LSN.String(), v.Kind, strconv.Itoa(v.Bytes)}
+	}
+	return rows
+}
+
+// layerView is a layer in JSON.
+type layerView struct {
+	Name         string         `json:"name"` // of its file
+	Kind         string         `json:"kind"`
+	FirstKey     string         `json:"first_key"`
+	LastKey      string         `json:"last_key"`
+	FirstKeyHex  string         `json:"first_key_hex"`
+	LastKeyHex   string         `json:"last_key_hex"`
+	From         wal.LSN        `json:"from_lsn"`
+	To           wal.LSN        `json:"to_lsn"`
+	Generation   wal.Generation `json:"generation"`
+	VersionCount int64          `json:"version_count"`
+	Bytes        int64          `json:"bytes"`
+	CRC          string         `json:"crc32c"` // of the file
+}
+
+func newLayerView(d layer.Desc) layerView {
+	return layerView{
+		Name: d.Name(), Kind: d.Kind.String(), From: d.LSNLo, To: d.LSNHi, Generation: d.Generation,
+		FirstKey: pgkey.Describe(d.KeyLo), LastKey: pgkey.Describe(d.KeyHi), FirstKeyHex: d.KeyLo.String(), LastKeyHex: d.KeyHi.String(),
+		VersionCount: d.Versions, Bytes: d.Size, CRC: fmt.Sprintf("%08x", d.CRC),
 	}
 }
 
@@ -55,16 +97,71 @@ func (a *app) inspectIndexCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			talk("timeline %s, generation %d, starts at %s, durable up to %s, horizon %s", index.Timeline, index.Generation, index.Start, index.Durable, index.Cutoff)
-			if !index.IsRoot() {
-				talk("a branch of timeline %s at %s", index.Parent, index.BranchLSN)
+			view := newIndexView(index)
+			view.tell()
+			rows := make([][]string, len(view.Layers))
+			for i, l := range view.Layers {
+				rows[i] = []string{l.Kind, l.FirstKey, l.LastKey, l.From.String(), l.To.String(), strconv.FormatInt(l.VersionCount, 10), strconv.FormatInt(l.Bytes, 10)}
 			}
-			rows := make([][]string, len(index.Layers))
-			for i, l := range index.Layers {
-				rows[i] = []string{l.Kind.String(), pgkey.Describe(l.KeyLo), pgkey.Describe(l.KeyHi), l.LSNLo.String(), l.LSNHi.String(),
-					strconv.FormatInt(l.Versions, 10), strconv.FormatInt(l.Size, 10)}
-			}
-			return a.print(index, []string{"LAYER", "FIRST KEY", "LAST KEY", "FROM", "TO", "VERSIONS", "BYTES"}, rows)
+			return a.print(view, []string{"LAYER", "FIRST KEY", "LAST KEY", "FROM", "TO", "VERSIONS", "BYTES"}, rows)
 		},
+	}
+}
+
+// indexView is a timeline's index in JSON.
+type indexView struct {
+	Timeline   wal.TimelineID  `json:"timeline"`
+	Parent     *wal.TimelineID `json:"parent,omitempty"` // a root has none
+	BranchLSN  wal.LSN         `json:"branch_lsn,omitempty"`
+	Start      wal.LSN         `json:"start_lsn"`
+	Durable    wal.LSN         `json:"durable_lsn"`
+	Cutoff     wal.LSN         `json:"cutoff_lsn"`
+	State      string          `json:"state"`
+	Generation wal.Generation  `json:"generation"`
+	Writer     string          `json:"writer"`
+	Sequence   uint64          `json:"sequence"` // of the writer's PUTs
+	Label      *labelView      `json:"label,omitempty"`
+	LabelHex   string          `json:"label_hex,omitempty"` // if it is none of ours
+	Layers     []layerView     `json:"layers"`
+}
+
+// labelView is what an index carries for whoever names timelines: its branch.
+type labelView struct {
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+}
+
+func newIndexView(x *manifest.Index) indexView {
+	view := indexView{
+		Timeline: x.Timeline, BranchLSN: x.BranchLSN, Start: x.Start, Durable: x.Durable, Cutoff: x.Cutoff,
+		State: "live", Generation: x.Generation, Writer: hex.EncodeToString(x.Writer[:]), Sequence: x.Sequence,
+		Layers: make([]layerView, len(x.Layers)),
+	}
+	if !x.IsRoot() {
+		view.Parent = &x.Parent
+	}
+	if x.State == manifest.Deleting {
+		view.State = "deleting"
+	}
+	var label labelView
+	if err := json.Unmarshal(x.Meta, &label); err == nil && label.Name != "" {
+		view.Label = &label
+	} else {
+		view.LabelHex = hex.EncodeToString(x.Meta)
+	}
+	for i, l := range x.Layers {
+		view.Layers[i] = newLayerView(l)
+	}
+	return view
+}
+
+// tell says to a person what the table of layers does not.
+func (v *indexView) tell() {
+	if v.Label != nil {
+		talk("branch %s, made at %s", v.Label.Name, v.Label.Created.Format(time.RFC3339))
+	}
+	talk("timeline %s (%s), generation %d, starts at %s, durable up to %s, horizon %s", v.Timeline, v.State, v.Generation, v.Start, v.Durable, v.Cutoff)
+	if v.Parent != nil {
+		talk("a branch of timeline %s at %s", v.Parent, v.BranchLSN)
 	}
 }

@@ -47,6 +47,29 @@ func TestInterruptedStartIsCalledOff(t *testing.T) {
 	require.Empty(t, asJSON[control.Status](s, "status").Readers)
 }
 
+// TestInterruptedWaitForAMajorityIsCalledOff: as well, once the start has come to a step.
+func TestInterruptedWaitForAMajorityIsCalledOff(t *testing.T) {
+	s := newStack(t)
+	s.ok("up")
+	s.ok("endpoint", "stop", "main")
+	s.signalSafekeepers(syscall.SIGSTOP, 1, 2)
+	const waits = "waiting for a majority of safekeepers: 1 of 3"
+	interrupted := s.background("endpoint", "start", "main")
+	awaitLine(t, interrupted.stderr, waits)
+	require.NoError(t, interrupted.Process.Signal(syscall.SIGINT))
+	r := interrupted.end(t)
+	require.Equal(t, 130, r.code)
+	require.Regexp(t, `(?m)^varve: interrupted: the start is called off; .*$`, r.stderr)
+	require.Empty(t, r.stdout)
+	// The next one begins when the one before has ended.
+	again := s.background("endpoint", "start", "main")
+	awaitLine(t, again.stderr, waits)
+	require.Empty(t, s.ok("endpoint", "stop", "main"), "it has no directory yet")
+	require.Equal(t, exitCodes[control.CodeConflict], again.end(t).code)
+	s.signalSafekeepers(syscall.SIGCONT, 1, 2)
+	require.Equal(t, s.ok("endpoint", "start", "main"), s.ok("connection-string", "main"))
+}
+
 // TestInterruptedImportGoesOn: the supervisor has what it needs, and says so.
 func TestInterruptedImportGoesOn(t *testing.T) {
 	server := pgtest.Init(t, pgtest.Options{})
@@ -163,13 +186,13 @@ func TestSignalsReachPsql(t *testing.T) {
 	require.Equal(t, 3, finish(t, script).code, "psql's own code")
 }
 
-// awaitLine reads lines until one is text.
+// awaitLine reads lines until one begins with text.
 func awaitLine(t *testing.T, from *bufio.Reader, text string) {
 	t.Helper()
 	for {
 		line, err := from.ReadString('\n')
 		require.NoError(t, err, "no %q", text)
-		if strings.TrimSpace(line) == text {
+		if strings.HasPrefix(line, text) {
 			return
 		}
 	}

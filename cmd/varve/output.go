@@ -34,7 +34,7 @@ func (a *app) printValue(value any, text string) error {
 
 // printDone writes as JSON what a command did that has nothing to tell a person, who
 // heard of it in talk.
-func (a *app) printDone(did map[string]string) error {
+func (a *app) printDone(did any) error {
 	if a.output == "json" {
 		return a.print(did, nil, nil)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +33,9 @@ func (a *app) pageCommand() *cobra.Command {
 			"  varve page get global/1262 0 --branch main --raw > page",
 		Args: exactArgs("PATH", "BLOCK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if raw && a.output == "json" {
+				return control.Errorf(control.CodeUsage, "--raw and -o json exclude each other: JSON has the page in base64 (see `%s --help`)", cmd.CommandPath())
+			}
 			point := branch
 			if lsn != "" {
 				point += "@" + lsn
@@ -50,6 +53,9 @@ func (a *app) getPage(ctx context.Context, point, path, block string, raw bool) 
 	rel, fork, segment, err := datadir.ParseForkPath(path)
 	if err != nil {
 		return control.Errorf(control.CodeUsage, "%v (see `varve page get --help`)", err)
+	}
+	if fork == pgwal.FSMFork {
+		return control.Errorf(control.CodeUsage, "%s is a free space map, which is in no log and not stored: name the relation's file, without _fsm", path)
 	}
 	inFile, err := strconv.ParseUint(block, 10, 32)
 	if err != nil {
@@ -71,8 +77,18 @@ func (a *app) getPage(ctx context.Context, point, path, block string, raw bool) 
 		case err != nil:
 			return control.Coded(err)
 		}
-		return a.printPage(path, number, at, pages[0][:pgwal.PageSize], raw)
+		return a.printPage(pageView{path, rel.String(), fork.String(), number, at, pages[0][:pgwal.PageSize]}, raw)
 	})
+}
+
+// pageView is a page in JSON.
+type pageView struct {
+	Path     string            `json:"path"`     // of the file
+	Relation string            `json:"relation"` // tablespace/database/relation
+	Fork     string            `json:"fork"`
+	Block    pgwal.BlockNumber `json:"block"` // of the fork, which may have several files
+	LSN      wal.LSN           `json:"lsn"`
+	Page     []byte            `json:"page_base64"`
 }
 
 // blockOf finds the block of a relation that a file of it, a segment, has at a place.
@@ -92,16 +108,12 @@ func (a *app) beyondEnd(ctx context.Context, t *pageapi.Timeline, rel pgwal.RelF
 	return control.Errorf(control.CodeNotFound, "%s has %d blocks at %s: there is no block %d, name one below", path, size, at, number)
 }
 
-func (a *app) printPage(path string, block uint32, at wal.LSN, page []byte, raw bool) error {
+func (a *app) printPage(view pageView, raw bool) error {
 	if raw {
-		_, err := os.Stdout.Write(page)
+		_, err := os.Stdout.Write(view.Page)
 		return err
 	}
-	var text bytes.Buffer
-	dumper := hex.Dumper(&text)
-	dumper.Write(page) // a bytes.Buffer takes everything
-	dumper.Close()
-	return a.printValue(map[string]any{"path": path, "block": block, "lsn": at, "page": page}, text.String())
+	return a.printValue(view, strings.TrimSuffix(hex.Dump(view.Page), "\n"))
 }
 
 // pageWait bounds how long a command waits for the pageserver to reach an LSN.

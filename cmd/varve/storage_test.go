@@ -42,7 +42,7 @@ func TestStorageAgainstFiles(t *testing.T) {
 				raw := s.run("page", "get", path, block, "--lsn", at, "--raw")
 				require.Zero(t, raw.code, raw.stderr)
 				require.True(t, string(want) == raw.stdout, "%s block %d", path, i)
-				shown := asJSON[struct{ Page []byte }](s, "page", "get", path, block)
+				shown := asJSON[pageView](s, "page", "get", path, block)
 				require.True(t, string(want) == string(shown.Page), "%s block %d", path, i)
 				pages++
 			}
@@ -59,7 +59,7 @@ func TestStorageAgainstFiles(t *testing.T) {
 		require.Equal(t, exitCodes[control.CodeFailed], r.code)
 		require.Contains(t, r.stdout, tablePath)
 		require.Contains(t, r.stdout, "mismatches: 1")
-		require.Regexp(t, `^varve: 1 differences between .* and branch main at `+at+"\n$", r.stderr)
+		require.Regexp(t, `^varve: 1 difference between .* and branch main at `+at+"\n$", r.stderr)
 		flip(t, file, pgwal.PageSize+pgwal.PageSize-100)
 		require.Contains(t, s.ok("verify", "main", "--against", data), "mismatches: 0")
 	})

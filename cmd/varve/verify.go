@@ -62,13 +62,71 @@ func (a *app) verify(ctx context.Context, branch, dir string) error {
 			return err
 		}
 		if a.output == "json" {
-			err = a.print(report, nil, nil)
+			err = a.print(newReportView(branch, dir, report), nil, nil)
 		} else {
 			_, err = report.WriteTo(os.Stdout)
 		}
 		if err == nil && !report.OK() {
-			err = control.Errorf(control.CodeFailed, "%d differences between %s and branch %s at %s", report.Mismatched, dir, branch, at)
+			err = control.Errorf(control.CodeFailed, "%s between %s and branch %s at %s", plural(report.Mismatched, "difference"), dir, branch, at)
 		}
 		return err
 	})
+}
+
+func plural(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// reportView is a report in JSON.
+type reportView struct {
+	Branch     string         `json:"branch"`
+	Against    string         `json:"against"`
+	LSN        wal.LSN        `json:"lsn"`
+	Files      int64          `json:"files"`
+	Pages      int64          `json:"pages"`
+	Kinds      []countView    `json:"pages_by_kind"`
+	Entries    []countView    `json:"entries"`
+	Masked     []countView    `json:"masked_bytes"`
+	Skipped    []countView    `json:"skipped_files"`
+	Mismatched int64          `json:"mismatched"`
+	Mismatches []mismatchView `json:"mismatches"` // not all, if they are very many
+}
+
+// countView is a [verify.Count] in JSON.
+type countView struct {
+	Name  string `json:"name"`
+	Count int64  `json:"count"`
+}
+
+// mismatchView is a [verify.Mismatch] in JSON.
+type mismatchView struct {
+	File   string `json:"file"`
+	Block  int64  `json:"block"`  // -1: File is no fork of a relation
+	Offset int64  `json:"offset"` // -1: none can be named
+	What   string `json:"what"`
+	Stored string `json:"stored"`
+	Disk   string `json:"disk"`
+}
+
+func newReportView(branch, dir string, r *verify.Report) reportView {
+	mismatches := make([]mismatchView, len(r.Mismatches))
+	for i, m := range r.Mismatches {
+		mismatches[i] = mismatchView(m)
+	}
+	return reportView{
+		Branch: branch, Against: dir, LSN: r.LSN, Files: r.Files, Pages: r.Pages,
+		Kinds: countViews(r.Kinds), Entries: countViews(r.Entries), Masked: countViews(r.Masked), Skipped: countViews(r.Skipped),
+		Mismatched: r.Mismatched, Mismatches: mismatches,
+	}
+}
+
+func countViews(counts []verify.Count) []countView {
+	views := make([]countView, len(counts))
+	for i, c := range counts {
+		views[i] = countView(c)
+	}
+	return views
 }
