@@ -13,7 +13,10 @@ import (
 func (a *app) endpointCommand() *cobra.Command {
 	var port int
 	start := &cobra.Command{
-		Use: "start BRANCH", Short: "Build a Postgres from storage at the branch's head and start it", Args: exactArgs("BRANCH"),
+		Use: "start BRANCH", Short: "Build a Postgres from storage at the branch's head and start it",
+		Long: "Build a Postgres from storage at the branch's head, start it and print its URL.\n" +
+			"Each step is told on standard error. Ctrl-C calls the start off.",
+		Args: exactArgs("BRANCH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := control.ValidateName(args[0]); err != nil {
 				return err
@@ -32,7 +35,10 @@ func (a *app) endpointCommand() *cobra.Command {
 	}
 	start.Flags().IntVar(&port, "port", 0, "TCP port (default: the one it had, or any free one)")
 	stop := &cobra.Command{
-		Use: "stop BRANCH", Short: "Stop the branch's Postgres cleanly; its directory stays until the next start", Args: exactArgs("BRANCH"),
+		Use: "stop BRANCH", Short: "Stop the branch's Postgres cleanly; its directory stays until the next start",
+		Long: "Stop the branch's Postgres cleanly and print its directory, which stays until the next start.\n" +
+			"A reader, made by `varve psql BRANCH@LSN`, goes by the name that `varve status` shows.",
+		Args: exactArgs("BRANCH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := validateEndpointID(args[0]); err != nil {
 				return err

@@ -266,6 +266,13 @@ func TestUpOnATakenPort(t *testing.T) {
 	require.Equal(t, before, s.state())
 }
 
+// TestVersion: what a bug report begins with.
+func TestVersion(t *testing.T) {
+	r := stack{T: t, dir: t.TempDir()}.run("--version")
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, `^varve version \S+\n$`, r.stdout)
+}
+
 // TestExitCodes are those that docs/CLI.md promises to scripts.
 func TestExitCodes(t *testing.T) {
 	require.Equal(t, map[control.Code]int{

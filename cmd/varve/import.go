@@ -15,7 +15,9 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import DATADIR --branch NAME",
 		Short: "Make a branch of a cleanly stopped PostgreSQL 15 data directory",
-		Args:  exactArgs("DATADIR"),
+		Long: "Make a branch of a cleanly stopped PostgreSQL 15 data directory, which stays as it is.\n" +
+			"After Ctrl-C the import goes on in the background.",
+		Args: exactArgs("DATADIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if branch == "" {
 				return control.Errorf(control.CodeUsage, "import needs a name for the new branch: --branch NAME")

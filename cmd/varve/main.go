@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -71,8 +72,11 @@ type app struct {
 func newRoot() *cobra.Command {
 	a := &app{}
 	root := &cobra.Command{
-		Use:           "varve",
-		Short:         "Storage for unmodified PostgreSQL, with branches and time travel",
+		Use:   "varve",
+		Short: "Storage for unmodified PostgreSQL, with branches and time travel",
+		Long: "Storage for unmodified PostgreSQL, with branches and time travel.\n" +
+			"Begin with `varve up`. Data goes to standard output, talk to standard error; -o json prints data for programs.",
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          subcommand,
@@ -100,6 +104,15 @@ func newRoot() *cobra.Command {
 		a.safekeeperCommand(), a.pageserverCommand(), a.endpointRoleCommand(),
 	)
 	return root
+}
+
+// version is the commit that this was built from, as Go recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
 }
 
 // noEmptyFlags refuses flags that are there without a value, as a script's unset

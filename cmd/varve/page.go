@@ -26,8 +26,10 @@ func (a *app) pageCommand() *cobra.Command {
 	var branch, lsn string
 	var raw bool
 	get := &cobra.Command{
-		Use:   "get PATH BLOCK --branch B [--lsn L]",
+		Use:   "get PATH BLOCK [--branch B] [--lsn L] [--raw]",
 		Short: "Print a page as of an LSN; PATH as PostgreSQL names the file",
+		Long: "Print a page as of an LSN, as a hex dump; PATH as PostgreSQL names the file.\n" +
+			"In JSON, page_base64 holds the 8192 bytes, and block counts from the beginning of the fork, whose files are parts of 1 GiB.",
 		Example: "  varve page get base/5/16384 0 --branch main\n" +
 			"  varve page get base/5/16384_vm 0 --branch main --lsn 0/16B3748\n" +
 			"  varve page get global/1262 0 --branch main --raw > page",

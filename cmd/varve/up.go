@@ -197,8 +197,12 @@ func (a *app) downCommand() *cobra.Command {
 			if err := client.Shutdown(cmd.Context()); err != nil {
 				return interrupted(cmd.Context(), err, "everything goes on stopping; `varve down` once more waits for its end, until no varve runs")
 			}
-			talk("stopped; the data stays in %s", a.dir)
-			return a.printDone(map[string]string{"stopped": a.dir})
+			dir, err := filepath.Abs(a.dir)
+			if err != nil {
+				return err
+			}
+			talk("stopped; the data stays in %s", dir)
+			return a.printDone(map[string]string{"stopped": dir})
 		},
 	}
 }
