@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes sure that the programs which the tests and the demo need are there:
 # PostgreSQL 15 with its contrib programs, gcc for the race detector, Python's
-# psycopg2 for the example client. Installs what is missing when it may.
+# psycopg2 for the example client, a browser that looks at the simulator's pages.
+# Installs what is missing when it may.
 set -eu
 
 missing=
@@ -13,6 +14,7 @@ need() { # need PACKAGE TEST...
 need postgresql-15 test -x "${VARVE_PG_BIN:-/usr/lib/postgresql/15/bin}/postgres"
 need python3-psycopg2 /usr/bin/python3 -c 'import psycopg2'
 need gcc command -v gcc
+need chromium command -v chromium
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -40,7 +40,8 @@ type pipe struct {
 
 // parcel is what one write gave the network, or the end of the stream.
 type parcel struct {
-	at    time.Duration
+	at    time.Duration // when it arrives
+	sent  time.Duration
 	data  []byte
 	end   bool
 	reset bool
@@ -181,7 +182,8 @@ func (p *pipe) sever(choices *Choices) {
 // ship puts a parcel behind those under way.
 func (p *pipe) ship(x parcel) {
 	n := p.from.l.n
-	x.at = max(p.last, n.w.now+n.way(p.link))
+	x.sent = n.w.now
+	x.at = max(p.last, x.sent+n.way(p.link))
 	p.last = x.at
 	p.way = append(p.way, x)
 	p.arm()
@@ -253,11 +255,11 @@ func (p *pipe) deliver(x parcel) {
 			p.to.out.ship(parcel{reset: true})
 		}
 	case x.end:
-		n.w.note(n, KindDeliver, 0, p.to.addr)
+		n.w.noteArrival(n, p.from.l.n, x, p.to.addr)
 		p.ended = true
 		p.reader.wake(nil)
 	default:
-		n.w.note(n, KindDeliver, crcOf(x.data), p.to.addr)
+		n.w.noteArrival(n, p.from.l.n, x, p.to.addr)
 		p.here = append(p.here, x.data)
 		p.unread += len(x.data)
 		p.reader.wake(nil)

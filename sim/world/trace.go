@@ -49,6 +49,10 @@ type Entry struct {
 	Kind    Kind
 	Payload uint64
 	Text    string // of an event, a label or a fault; a task's name. Not hashed beyond the payload.
+
+	// Of bytes that arrived: who sent them, and when. Not hashed.
+	From string
+	Sent time.Duration
 }
 
 func (e Entry) String() string {
@@ -58,6 +62,33 @@ func (e Entry) String() string {
 // note adds an entry to the rolling hash of the trace, and to the log if there is
 // one. n may be nil.
 func (w *World) note(n *Node, kind Kind, payload uint64, text string) {
+	w.enter(n, kind, payload)
+	if w.cfg.Log != nil {
+		w.cfg.Log(Entry{At: w.now, Node: nameOf(n), Kind: kind, Payload: payload, Text: text})
+	}
+}
+
+// noteArrival is note for a parcel that reached n from another node.
+func (w *World) noteArrival(n, from *Node, x parcel, addr string) {
+	payload := uint64(0)
+	if !x.end {
+		payload = crcOf(x.data)
+	}
+	w.enter(n, KindDeliver, payload)
+	if w.cfg.Log != nil {
+		w.cfg.Log(Entry{At: w.now, Node: n.name, Kind: KindDeliver, Payload: payload, Text: addr, From: from.name, Sent: x.sent})
+	}
+}
+
+func nameOf(n *Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.name
+}
+
+// enter adds an entry to the rolling hash.
+func (w *World) enter(n *Node, kind Kind, payload uint64) {
 	id := uint64(0)
 	if n != nil {
 		id = uint64(n.id)
@@ -66,14 +97,6 @@ func (w *World) note(n *Node, kind Kind, payload uint64, text string) {
 	h = (bits.RotateLeft64(h, 31) ^ id<<8 ^ uint64(kind)) * 0xBF58476D1CE4E5B9
 	h = (bits.RotateLeft64(h, 29) ^ payload) * 0x94D049BB133111EB
 	w.hash = h ^ h>>32
-	if w.cfg.Log == nil {
-		return
-	}
-	name := ""
-	if n != nil {
-		name = n.name
-	}
-	w.cfg.Log(Entry{At: w.now, Node: name, Kind: kind, Payload: payload, Text: text})
 }
 
 func crcOf(p []byte) uint64 { return uint64(crc32.Checksum(p, castagnoli)) }

@@ -1,0 +1,135 @@
+package report
+
+import (
+	"bytes"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/sim"
+	"github.com/varvedb/varve/sim/check"
+)
+
+func options(t *testing.T, without ...string) sim.Options {
+	opts, err := sim.Draw(3, "all")
+	require.NoError(t, err)
+	require.NoError(t, opts.Without(without...))
+	opts.Storm = 5 * time.Second
+	return opts
+}
+
+// spoiled is a run whose evidence was tampered with: one version of one page is another.
+func spoiled(t *testing.T, window Window) *recording {
+	rec := record(options(t), nil, keep{near: -1, window: window})
+	require.True(t, rec.result.OK(), rec.result.Failure())
+	versions := rec.result.Run.Log.Versions
+	for i := range versions {
+		if versions[i].Tx != 0 {
+			versions[i].Value++
+			versions[i].Digest++
+		}
+	}
+	rec.result.Verdicts = check.All(&rec.result.Run)
+	require.False(t, rec.result.OK())
+	return rec
+}
+
+func TestTheRunIsRecordedAsItWas(t *testing.T) {
+	opts := options(t)
+	plain := sim.Run(opts, sim.Play{})
+	rec := record(opts, nil, keep{near: 1000, window: Window{time.Second, 2 * time.Second}})
+	require.Equal(t, plain.Hash, rec.result.Hash, "being looked at changes nothing")
+	require.Len(t, rec.near, 2*around+1)
+	require.NotEmpty(t, rec.marks)
+	require.NotEmpty(t, rec.arrows)
+	for _, e := range rec.arrows {
+		require.NotEmpty(t, e.From)
+		require.LessOrEqual(t, e.Sent, e.At)
+		require.True(t, e.At >= time.Second && e.At <= 2*time.Second)
+	}
+}
+
+func TestRunsAreTheSameUpToTheDivergence(t *testing.T) {
+	d := compare(options(t), options(t, "net.delay"), nil, "net.delay")
+	require.Positive(t, d.Index)
+	for _, r := range d.rows() {
+		if r.Index < d.Index {
+			require.Equal(t, r.Failed, r.Passed)
+		}
+		if r.Index == d.Index {
+			require.NotEqual(t, r.Failed, r.Passed)
+			require.True(t, r.Differs)
+		}
+	}
+	same := compare(options(t), options(t), nil, "nothing")
+	for _, r := range same.rows() {
+		require.False(t, r.Differs, "%v", r)
+	}
+}
+
+func TestAPassingRunHasNoDivergence(t *testing.T) {
+	rec := record(options(t), nil, keep{near: -1})
+	require.Nil(t, diverge(rec, nil))
+}
+
+// TestThePageInABrowser opens the page of a failed run in Chromium.
+func TestThePageInABrowser(t *testing.T) {
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("chromium is not installed: run `make prerequisites`: %v", err)
+		}
+		t.Skip("NOT SEEN IN A BROWSER: chromium is not installed")
+	}
+	window := Window{time.Second, 1500 * time.Millisecond}
+	apart := compare(options(t), options(t, "net.delay"), nil, "net.delay")
+	var body bytes.Buffer
+	require.NoError(t, write(&body, spoiled(t, window), apart, "varve-sim replay out/sim/all-3.json", window))
+	require.NotRegexp(t, `(src|href)="?https?:`, body.String(), "the page needs nothing from elsewhere")
+	require.NotContains(t, body.String(), "ZgotmplZ")
+
+	dir := t.TempDir()
+	file, shot := filepath.Join(dir, "page.html"), filepath.Join(dir, "page.png")
+	require.NoError(t, os.WriteFile(file, body.Bytes(), 0o644))
+	run := func(args ...string) string {
+		args = append([]string{
+			"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir=" + filepath.Join(dir, "profile"),
+			"--window-size=1460,2400",
+		}, args...)
+		out, err := exec.Command(browser, append(args, "file://"+file)...).Output()
+		require.NoError(t, err)
+		return string(out)
+	}
+	dom := run("--dump-dom")
+	for _, want := range []string{`id="failure"`, `id="divergence"`, `class="arrow"`, `class="up"`, "srcdoc", "varve-sim replay", ">sk1<", ">network<"} {
+		require.Contains(t, dom, want)
+	}
+	require.Equal(t, 2, strings.Count(dom, `role="img"`), "the whole run, and closer")
+
+	run("--screenshot=" + shot)
+	if keep := os.Getenv("VARVE_KEEP_PICTURE"); keep != "" {
+		picture, err := os.ReadFile(shot)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(keep, picture, 0o644))
+	}
+	f, err := os.Open(shot)
+	require.NoError(t, err)
+	defer f.Close()
+	img, err := png.Decode(f)
+	require.NoError(t, err)
+	colours := map[[3]uint32]int{}
+	for y := 0; y < img.Bounds().Dy(); y++ {
+		for x := 0; x < img.Bounds().Dx(); x++ {
+			r, g, b, _ := img.At(x, y).RGBA()
+			colours[[3]uint32{r >> 8, g >> 8, b >> 8}]++
+		}
+	}
+	require.Greater(t, colours[[3]uint32{0xc9, 0xde, 0xf5}], 5000, "nodes that are up are bands of this colour")
+	require.Greater(t, len(colours), 50)
+}
