@@ -75,8 +75,19 @@ func (c *Client) Follow(ctx context.Context, id wal.TimelineID, safekeepers ...s
 // Timeline reads one timeline.
 func (c *Client) Timeline(id wal.TimelineID) *Timeline { return &Timeline{client: c, id: id} }
 
+// callMax bounds how long a request's answer may take.
+func callMax(typ uint8) time.Duration {
+	switch typ {
+	case TypeImport, TypeBranch, TypeDelete, TypeFlush:
+		// An import takes as long as it copies, and what makes or removes timelines waits
+		// for its end.
+		return time.Hour
+	}
+	return frame.AnswerMax
+}
+
 func (c *Client) call(ctx context.Context, typ uint8, payload []byte) ([]byte, error) {
-	answer, err := c.c.Call(ctx, typ, payload)
+	answer, err := c.c.CallWithin(ctx, callMax(typ), typ, payload)
 	if err != nil {
 		return nil, fromWire(err)
 	}

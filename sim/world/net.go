@@ -288,7 +288,7 @@ func (l *listener) Accept(ctx context.Context) (env.Conn, error) {
 		}
 	}
 	if l.closed {
-		return nil, fmt.Errorf("accept at %s: %w", l.addr, ErrClosed)
+		return nil, fmt.Errorf("accept at %s: %w: %w", l.addr, env.ErrListenerClosed, ErrClosed)
 	}
 	accepted := l.backlog[0]
 	l.backlog = l.backlog[1:]

@@ -1,6 +1,12 @@
 package env
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrListenerClosed is matched by the error of Accept on a listener that was closed.
+var ErrListenerClosed = errors.New("listener is closed")
 
 // Net reaches other nodes. An address is "unix:PATH" or "tcp:HOST:PORT"; port 0
 // listens on a free port, which Listener.Addr then names.
@@ -11,7 +17,9 @@ type Net interface {
 
 // Listener accepts connections.
 type Listener interface {
-	// Accept waits for a connection. The end of its context closes the listener.
+	// Accept waits for a connection. The end of its context closes the listener, and so
+	// does Close: the error is then the context's, or matches ErrListenerClosed. Any other
+	// error, such as that too many files are open, leaves the listener as it was.
 	Accept(ctx context.Context) (Conn, error)
 	Addr() string
 	Close() error

@@ -3,10 +3,12 @@ package frame
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/varvedb/varve/wal/env"
 )
@@ -26,10 +28,22 @@ type Client struct {
 	err     error
 }
 
+const (
+	// AnswerMax bounds how long a request waits to be sent, and how long for its answer:
+	// well above what any of our servers waits before it answers. A peer that is silent
+	// for longer is taken for gone.
+	AnswerMax = 2 * time.Minute
+)
+
+// ErrSilent is matched by the error of a request whose answer did not come in time, and
+// of all others on that connection, which is dead from then on.
+var ErrSilent = errors.New("no answer in time")
+
 // Pending is a request whose answer has not been taken yet.
 type Pending struct {
 	client *Client
 	id     uint64
+	max    time.Duration // how long the answer is waited for
 	answer Frame
 	err    error
 	done   bool
@@ -59,12 +73,17 @@ func NewClient(ctx context.Context, e env.Env, conn *Conn) *Client {
 	return c
 }
 
-// Call sends a request and waits for its answer, whose payload the caller owns.
-// A *RemoteError in the error's chain is the server's answer; any other error
-// leaves open whether the request was carried out. When ctx ends first, a late
+// Call sends a request and waits for its answer, whose payload the caller owns, for at
+// most AnswerMax. A *RemoteError in the error's chain is the server's answer; any other
+// error leaves open whether the request was carried out. When ctx ends first, a late
 // answer is dropped.
 func (c *Client) Call(ctx context.Context, typ uint8, payload []byte) (Frame, error) {
-	p, err := c.Start(ctx, typ, payload)
+	return c.CallWithin(ctx, AnswerMax, typ, payload)
+}
+
+// CallWithin is Call for a request whose answer may take longer, or must come sooner.
+func (c *Client) CallWithin(ctx context.Context, limit time.Duration, typ uint8, payload []byte) (Frame, error) {
+	p, err := c.start(ctx, limit, typ, payload)
 	if err != nil {
 		return Frame{}, err
 	}
@@ -73,44 +92,71 @@ func (c *Client) Call(ctx context.Context, typ uint8, payload []byte) (Frame, er
 
 // Start sends a request. The payload may be reused when it returns.
 func (c *Client) Start(ctx context.Context, typ uint8, payload []byte) (*Pending, error) {
-	p, err := c.register()
+	return c.start(ctx, AnswerMax, typ, payload)
+}
+
+func (c *Client) start(ctx context.Context, limit time.Duration, typ uint8, payload []byte) (*Pending, error) {
+	p, err := c.register(limit)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.sender.Send(ctx, Frame{Type: typ, ID: p.id, Payload: payload}); err != nil {
+	limited, cancel := c.tasks.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := c.sender.Send(limited, Frame{Type: typ, ID: p.id, Payload: payload}); err != nil {
 		p.forget()
-		return nil, err
+		return nil, c.silent(ctx, limited, limit, err)
 	}
 	return p, nil
 }
 
-func (c *Client) register() (*Pending, error) {
+// silent makes the client dead if what ended with err did so because the peer was silent
+// for too long, and says so.
+func (c *Client) silent(ctx, limited context.Context, limit time.Duration, err error) error {
+	if limited.Err() == nil || ctx.Err() != nil || c.Err() != nil {
+		return err
+	}
+	err = fmt.Errorf("%w: %v: %w", ErrSilent, limit, context.DeadlineExceeded)
+	c.fail(err)
+	c.group.Stop()
+	return err
+}
+
+func (c *Client) register(limit time.Duration) (*Pending, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, c.err
 	}
 	c.lastID++
-	p := &Pending{client: c, id: c.lastID, ready: c.tasks.NewCond(&c.mu)}
+	p := &Pending{client: c, id: c.lastID, max: limit, ready: c.tasks.NewCond(&c.mu)}
 	c.waiting[p.id] = p
 	return p, nil
 }
 
 // Wait returns the answer, once.
 func (p *Pending) Wait(ctx context.Context) (Frame, error) {
-	c := p.client
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !p.done {
-		if err := p.ready.Wait(ctx); err != nil {
-			delete(c.waiting, p.id)
-			return Frame{}, err
-		}
+	limited, cancel := p.client.tasks.WithTimeout(ctx, p.max)
+	defer cancel()
+	if err := p.await(limited); err != nil {
+		return Frame{}, p.client.silent(ctx, limited, p.max, err)
 	}
 	if p.err != nil {
 		return Frame{}, p.err
 	}
 	return p.answer, AsError(p.answer)
+}
+
+// await waits until the answer, or the reason why there is none, is there.
+func (p *Pending) await(ctx context.Context) error {
+	p.client.mu.Lock()
+	defer p.client.mu.Unlock()
+	for !p.done {
+		if err := p.ready.Wait(ctx); err != nil {
+			delete(p.client.waiting, p.id)
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Pending) forget() {
@@ -145,10 +191,13 @@ func (c *Client) deliver(f Frame) {
 	p.ready.Signal()
 }
 
+// fail makes the client dead; the first reason stays.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.err = err
+	if c.err == nil {
+		c.err = err
+	}
 	// Woken in the order of their ids, which is the order they were sent in.
 	for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
 		p := c.waiting[id]

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -272,4 +273,73 @@ func TestACallerWhoGivesUpIsForgotten(t *testing.T) {
 	require.Empty(t, c.waiting)
 	_, err = c.Call(t.Context(), typeFree, nil)
 	require.NoError(t, err)
+}
+
+// TestASilentPeerIsGivenUp: a request has its time; then the client is dead, and who
+// else waits on it learns so.
+func TestASilentPeerIsGivenUp(t *testing.T) {
+	e := newEnv(t)
+	c, err := DialClient(t.Context(), e, serve(t, e, "varve-test", echoServer(e)), "varve-test")
+	require.NoError(t, err)
+	defer c.Close()
+	other, err := c.Start(t.Context(), typeHold, nil)
+	require.NoError(t, err)
+	_, err = c.CallWithin(t.Context(), time.Millisecond, typeHold, nil)
+	require.ErrorIs(t, err, ErrSilent)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, c.Err(), ErrSilent)
+	_, err = other.Wait(t.Context())
+	require.ErrorIs(t, err, ErrSilent)
+	_, err = c.Call(t.Context(), typeEcho, nil)
+	require.ErrorIs(t, err, ErrSilent)
+}
+
+// troubled is a listener whose first calls fail as if too many files were open.
+type troubled struct {
+	env.Listener
+	failures int
+}
+
+func (l *troubled) Accept(ctx context.Context) (env.Conn, error) {
+	if l.failures > 0 {
+		l.failures--
+		return nil, errors.New("accept: too many open files")
+	}
+	return l.Listener.Accept(ctx)
+}
+
+// hasty is a clock whose pauses are over at once.
+type hasty struct {
+	env.Clock
+	pauses int
+}
+
+func (c *hasty) Sleep(ctx context.Context, _ time.Duration) error {
+	c.pauses++
+	return ctx.Err()
+}
+
+// TestServeEndsOnlyWhenItsListenerIsClosed, not when a connection cannot be accepted.
+func TestServeEndsOnlyWhenItsListenerIsClosed(t *testing.T) {
+	e := newEnv(t)
+	clock := &hasty{Clock: e.Clock}
+	e.Clock = clock
+	real, err := e.Net.Listen(t.Context(), "unix:"+filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	group := e.Tasks.NewGroup(t.Context())
+	ended := make(chan error, 1)
+	group.Go("server", func(ctx context.Context) error {
+		err := Serve(ctx, e, &troubled{real, 3}, "varve-test", func(ctx context.Context, c *Conn) error { return ServeRequests(ctx, e, c, echoServer(e)) })
+		ended <- err
+		return nil
+	})
+	c, err := DialClient(t.Context(), e, real.Addr(), "varve-test")
+	require.NoError(t, err)
+	_, err = c.Call(t.Context(), typeEcho, nil)
+	require.NoError(t, err)
+	require.Equal(t, 3, clock.pauses)
+	require.NoError(t, c.Close())
+	require.NoError(t, real.Close())
+	require.ErrorIs(t, <-ended, env.ErrListenerClosed)
+	require.NoError(t, group.Wait())
 }

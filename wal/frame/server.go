@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/varvedb/varve/wal/env"
 )
@@ -18,19 +19,30 @@ const (
 	// maxInFlight bounds the requests of one connection that are being answered.
 	// Above it the server stops reading from that connection.
 	maxInFlight = 256
+	// acceptPause is the pause after a connection could not be accepted, for want of file
+	// descriptors or memory. Shorter: the server spins. Longer: those who dial give up.
+	acceptPause = 100 * time.Millisecond
 )
 
 // Serve accepts connections, exchanges hellos, and runs handle for each in a task
-// of its own, until ctx or the listener ends. It closes each connection when its
-// handle returns; a connection's failure ends that connection only.
+// of its own, until ctx ends or the listener is closed. It closes each connection when
+// its handle returns; a connection's failure ends that connection only, and one that
+// cannot be accepted, for want of file descriptors say, ends nothing.
 func Serve(ctx context.Context, e env.Env, l env.Listener, service string, handle func(ctx context.Context, c *Conn) error) error {
 	group := e.Tasks.NewGroup(ctx)
 	limit := newLimiter(e, maxConns)
 	group.Go("accept", func(ctx context.Context) error {
 		for {
 			raw, err := l.Accept(ctx)
-			if err != nil {
+			if err != nil && (ctx.Err() != nil || errors.Is(err, env.ErrListenerClosed)) {
 				return err
+			}
+			if err != nil {
+				e.Trace.Event("connection not accepted", "service", service, "error", err)
+				if err := e.Clock.Sleep(ctx, acceptPause); err != nil {
+					return err
+				}
+				continue
 			}
 			if !limit.try() {
 				e.Trace.Event("connection refused", "service", service, "limit", maxConns)

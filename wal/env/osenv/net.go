@@ -80,6 +80,9 @@ func (l *listener) Accept(ctx context.Context) (env.Conn, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, fmt.Errorf("%w: %w", env.ErrListenerClosed, err)
+		}
 		return nil, err
 	}
 	return &conn{c: c}, nil
