@@ -28,14 +28,14 @@ func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)
 
 func (a *app) safekeeperCommand() *cobra.Command {
 	var id uint64
-	var data, listen string
+	var data, bucket, listen string
 	cmd := &cobra.Command{
 		Use: "safekeeper", Short: "Run one safekeeper in the foreground (varve up does this)", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if id == 0 {
 				return control.Errorf(control.CodeUsage, "a safekeeper needs a number of its own: --id N, from 1 on")
 			}
-			e, err := osenv.New(osenv.Config{Root: data, Logger: logger()})
+			e, err := osenv.New(osenv.Config{Root: data, Bucket: bucket, Logger: logger()})
 			if err != nil {
 				return err
 			}
@@ -45,6 +45,7 @@ func (a *app) safekeeperCommand() *cobra.Command {
 	}
 	cmd.Flags().Uint64Var(&id, "id", 0, "number of this safekeeper, unique among those of the project")
 	cmd.Flags().StringVar(&data, "data", "safekeeper", "its directory")
+	cmd.Flags().StringVar(&bucket, "bucket", "bucket", "directory of the bucket")
 	cmd.Flags().StringVar(&listen, "listen", "tcp:127.0.0.1:0", "address, unix:PATH or tcp:HOST:PORT")
 	return cmd
 }

@@ -217,7 +217,7 @@ func (s *Supervisor) startRoles() error {
 		name := fmt.Sprintf("safekeeper-%d", i)
 		s.cfg.Progress("starting " + name)
 		err := s.startRole(ctx, name, s.safekeeperAddr(i), "safekeeper",
-			"--id", fmt.Sprint(i), "--data", filepath.Join(s.cfg.Dir, name), "--listen", s.safekeeperAddr(i))
+			"--id", fmt.Sprint(i), "--data", filepath.Join(s.cfg.Dir, name), "--bucket", s.bucketDir(), "--listen", s.safekeeperAddr(i))
 		if err != nil {
 			return err
 		}

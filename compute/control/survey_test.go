@@ -34,7 +34,7 @@ func runSafekeeper(t *testing.T, e env.Env, dir string) (addr string, stop func(
 // state; and then the safekeeper is gone too.
 func TestSurveyTellsWhatASafekeeperHasLost(t *testing.T) {
 	dir := t.TempDir()
-	e, err := osenv.New(osenv.Config{Root: dir})
+	e, err := osenv.New(osenv.Config{Root: dir, Bucket: dir + "/bucket"})
 	require.NoError(t, err)
 	logs := []branchLog{{"main", wal.TimelineID{1}}, {"dev", wal.TimelineID{2}}, {"fix", wal.TimelineID{3}}}
 	addr, stop := runSafekeeper(t, e, dir)

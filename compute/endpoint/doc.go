@@ -8,7 +8,7 @@
 // # A read-write life
 //
 //  1. The log is made on the safekeepers, if this is the timeline's first start; an
-//     object in the bucket remembers that (format.go), for it must happen once.
+//     object in the bucket remembers that (package walapi), for it must happen once.
 //  2. A proposer wins a term. X is where its log starts: the end of the last record.
 //  3. The pageserver follows the safekeepers, and gives the start state at X.
 //  4. The start state's shutdown checkpoint is appended at X and committed.

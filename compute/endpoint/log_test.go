@@ -2,12 +2,9 @@ package endpoint
 
 import (
 	"context"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,31 +106,38 @@ func TestLogIsMadeOnceAndNeverAgain(t *testing.T) {
 	require.ErrorContains(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers), "the log was made as")
 }
 
-func TestLogObjectBytes(t *testing.T) {
-	id := quorum.Identity{Tenant: wal.TenantID{0xaa}, Timeline: wal.TimelineID{0xbb}, SystemID: 0x0102030405060708, PGVersion: 15, Start: 0x1122334455667788}
-	golden := "564c4f47" + "01000000" + "aa" + strings.Repeat("00", 15) + "bb" + strings.Repeat("00", 15) +
-		"0807060504030201" + "0f000000" + "8877665544332211"
-	object := appendLogObject(nil, id)
-	require.Equal(t, golden, hex.EncodeToString(object[:logObjectSize-4]))
-	decoded, err := decodeLogObject("key", object)
-	require.NoError(t, err)
-	require.Equal(t, id, decoded)
-	for i := range object {
-		object[i] ^= 1
-		_, err := decodeLogObject("key", object)
-		require.ErrorIs(t, err, wal.ErrCorruption)
-		object[i] ^= 1
-	}
+// slowReader is a bucket whose first answer that there is no object is late: meanwhile
+// happens.
+type slowReader struct {
+	env.Bucket
+	meanwhile func()
 }
 
-func FuzzDecodeLogObject(f *testing.F) {
-	f.Add(appendLogObject(nil, testIdentity()))
-	f.Fuzz(func(t *testing.T, src []byte) {
-		id, err := decodeLogObject("key", src)
-		if err == nil {
-			require.Equal(t, src, appendLogObject(nil, id))
-		} else if !errors.Is(err, wal.ErrCorruption) {
-			require.ErrorContains(t, err, "version")
-		}
-	})
+func (b *slowReader) Get(ctx context.Context, key string) ([]byte, env.ETag, error) {
+	body, tag, err := b.Bucket.Get(ctx, key)
+	if meanwhile := b.meanwhile; meanwhile != nil {
+		b.meanwhile = nil
+		meanwhile()
+	}
+	return body, tag, err
+}
+
+// TestSlowFirstStartGivesNobodyAnEmptyLog: while it has looked and found no log, another
+// first start makes the log, and a safekeeper loses it.
+func TestSlowFirstStartGivesNobodyAnEmptyLog(t *testing.T) {
+	w := newWorld(t, 3)
+	id := testIdentity()
+	slow := w.Env
+	slow.Bucket = &slowReader{Bucket: w.Bucket, meanwhile: func() {
+		require.NoError(t, EnsureLog(t.Context(), w.Env, id, w.safekeepers))
+		w.stopSafekeeper(t, 2)
+		require.NoError(t, os.RemoveAll(filepath.Join(w.dir, "root", w.safekeeperDir(2))))
+		w.startSafekeeper(t, 2)
+	}}
+	require.NoError(t, EnsureLog(t.Context(), slow, id, w.safekeepers), "the log is there, by the quicker one")
+	client, err := walapi.Dial(t.Context(), w.Env, w.safekeepers[2].Addr)
+	require.NoError(t, err)
+	_, err = client.Status(t.Context(), id.Timeline)
+	require.Equal(t, frame.Code(walapi.CodeNoTimeline), frame.CodeOf(err))
+	require.NoError(t, client.Close())
 }

@@ -40,7 +40,7 @@ func runSafekeeper() error {
 	if err != nil {
 		return err
 	}
-	e, err := osenv.New(osenv.Config{Root: os.Getenv("VARVE_TEST_DIR")})
+	e, err := osenv.New(osenv.Config{Root: os.Getenv("VARVE_TEST_DIR"), Bucket: os.Getenv("VARVE_TEST_DIR") + "/bucket"})
 	if err != nil {
 		return err
 	}

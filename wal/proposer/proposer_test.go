@@ -71,7 +71,7 @@ func newCluster(t testing.TB) *cluster {
 }
 
 func newEnv(t testing.TB, root string) env.Env {
-	e, err := osenv.New(osenv.Config{Root: root})
+	e, err := osenv.New(osenv.Config{Root: root, Bucket: root + "/bucket"})
 	require.NoError(t, err)
 	return e
 }

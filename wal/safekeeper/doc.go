@@ -15,6 +15,9 @@
 //	                              and which; its text is for people
 //	timelines/ID/wal/             the log: segments and mark
 //
+// In the bucket, which all safekeepers of a tenant share, an object says of each log that it
+// was made (package walapi). A safekeeper makes a log only while there is none: see Create.
+//
 // A directory of which "creating" has the name is no timeline yet: its creation was
 // never acknowledged, and is done over when asked for again. A directory without it and
 // without a sound state, or whose log has lost or damaged durable bytes, is an amnesiac: the

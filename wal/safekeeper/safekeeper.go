@@ -210,6 +210,9 @@ func (s *Safekeeper) Create(ctx context.Context, id quorum.Identity) error {
 	}
 	defer s.creation.Unlock()
 	if s.timeline(id.Timeline) == nil {
+		if err := s.checkNeverMade(ctx, id); err != nil {
+			return err
+		}
 		if err := createTimeline(ctx, s.e, s.cfg.ID, s.place(id.Timeline), id); err != nil {
 			return fmt.Errorf("create timeline %v: %w", id.Timeline, err)
 		}
@@ -223,6 +226,26 @@ func (s *Safekeeper) Create(ctx context.Context, id quorum.Identity) error {
 		return frame.Errorf(walapi.CodeForeign, "safekeeper %d has timeline %v as %+v, not as %+v", s.cfg.ID, id.Timeline, t.identity, id)
 	}
 	return nil
+}
+
+// checkNeverMade refuses to make a log that the bucket says was made: it was here, and is
+// lost. The caller has looked there too, but maybe long ago.
+//
+// It is enough to look before making it, one creation at a time. The object is written when
+// every safekeeper has said that it made the log, and nobody asks for a vote before. If it
+// is written after this look, then this safekeeper said so in an earlier life, and was
+// never asked: in that life there was no object yet, and in this one no log. So it has
+// forgotten nothing that it promised.
+func (s *Safekeeper) checkNeverMade(ctx context.Context, id quorum.Identity) error {
+	key := walapi.MadeKey(id)
+	_, err := s.e.Bucket.Head(ctx, key)
+	if errors.Is(err, env.ErrNoObject) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look whether timeline %v was ever made: %w", id.Timeline, err)
+	}
+	return frame.Errorf(walapi.CodeAmnesiac, "safekeeper %d has lost timeline %v: %s says that it was made", s.cfg.ID, id.Timeline, key)
 }
 
 // Status implements [walapi.Server].

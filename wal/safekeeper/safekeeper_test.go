@@ -43,7 +43,7 @@ type keeper struct {
 
 func newKeeper(t testing.TB) *keeper {
 	k := &keeper{t: t, root: t.TempDir()}
-	e, err := osenv.New(osenv.Config{Root: k.root})
+	e, err := osenv.New(osenv.Config{Root: k.root, Bucket: k.root + "/bucket"})
 	require.NoError(t, err)
 	k.e = e
 	k.up()
@@ -164,6 +164,27 @@ func TestATimelineIsCreatedOnce(t *testing.T) {
 	timelines, err := c.List(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []wal.TimelineID{id.Timeline}, timelines)
+}
+
+// TestALostLogIsNotMadeAgain: the bucket says that it was made, so whoever asks for it to
+// be made has been too slow.
+func TestALostLogIsNotMadeAgain(t *testing.T) {
+	k := newKeeper(t)
+	require.NoError(t, k.client().Create(t.Context(), id))
+	_, err := k.e.Bucket.Put(t.Context(), walapi.MadeKey(id), walapi.AppendMade(nil, id), env.IfAbsent())
+	require.NoError(t, err)
+	require.NoError(t, k.client().Create(t.Context(), id), "it is here")
+	k.down()
+	require.NoError(t, os.RemoveAll(filepath.Join(k.root, "sk")))
+	k.up()
+	err = k.client().Create(t.Context(), id)
+	require.Equal(t, walapi.CodeAmnesiac, frame.CodeOf(err))
+	require.ErrorContains(t, err, walapi.MadeKey(id)+" says that it was made")
+	_, err = k.client().Status(t.Context(), id.Timeline)
+	require.Equal(t, walapi.CodeNoTimeline, frame.CodeOf(err))
+	other := id
+	other.Timeline[5]++
+	require.NoError(t, k.client().Create(t.Context(), other), "another log is not that one")
 }
 
 func TestAnUnfinishedCreationIsDoneOver(t *testing.T) {

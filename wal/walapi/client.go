@@ -24,10 +24,9 @@ func Dial(ctx context.Context, e env.Env, addr string) (*Client, error) {
 	return &Client{c}, nil
 }
 
-// Create makes a timeline with an empty log. It may be repeated with the same
-// identity, but only by whoever creates the timeline, until all safekeepers have
-// it: on one that has since lost everything it would make a new, empty log that
-// takes part as if nothing had been.
+// Create makes a timeline with an empty log. It may be repeated with the same identity.
+// A safekeeper that does not have the log refuses, as an amnesiac, once the bucket says
+// that it was made ([MadeKey]): an empty one would take part as if nothing had been.
 func (c *Client) Create(ctx context.Context, id quorum.Identity) error {
 	if _, err := c.c.Call(ctx, TypeCreate, appendIdentity(nil, id)); err != nil {
 		return fmt.Errorf("create timeline %v: %w", id.Timeline, err)

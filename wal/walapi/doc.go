@@ -29,6 +29,9 @@
 // A request that fails is answered with a frame.RemoteError whose code is one of
 // this package's.
 //
+// One object in the bucket belongs to the protocol: that which says that a timeline's log
+// was made, so that it is made once (made.go).
+//
 // What it does not do: reconnect, choose a safekeeper, or decode the log.
 // Layouts are drawn in format.go.
 package walapi
