@@ -77,7 +77,10 @@ func (s *Supervisor) initdb(ctx context.Context, dir string) error {
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(s.cfg.PGBin, "initdb"),
 		"--pgdata", dir, "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account.Credential()}
+	// A group of its own, for initdb's children hold its output too, and outlive it if it
+	// is killed alone: then nobody would see the end of the output.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account.Credential(), Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(out)))
 	}
