@@ -135,10 +135,7 @@ func (b *branch) readableTo(at wal.LSN) error {
 	if b.opened == nil || at <= b.opened.LastLSN() {
 		return nil
 	}
-	if err := b.opened.Stopped(); err != nil {
-		return fmt.Errorf("timeline %v can be read up to %v, not at %v: %w", b.id, b.opened.LastLSN(), at, err)
-	}
-	return nil
+	return b.opened.Stopped()
 }
 
 // awaitAncestors returns when the timeline can be read where it begins. An ancestor

@@ -335,7 +335,7 @@ func TestErrorsCrossTheWireAsWhatTheyAre(t *testing.T) {
 
 	err = ps.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: bad, Meta: []byte("branch")})
 	require.ErrorIs(t, err, timeline.ErrStoppedForGood, "a branch there could never be read")
-	require.ErrorContains(t, err, "can be read up to "+imported.LSN.String())
+	require.ErrorContains(t, err, "stopped at "+imported.LSN.String())
 	list, err = ps.client.List(ctx)
 	require.NoError(t, err)
 	require.Len(t, list, 1)

@@ -40,23 +40,53 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	s := newStack(t)
 	s.ok("up")
 	s.sql("main", "CREATE TABLE t AS SELECT 1 AS a")
+	path := s.sql("main", "SELECT pg_relation_filepath('t')")
+	before := s.sql("main", now)
+	s.sql("main", "INSERT INTO t VALUES (2)")
 	gone := watchProcess(t, s.branches()[0].Endpoint.PID)
 	// Whether it is answered before the endpoint ends does not matter.
 	s.run("psql", "main", "--", "-c", "SET wal_consistency_checking = ''; CREATE TABLE lost (a int PRIMARY KEY); INSERT INTO lost VALUES (1)")
 	gone()
-	s.failed(lastLine(s.run("endpoint", "start", "main")), control.CodeFailed, "stopped at", "wal_consistency_checking must name")
+	again := lastLine(s.run("endpoint", "start", "main"))
+	s.failed(again, control.CodeFailed, "endpoint main ended before it was ready: ")
+	require.Equal(t, 1, strings.Count(again.stderr, "endpoint main"), again.stderr)
+	onceStopped := func(r result) {
+		t.Helper()
+		end := s.branches()[0].Ingested.String()
+		require.Equal(t, 1, strings.Count(r.stderr, "stopped at "+end+": record "), r.stderr)
+		for _, text := range []string{"timeline ", "record ", "wal_consistency_checking must name"} {
+			require.Equal(t, 1, strings.Count(r.stderr, text), "%s in %s", text, r.stderr)
+		}
+	}
+	onceStopped(again)
 	require.Regexp(t, `(?m)^endpoint main +failed .*wal_consistency_checking must name`, s.ok("status"))
 	require.Regexp(t, `(?m)^branch main +stopped .*wal_consistency_checking must name`, s.ok("status"))
 
-	before := s.state()
+	state := s.state()
 	late := s.run("branch", "create", "late")
-	s.failed(late, control.CodeConflict, "branch main can be read up to "+s.branches()[0].Ingested.String())
-	require.Equal(t, before, s.state())
-	at := regexp.MustCompile("--parent (main@[0-9A-F/]+)`").FindStringSubmatch(late.stderr)
-	require.NotNil(t, at, late.stderr)
-	s.ok("branch", "create", "late", "--parent", at[1])
+	s.failed(late, control.CodeConflict, "branch main cannot be read at ")
+	onceStopped(late)
+	page := s.run("page", "get", path, "0")
+	end := s.branches()[0].Ingested.String()
+	s.failed(page, control.CodeConflict, "read what is there with `--lsn "+end+"`")
+	onceStopped(page)
+	s.ok("page", "get", path, "0", "--lsn", end)
+	at := s.run("lsn", "main", "--at", s.sql("main@"+end, now))
+	s.failed(at, control.CodeConflict, "branch main cannot be read at 20", "name a time before that, or main@"+end)
+	onceStopped(at)
+	require.Equal(t, state, s.state())
+
+	// Times before the stop are as good as ever.
+	s.ok("branch", "create", "early", "--parent", "main@"+before)
+	s.ok("endpoint", "start", "early")
+	require.Equal(t, "1", s.sql("early", "SELECT a FROM t"))
+	require.Equal(t, "1", s.sql("main@"+before, "SELECT a FROM t"))
+
+	fix := regexp.MustCompile("--parent (main@[0-9A-F/]+)`").FindStringSubmatch(late.stderr)
+	require.NotNil(t, fix, late.stderr)
+	s.ok("branch", "create", "late", "--parent", fix[1])
 	s.ok("endpoint", "start", "late")
-	require.Equal(t, "1", s.sql("late", "SELECT a FROM t"))
+	require.Equal(t, "1\n2", s.sql("late", "SELECT a FROM t ORDER BY a"))
 }
 
 // background is a command that runs while others do.

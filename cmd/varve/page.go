@@ -42,7 +42,11 @@ func (a *app) pageCommand() *cobra.Command {
 			if lsn != "" {
 				point += "@" + lsn
 			}
-			return a.getPage(cmd.Context(), point, args[0], args[1], raw)
+			err := a.getPage(cmd.Context(), point, args[0], args[1], raw)
+			if errors.Is(err, timeline.ErrStopped) {
+				return a.pageBelow(cmd.Context(), point, err)
+			}
+			return err
 		},
 	}
 	get.Flags().StringVar(&branch, "branch", "main", "branch to read")
@@ -81,6 +85,26 @@ func (a *app) getPage(ctx context.Context, point, path, block string, raw bool) 
 		}
 		return a.printPage(pageView{path, rel.String(), fork.String(), number, at, pages[0][:pgwal.PageSize]}, raw)
 	})
+}
+
+// pageBelow is the error of whoever wants a page above where the branch's storage has
+// stopped.
+func (a *app) pageBelow(ctx context.Context, point string, stopped error) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	branches, err := client.Branches(ctx)
+	if err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(point, "@")
+	for _, b := range branches {
+		if b.Name == name {
+			return control.Errorf(control.CodeConflict, "%v: read what is there with `--lsn %s`", stopped, b.Ingested)
+		}
+	}
+	return noBranch(name)
 }
 
 // pageView is a page in JSON.

@@ -103,7 +103,7 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 		err = s.storage.branch(ctx, at.Timeline, newTimelineID(), at.LSN, meta)
 	}
 	if errors.Is(err, timeline.ErrStopped) {
-		return Branch{}, s.unreadable(ctx, name, at, err)
+		return Branch{}, s.branchBelow(ctx, name, at, err)
 	}
 	if err != nil {
 		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
@@ -111,14 +111,19 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 	return s.branch(ctx, name)
 }
 
-// unreadable is the error of whoever branches above where a branch's storage has stopped.
-func (s *Supervisor) unreadable(ctx context.Context, name string, at Resolved, stopped error) error {
+// branchBelow is the error of whoever branches above where a branch's storage has stopped.
+func (s *Supervisor) branchBelow(ctx context.Context, name string, at Resolved, stopped error) error {
 	parent, err := s.branch(ctx, at.Branch)
 	if err != nil {
 		return err
 	}
-	return Errorf(CodeConflict, "branch %s can be read up to %s, not at %s, for its storage has stopped there (%v): branch at what is there with `varve branch create %s --parent %s@%s`",
-		at.Branch, parent.Ingested, at.LSN, stopped, name, at.Branch, parent.Ingested)
+	return Unreadable(at.Branch, at.LSN, stopped, fmt.Sprintf("branch at what is there with `varve branch create %s --parent %s@%s`", name, at.Branch, parent.Ingested))
+}
+
+// Unreadable is the error of whoever asks for a moment, an LSN or a time, of a branch whose
+// storage has stopped before it. fix says what to ask for.
+func Unreadable(branch string, moment any, stopped error, fix string) error {
+	return Errorf(CodeConflict, "branch %s cannot be read at %v: %v: %s", branch, moment, stopped, fix)
 }
 
 // branchPosition is where a branch at lsn leaves its parent: the place next to lsn
@@ -223,7 +228,10 @@ func (s *Supervisor) lsnAt(ctx context.Context, b Branch, at time.Time, head wal
 	if now := time.Now(); at.After(now) {
 		return 0, Errorf(CodeNotFound, "%s lies in the future: name a time up to now, which is %s", at.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	lsn, err := s.storage.lsnAt(ctx, b.Timeline, at, head)
+	lsn, err := s.storage.lsnAt(ctx, b.Timeline, at, b.Ingested, head)
+	if errors.Is(err, timeline.ErrStopped) {
+		return 0, Unreadable(b.Name, at.Format(time.RFC3339), err, fmt.Sprintf("name a time before that, or %s@%s", b.Name, b.Ingested))
+	}
 	if !errors.Is(err, timeline.ErrBeforeHistory) {
 		return lsn, Coded(err)
 	}

@@ -131,12 +131,17 @@ func (s *storage) awaitLSN(ctx context.Context, id wal.TimelineID, lsn wal.LSN) 
 	return err
 }
 
-// lsnAt finds the LSN of a time on a timeline whose log ends at head.
-func (s *storage) lsnAt(ctx context.Context, id wal.TimelineID, at time.Time, head wal.LSN) (wal.LSN, error) {
+// lsnAt finds the LSN of a time on a timeline whose log ends at head, and which has been
+// read up to ingested. Only if nothing later than the time lies below that does the rest
+// of the log count, and is waited for.
+func (s *storage) lsnAt(ctx context.Context, id wal.TimelineID, at time.Time, ingested, head wal.LSN) (wal.LSN, error) {
 	ctx, cancel := context.WithTimeout(ctx, ingestWait)
 	defer cancel()
 	return ask(ctx, s, func(client *pageapi.Client) (wal.LSN, error) {
 		t := client.Timeline(id)
+		if lsn, err := t.LSNAt(ctx, at); err != nil || lsn < ingested {
+			return lsn, err
+		}
 		if err := t.WaitLSN(ctx, head); err != nil {
 			return 0, err
 		}

@@ -71,10 +71,7 @@ func Run(ctx context.Context, e env.Env, cfg Config, events Events) error {
 	if err == nil {
 		err = l.live(ctx)
 	}
-	if err = errors.Join(err, l.end()); err != nil {
-		return fmt.Errorf("run endpoint %s: %w", l.cfg.Name, err)
-	}
-	return nil
+	return errors.Join(err, l.end()) // who runs it names it
 }
 
 // end gives back what begin took, as far as it came.

@@ -88,12 +88,13 @@ func (p *process) follow(reader io.ReadCloser, file io.Closer) {
 	_, _ = reader.Close(), file.Close()
 }
 
-// serverEnvironment is ours without what would change a PostgreSQL server.
+// serverEnvironment is ours without what would change a PostgreSQL server, or let its
+// users into the bucket.
 func serverEnvironment() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "LC_") && name != "LANG" && name != "TZ" {
+		if !strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "AWS_") && !strings.HasPrefix(name, "LC_") && name != "LANG" && name != "TZ" {
 			kept = append(kept, variable)
 		}
 	}

@@ -30,7 +30,8 @@ var (
 )
 
 // MissingImageError stops a timeline: a record changes a page, there is no redo of
-// its resource manager here, and it carries no image.
+// its resource manager here, and it carries no image. The StoppedError that it is the
+// cause of says which timeline, where, and at which kind of record.
 type MissingImageError struct {
 	Timeline wal.TimelineID
 	LSN      wal.LSN // start of the record
@@ -40,8 +41,7 @@ type MissingImageError struct {
 }
 
 func (e *MissingImageError) Error() string {
-	return fmt.Sprintf("timeline %v: record %v %s at %v changes %s without an image; wal_consistency_checking must name its resource manager",
-		e.Timeline, e.RMgr, e.Kind, e.LSN, pgkey.Describe(e.Key))
+	return fmt.Sprintf("a change of %s without an image; wal_consistency_checking must name its resource manager", pgkey.Describe(e.Key))
 }
 
 // StoppedError says that a timeline takes in no more log, and why. It matches its cause.

@@ -102,7 +102,7 @@ func (t *Timeline) take(ctx context.Context, rec *pgwal.Record) error {
 	t.counters.seeXID(rec.XID)
 	if err := t.effects(ctx, rec); err != nil {
 		t.batch.abandon()
-		return fmt.Errorf("record %v %s at %v: %w", rec.RMgr, rec.Kind(), rec.LSN, err)
+		return fmt.Errorf("record %v %s: %w", rec.RMgr, rec.Kind(), err) // it stops the timeline, which says where
 	}
 	t.counters.flushTo(t.batch)
 	t.last = lastRecord{start: rec.LSN, end: rec.End}

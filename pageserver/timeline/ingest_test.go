@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand"
 	"os"
 	"slices"
@@ -307,7 +308,7 @@ func TestMissingImageNamesItselfAndStopsOnlyThisTimeline(t *testing.T) {
 	require.Equal(t, pgkey.Block(other, pgwal.MainFork, 4), missing.Key)
 	require.Equal(t, pgwal.RMgrBtree, missing.RMgr)
 	require.Equal(t, "INSERT_LEAF", missing.Kind)
-	require.ErrorContains(t, err, "relation 1663/5/16385 fork main block 4")
+	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record Btree INSERT_LEAF: a change of relation 1663/5/16385 fork main block 4 without an image; wal_consistency_checking must name its resource manager", mainID, good))
 	require.Equal(t, good, w.tl.LastLSN(), "what came before is taken in")
 	require.Equal(t, byte(1), w.mustPage(rel, pgwal.MainFork, 0, good)[24])
 
