@@ -82,8 +82,25 @@ func quiet(t *testing.T, conn *pgx.Conn) {
 	require.NoError(t, err)
 	require.Len(t, pids, 2)
 	for _, pid := range pids {
-		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+		for !stopIdle(t, conn, pid) {
+			require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
+		}
 	}
+}
+
+// stopIdle stops a process of a server, and reports whether that was idle then: one that
+// was at work may hold a lock that others would wait for without end.
+func stopIdle(t *testing.T, conn *pgx.Conn, pid int) (idle bool) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	for state := ""; state != "T"; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		require.NoError(t, err)
+		state = strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))[0]
+	}
+	err := conn.QueryRow(t.Context(), "SELECT coalesce(wait_event_type, '') = 'Activity' FROM pg_stat_activity WHERE pid = $1", pid).Scan(&idle)
+	require.NoError(t, err)
+	return idle
 }
 
 // Sizes of records in the log, padded.
