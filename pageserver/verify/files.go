@@ -105,7 +105,10 @@ func bytesMismatch(path string, stored, disk []byte) Mismatch {
 		m.Offset, m.Stored, m.Disk = -1, fmt.Sprint(len(stored), " bytes"), fmt.Sprint(len(disk), " bytes")
 		return m
 	}
-	at := firstDifference(stored, disk)
+	at := 0
+	for stored[at] == disk[at] {
+		at++
+	}
 	m.Offset, m.Stored, m.Disk = int64(at), fmt.Sprintf("0x%02x", stored[at]), fmt.Sprintf("0x%02x", disk[at])
 	return m
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/varvedb/varve/pageserver/pagediff"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
@@ -162,7 +163,9 @@ func (w *world) history(t *testing.T, end wal.LSN) {
 		}
 		compared++
 		require.NoError(t, err, "%v at %v", id, lsn)
-		require.True(t, slices.Equal(want, got[0]), "%v at %v", id, lsn)
+		diff := pagediff.Comparer{At: lsn}
+		at, _ := diff.Compare(id.fork, id.block, got[0], want)
+		require.Equal(t, -1, at, "%v at %v: first byte that differs", id, lsn)
 	}
 	t.Logf("%d pages, %d reads at random LSNs equal to the twin's, %d of pages gone", len(ids), compared, gone)
 	require.Greater(t, compared, 5000)

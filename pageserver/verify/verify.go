@@ -13,6 +13,7 @@ import (
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/datadir"
+	"github.com/varvedb/varve/pageserver/pagediff"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 )
@@ -39,16 +40,16 @@ const BatchPages = 128
 // directory's log (see [basebackup.Inspect]). Differences are in the report; the error
 // is for what could not be read at all.
 func Verify(ctx context.Context, fsys fs.FS, storage Storage, at wal.LSN) (*Report, error) {
-	v := &verifier{ctx: ctx, fsys: fsys, storage: storage, report: &Report{LSN: at}, compare: comparer{at: at}}
+	v := &verifier{ctx: ctx, fsys: fsys, storage: storage, report: &Report{LSN: at}, compare: pagediff.Comparer{At: at}}
 	if err := v.relations(); err != nil {
 		return nil, fmt.Errorf("verify relations: %w", err)
 	}
 	if err := v.files(); err != nil {
 		return nil, fmt.Errorf("verify files: %w", err)
 	}
-	for m, bytes := range v.compare.masked {
+	for m, bytes := range v.compare.Masked {
 		if bytes > 0 {
-			add(&v.report.Masked, mask(m).String(), bytes)
+			add(&v.report.Masked, pagediff.Mask(m).String(), bytes)
 		}
 	}
 	for _, counts := range []*[]Count{&v.report.Kinds, &v.report.Skipped} {
@@ -62,8 +63,8 @@ type verifier struct {
 	fsys    fs.FS
 	storage Storage
 	report  *Report
-	compare comparer
-	kinds   [kindOther + 1]int64
+	compare pagediff.Comparer
+	kinds   [pagediff.Kinds]int64
 	batch   [BatchPages * pgwal.PageSize]byte
 }
 
@@ -99,7 +100,7 @@ func (v *verifier) relations() error {
 	}
 	for k, pages := range v.kinds {
 		if pages > 0 {
-			add(&v.report.Kinds, kind(k).String(), pages)
+			add(&v.report.Kinds, pagediff.Kind(k).String(), pages)
 		}
 	}
 	return nil
@@ -217,13 +218,13 @@ func nextPage(r *datadir.Reader, block, blocks uint32) ([]byte, error) {
 
 func (v *verifier) page(p *pair, block uint32, stored, disk []byte) (err error) {
 	v.report.Pages++
-	v.compare.copied = false
-	if p.fork == pgwal.VMFork && lostMap(stored, disk) && !bytes.Equal(stored, disk) {
-		if v.compare.copied, err = v.cameEmpty(p, block, page(stored).lsn()); err != nil {
+	v.compare.Copied = false
+	if p.fork == pgwal.VMFork && !bytes.Equal(stored, disk) && pagediff.LostMap(stored, disk) {
+		if v.compare.Copied, err = v.cameEmpty(p, block, pagediff.PageLSN(stored)); err != nil {
 			return err
 		}
 	}
-	offset, k := v.compare.compare(p.fork, block, stored, disk)
+	offset, k := v.compare.Compare(p.fork, block, stored, disk)
 	v.kinds[k]++
 	if offset < 0 {
 		return nil
@@ -231,24 +232,49 @@ func (v *verifier) page(p *pair, block uint32, stored, disk []byte) (err error) 
 	v.report.mismatch(Mismatch{
 		File:  datadir.SegmentPath(p.rel, p.fork, block/datadir.SegmentBlocks),
 		Block: int64(block), Offset: int64(offset),
-		What:   fmt.Sprintf("%v page", k),
+		What:   fmt.Sprintf("%v page, %s", k, pagediff.Field(stored, k, offset)),
 		Stored: fmt.Sprintf("0x%02x", stored[offset]),
 		Disk:   fmt.Sprintf("0x%02x", disk[offset]),
 	})
 	return nil
 }
 
-// cameEmpty reports whether the record that made a visibility-map page brought it
-// without content: as of that record the page has none either, whereas one whose bits
-// were cleared since has. If the page was not there then, it is a copy of such a page.
+// mapRecordsMax bounds the records that cameEmpty follows back: more than set the bits
+// of one page when vacuum does so for the first time.
+const mapRecordsMax = 1 << 16
+
+// cameEmpty reports whether a visibility-map page with content began without any: a
+// record that made it so, or a copy of such a page, of which the records say nothing.
+// It follows the page back from the record that set its last bits, at lsn.
 func (v *verifier) cameEmpty(p *pair, block uint32, lsn wal.LSN) (bool, error) {
-	var before [pgwal.PageSize]byte
-	there, err := v.storage.ReadBefore(v.ctx, p.rel, p.fork, block, lsn, before[:])
+	var at, before [pgwal.PageSize]byte
+	for range mapRecordsMax {
+		there, err := v.readBefore(p, block, lsn, at[:])
+		if err != nil || !there || pagediff.HasNoBits(at[:]) {
+			return err == nil, err
+		}
+		if there, err = v.readBefore(p, block, lsn-1, before[:]); err != nil || !there {
+			return false, err
+		}
+		earlier := pagediff.PageLSN(before[:])
+		if earlier == 0 || earlier >= lsn {
+			return false, nil
+		}
+		lsn = earlier
+	}
+	return false, nil
+}
+
+// readBefore reads a page as of an earlier LSN. What lies below the horizon is taken
+// for a page that is not known to have begun empty.
+func (v *verifier) readBefore(p *pair, block uint32, lsn wal.LSN, dst []byte) (bool, error) {
+	there, err := v.storage.ReadBefore(v.ctx, p.rel, p.fork, block, lsn, dst)
 	if errors.Is(err, lsm.ErrBelowHorizon) {
-		return false, nil
+		clear(dst)
+		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read block %d of %s as of %v: %w", block, p.path(), lsn, err)
 	}
-	return !there || isZero(before[headerBytes:]), nil
+	return there, nil
 }

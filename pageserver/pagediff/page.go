@@ -1,4 +1,4 @@
-package verify
+package pagediff
 
 import (
 	"encoding/binary"
@@ -26,28 +26,32 @@ const (
 	pageVersion = pgwal.PageSize | 4 // size and layout version share a field
 )
 
-// kind is what a page of a main or init fork is.
-type kind uint8
+// Kind is what a page of a main or init fork is.
+type Kind uint8
 
+// The kinds of pages.
 const (
-	kindZero     kind = iota // nothing but zeros: never written
-	kindHeap                 // tables, TOAST and materialised views: no special space
-	kindSequence             // the one page of a sequence
-	kindBtree
-	kindHash
-	kindGin
-	kindGist
-	kindSPGist
-	kindBRIN
-	kindRevmap // of a BRIN index; fills the space where other pages have a hole
-	kindBloom
-	kindVM
-	kindOther // an access method that we do not know: compared byte for byte
+	ZeroPage     Kind = iota // nothing but zeros: never written
+	HeapPage                 // tables, TOAST and materialised views: no special space
+	SequencePage             // the one page of a sequence
+	BtreePage
+	HashPage
+	GinPage
+	GistPage
+	SPGistPage
+	BRINPage
+	RevmapPage // of a BRIN index; fills the space where other pages have a hole
+	BloomPage
+	VMPage
+	OtherPage // an access method that we do not know: compared byte for byte
 )
 
 var kindNames = [...]string{"zero", "heap", "sequence", "btree", "hash", "gin", "gist", "spgist", "brin", "brin revmap", "bloom", "visibility map", "other"}
 
-func (k kind) String() string { return kindNames[k] }
+// Kinds is how many kinds there are.
+const Kinds = int(OtherPage) + 1
+
+func (k Kind) String() string { return kindNames[k] }
 
 // Index pages end in a number that says whose they are, but for GIN's.
 const (
@@ -99,56 +103,56 @@ func (p page) sane() bool {
 	return headerBytes <= p.lower() && p.lower() <= p.upper() && p.upper() <= p.special() && p.special() <= pgwal.PageSize
 }
 
-// kindOf tells what a page is from fork, block number and special space.
-func kindOf(p page, fork pgwal.Fork, block uint32) kind {
+// KindOf tells what a page is from fork, block number and special space.
+func KindOf(p page, fork pgwal.Fork, block uint32) Kind {
 	switch {
 	case isZero(p):
-		return kindZero
+		return ZeroPage
 	case fork == pgwal.VMFork:
-		return kindVM
+		return VMPage
 	case !p.sane() || p.u16(versionOffset) != pageVersion:
-		return kindOther
+		return OtherPage
 	}
 	switch pgwal.PageSize - p.special() {
 	case 0:
-		return kindHeap
+		return HeapPage
 	case 8:
 		return kindOfSmallSpecial(p, block)
 	case 16:
 		return kindOfLargeSpecial(p)
 	}
-	return kindOther
+	return OtherPage
 }
 
-func kindOfSmallSpecial(p page, block uint32) kind {
+func kindOfSmallSpecial(p page, block uint32) Kind {
 	switch p.u16(pgwal.PageSize - 2) {
 	case spgistPageID:
-		return kindSPGist
+		return SPGistPage
 	case bloomPageID:
-		return kindBloom
+		return BloomPage
 	case brinMetaID, brinRegularID:
-		return kindBRIN
+		return BRINPage
 	case brinRevmapID:
-		return kindRevmap
+		return RevmapPage
 	}
 	// A GIN page's special space is right link, item count, flags; the first page
 	// of a GIN index has a flag, so only a sequence looks like one there.
 	if block == 0 && p.u32(p.special()) == sequenceMagic && p.u32(p.special()+4) == 0 {
-		return kindSequence
+		return SequencePage
 	}
-	return kindGin
+	return GinPage
 }
 
-func kindOfLargeSpecial(p page) kind {
+func kindOfLargeSpecial(p page) Kind {
 	switch id := p.u16(pgwal.PageSize - 2); {
 	case id <= btreeCycleIDMax:
-		return kindBtree
+		return BtreePage
 	case id == hashPageID:
-		return kindHash
+		return HashPage
 	case id == gistPageID:
-		return kindGist
+		return GistPage
 	}
-	return kindOther
+	return OtherPage
 }
 
 // Line pointer states.
