@@ -27,9 +27,10 @@ func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
 	if isPage && len(value) != pgwal.PageSize {
 		return dst[:start], fmt.Errorf("redo %v: %w", parsed, wal.Corruptf("image", 0, "page size", pgwal.PageSize, len(value)))
 	}
+	var room records
 	for i := range chain.Deltas {
 		delta := &chain.Deltas[i]
-		if value, err = Change(value, parsed, delta.LSN, delta.Value); err != nil {
+		if value, err = room.change(value, parsed, delta.LSN, delta.Value); err != nil {
 			return dst[:start], fmt.Errorf("redo %v at %v: %w", parsed, delta.LSN, err)
 		}
 	}
@@ -41,14 +42,32 @@ var zeroPage [pgwal.PageSize]byte
 // Change applies the operations of one delta to a value, in place where it can,
 // and returns it. lsn is the end of the record that the delta came from.
 func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
+	var room records
+	return room.change(value, key, lsn, delta)
+}
+
+// records is where record operations are unpacked, so that a chain of them allocates
+// nothing.
+type records struct {
+	record pgwal.Record
+	pages  [4]pgwal.BlockRef
+}
+
+func (r *records) change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
 	for len(delta) > 0 {
 		code, body, rest, err := nextOp(delta)
-		if err != nil {
-			return value, err
-		}
-		if code == opAppend {
+		switch {
+		case err != nil:
+		case code == opAppend:
 			value = append(value, body...)
-		} else if err := changePage(value, key, lsn, code, body); err != nil {
+		case len(value) != pgwal.PageSize:
+			err = corrupt("size of the page to change", pgwal.PageSize, len(value))
+		case code == opRecord || code == opGeneric:
+			err = r.apply(value, key, lsn, code, body)
+		default:
+			err = changePage(value, key, code, body)
+		}
+		if err != nil {
 			return value, err
 		}
 		delta = rest
@@ -56,13 +75,29 @@ func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, 
 	return value, nil
 }
 
-func changePage(page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
-	if len(page) != pgwal.PageSize {
-		return corrupt("size of the page to change", pgwal.PageSize, len(page))
+// apply applies a record operation.
+func (r *records) apply(page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
+	rec := &r.record
+	if rec.Blocks == nil {
+		rec.Blocks = r.pages[:0]
 	}
+	if code == opGeneric {
+		rec.RMgr, rec.Info = pgwal.RMgrGeneric, pgwal.OpGenericDelta
+		rec.Blocks = append(rec.Blocks[:0], pgwal.BlockRef{Block: key.Block, Data: body})
+	} else if err := decodeRecord(rec, body); err != nil {
+		return err
+	}
+	rec.End = lsn
+	ref := &rec.Blocks[0]
+	ref.Fork = key.Fork
+	if key.Class != pgkey.ClassBlock || ref.Block != key.Block {
+		return corrupt("page that the record is about", key, ref.Block)
+	}
+	return Record(page, rec, ref)
+}
+
+func changePage(page []byte, key pgkey.Parsed, code op, body []byte) error {
 	switch code {
-	case opGeneric:
-		return applyGeneric(page, lsn, body)
 	case opVMClear:
 		return vmClear(page, key.Block, body)
 	case opVMTruncate:
@@ -79,12 +114,10 @@ func changePage(page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte
 	return corrupt("operation", "a known one", uint8(code))
 }
 
-// applyGeneric overwrites byte ranges, then zeroes the hole, of which a Generic
-// record says nothing.
-func applyGeneric(page []byte, lsn wal.LSN, delta []byte) error {
-	if IsNew(page) {
-		return corrupt("page that a Generic record changes", "an initialised page", "a new one")
-	}
+// generic overwrites byte ranges, then zeroes the hole, of which a Generic record says
+// nothing.
+func generic(page []byte, _ *pgwal.Record, ref *pgwal.BlockRef) error {
+	delta := ref.Data
 	for len(delta) > 0 {
 		if len(delta) < 4 {
 			return corrupt("fragment header of a Generic record", 4, len(delta))
@@ -104,6 +137,5 @@ func applyGeneric(page []byte, lsn wal.LSN, delta []byte) error {
 		return corrupt("hole of a page that a Generic record changed", "lower <= upper <= 8192", fmt.Sprintf("lower %d upper %d", lower, upper))
 	}
 	clear(page[lower:upper])
-	SetPageLSN(page, lsn)
 	return nil
 }

@@ -9,9 +9,15 @@
 //
 // A resource manager is on the native route ([Native]) or on the image route. On
 // the image route every block reference must carry an image, and [Image] makes of
-// it the page after the record. On the native route only an image that PostgreSQL
-// itself would restore is page content; one attached for consistency checking is
-// for comparison only. So what is stored depends on the log alone.
+// it the page after the record. On the native route [Record] does so from the page
+// before; only an image that PostgreSQL itself would restore is page content, and one
+// attached for consistency checking is for comparison only (package oracle). So what
+// is stored depends on the log alone.
+//
+// Native redo is a function for each resource manager (heap.go, heap2.go, btree.go,
+// sequence.go), over one set of page primitives (item.go), which check every offset:
+// no page and no record, however damaged, makes them write outside the page. The
+// layout of tuples is redone exactly, because later records rely on it.
 //
 // Some side effects of records have no block reference at all: visibility-map
 // bits, transaction status, multixacts, commit timestamps. They are native for

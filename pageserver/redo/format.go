@@ -3,7 +3,6 @@ package redo
 import (
 	"encoding/binary"
 
-	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
@@ -21,6 +20,14 @@ import (
 //	multi members  | first member offset (4) | xid (4) | status (1) | xid (4) | status (1) | ...
 //	commit time    | time (8) | origin (2) | xid (4) | xid (4) | ...
 //	append         bytes that are added at the value's end
+//	record         what a record says of one of its pages:
+//
+//		| manager (1) | info (1) | xid (4) | pages (1) | page ... | length (4) | main data | data |
+//		page: | number in the record, 64 more if redo starts from nothing (1) | block (4) |
+//
+// The first page of a record operation is the one it is about; the others, in
+// ascending order of their numbers, are the record's other pages, which redo may have
+// to link to. Images are left out: the log has them only under some settings.
 type op uint8
 
 // The operations. The numbers are in every delta layer.
@@ -33,6 +40,7 @@ const (
 	opMultiMembers op = 6
 	opCommitTs     op = 7
 	opAppend       op = 8
+	opRecord       op = 9
 )
 
 const opHeaderBytes = 5
@@ -101,6 +109,68 @@ func AppendAppend(dst, tail []byte) []byte {
 	return append(appendHeader(dst, opAppend, len(tail)), tail...)
 }
 
+// The sizes of a record operation, and the flag of a page that starts from nothing.
+const (
+	recordFixedBytes = 7
+	recordPageBytes  = 5
+	recordWillInit   = 0x40
+)
+
+// AppendRecord appends what rec, whose resource manager is [Native], does to the page
+// that is ref. Of a Generic record the block's data say it all.
+func AppendRecord(dst []byte, rec *pgwal.Record, ref *pgwal.BlockRef) []byte {
+	if rec.RMgr == pgwal.RMgrGeneric {
+		return AppendGeneric(dst, ref.Data)
+	}
+	length := recordFixedBytes + len(rec.Blocks)*recordPageBytes + 4 + len(rec.MainData) + len(ref.Data)
+	dst = appendHeader(dst, opRecord, length)
+	dst = append(dst, byte(rec.RMgr), rec.Info)
+	dst = binary.LittleEndian.AppendUint32(dst, rec.XID)
+	dst = append(dst, byte(len(rec.Blocks)))
+	dst = appendRecordPage(dst, ref)
+	for i := range rec.Blocks {
+		if other := &rec.Blocks[i]; other.ID != ref.ID {
+			dst = appendRecordPage(dst, other)
+		}
+	}
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rec.MainData)))
+	dst = append(dst, rec.MainData...)
+	return append(dst, ref.Data...)
+}
+
+func appendRecordPage(dst []byte, ref *pgwal.BlockRef) []byte {
+	id := ref.ID
+	if ref.WillInit {
+		id |= recordWillInit
+	}
+	return binary.LittleEndian.AppendUint32(append(dst, id), ref.Block)
+}
+
+// decodeRecord reads a record operation into rec, whose Blocks it reuses. The page
+// that it is about is Blocks[0], with its data; they point into body.
+func decodeRecord(rec *pgwal.Record, body []byte) error {
+	if len(body) < recordFixedBytes {
+		return corrupt("length of a record", recordFixedBytes, len(body))
+	}
+	rec.RMgr, rec.Info, rec.XID = pgwal.RMgr(body[0]), body[1], get32(body, 2)
+	pages, rest := int(body[6]), body[recordFixedBytes:]
+	if pages == 0 || len(rest) < pages*recordPageBytes+4 {
+		return corrupt("pages of a record", "as many as it says, and at least one", pages)
+	}
+	rec.Blocks = rec.Blocks[:0]
+	for range pages {
+		id := rest[0]
+		rec.Blocks = append(rec.Blocks, pgwal.BlockRef{ID: id &^ recordWillInit, WillInit: id&recordWillInit != 0, Block: get32(rest, 1)})
+		rest = rest[recordPageBytes:]
+	}
+	main := get32(rest, 0)
+	if uint64(main) > uint64(len(rest)-4) {
+		return corrupt("length of a record's main data", len(rest)-4, main)
+	}
+	rec.MainData, rec.Blocks[0].Data = rest[4:4+main], rest[4+main:]
+	return nil
+}
+
 func appendXIDs(dst []byte, xids []uint32) []byte {
 	for _, xid := range xids {
 		dst = binary.LittleEndian.AppendUint32(dst, xid)
@@ -123,8 +193,4 @@ func nextOp(b []byte) (code op, body, rest []byte, err error) {
 	}
 	body = b[opHeaderBytes:]
 	return op(b[0]), body[:length], body[length:], nil
-}
-
-func corrupt(what string, want, got any) error {
-	return wal.Corruptf("delta", 0, what, want, got)
 }

@@ -29,6 +29,8 @@ func TestGolden(t *testing.T) {
 		{"multi offset", redo.AppendMultiOffset(nil, 6, 0x01020304)},
 		{"multi members", redo.AppendMultiMembers(nil, 7, []pgwal.MultiXactMember{{XID: 8, Status: 5}, {XID: 9}})},
 		{"commit time", redo.AppendCommitTs(nil, 0x0102030405060708, 10, []uint32{11})},
+		{"record", redo.AppendRecord(nil, &pgwal.Record{RMgr: pgwal.RMgrHeap, Info: pgwal.OpHeapUpdate, XID: 0x01020304, MainData: []byte("main"),
+			Blocks: []pgwal.BlockRef{{ID: 0, Block: 5, WillInit: true}, {ID: 1, Block: 0x06070809}}}, &pgwal.BlockRef{ID: 1, Block: 0x06070809, Data: []byte("data")})},
 		{"append", redo.AppendAppend(nil, []byte("tail"))},
 	} {
 		fmt.Fprintf(&now, "%s: %s\n", o.name, hex.EncodeToString(o.bytes))

@@ -8,11 +8,6 @@ import (
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
-// Native reports whether the records of a resource manager are redone here. This
-// is the one table of it: every other resource manager that touches pages takes
-// the image route, and its keyword is in wal_consistency_checking.
-func Native(rmgr pgwal.RMgr) bool { return rmgr == pgwal.RMgrGeneric }
-
 // Image writes to page, 8192 bytes, the page after the record, from the image in
 // ref. It is right for images that PostgreSQL restores and for those attached for
 // consistency checking.

@@ -17,6 +17,7 @@ const (
 	offUpper       = 14
 	offSpecial     = 16
 	offPageVersion = 18
+	offPrune       = 20
 
 	pageHeaderBytes = 24
 	pageVersion     = pgwal.PageSize | 4 // size and layout version in one
@@ -41,10 +42,13 @@ func SetPageLSN(page []byte, lsn wal.LSN) {
 }
 
 // initPage makes an empty page without special space.
-func initPage(page []byte) {
+func initPage(page []byte) { initPageSpecial(page, 0) }
+
+// initPageSpecial makes an empty page with so many bytes of special space.
+func initPageSpecial(page []byte, special int) {
 	clear(page)
 	binary.LittleEndian.PutUint16(page[offLower:], pageHeaderBytes)
-	binary.LittleEndian.PutUint16(page[offUpper:], pgwal.PageSize)
-	binary.LittleEndian.PutUint16(page[offSpecial:], pgwal.PageSize)
+	binary.LittleEndian.PutUint16(page[offUpper:], uint16(pgwal.PageSize-special))
+	binary.LittleEndian.PutUint16(page[offSpecial:], uint16(pgwal.PageSize-special))
 	binary.LittleEndian.PutUint16(page[offPageVersion:], pageVersion)
 }

@@ -209,6 +209,8 @@ func FuzzApply(f *testing.F) {
 	f.Add(uint8(4), redo.AppendCommitTs(nil, 5, 6, []uint32{7}))
 	f.Add(uint8(0), redo.AppendVMTruncate(redo.AppendVMClear(nil, 3, 3), 2))
 	f.Add(uint8(0), redo.AppendGeneric(nil, []byte{12, 0, 1, 0, 24}))
+	insert := pgwal.Record{RMgr: pgwal.RMgrHeap, Info: pgwal.OpHeapInsert | pgwal.InfoInitPage, MainData: []byte{1, 0, 0}, Blocks: []pgwal.BlockRef{{WillInit: true}}}
+	f.Add(uint8(0), redo.AppendRecord(nil, &insert, &pgwal.BlockRef{WillInit: true, Data: []byte{1, 0, 0, 0, 24, 0}}))
 	f.Fuzz(func(t *testing.T, slru uint8, delta []byte) {
 		key := pgkey.Block(rel, pgwal.VMFork, 0)
 		if slru != 0 {

@@ -39,6 +39,19 @@ func vmClear(page []byte, block uint32, body []byte) error {
 	return nil
 }
 
+// vmSet sets bits of a heap block. A map page that is not there yet is made.
+func vmSet(page []byte, block, heapBlock uint32, bits uint8) error {
+	if place, _ := VMPlace(heapBlock); place != block {
+		return corrupt("map page of a heap block", block, place)
+	}
+	if IsNew(page) {
+		initPage(page)
+	}
+	at := heapBlock % vmBlocksPerPage
+	page[pageHeaderBytes+at/vmBlocksPerByte] |= bits & (pgwal.VMAllVisible | pgwal.VMAllFrozen) << (at % vmBlocksPerByte * 2)
+	return nil
+}
+
 // vmTruncate clears the bits of heap blocks that a truncation cut off.
 func vmTruncate(page []byte, block uint32, body []byte) error {
 	if len(body) != 4 {

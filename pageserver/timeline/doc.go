@@ -16,7 +16,8 @@
 // bytes end, at batchBytesMax, and before a record whose effects depend on what is
 // stored (a copied or dropped database, a truncated SLRU).
 //
-//	block references        pages: an image, or a delta of a native resource manager
+//	block references        pages: an image, or a delta of a native resource manager,
+//	                        which is the record's say on that page
 //	heap records            visibility-map bits that they clear without saying where
 //	Storage, Transaction    forks that begin, shrink or end
 //	Transaction, CLOG,      pages of the SLRUs; state files of prepared transactions;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/wal"
@@ -213,8 +214,8 @@ func (t *Timeline) page(ctx context.Context, rec *pgwal.Record, ref *pgwal.Block
 		}
 		t.batch.image(key, page)
 	case native:
-		t.operation = redo.AppendGeneric(t.operation[:0], ref.Data)
-		if err := t.batch.delta(key, t.operation); err != nil {
+		t.operation = redo.AppendRecord(t.operation[:0], rec, ref)
+		if err := t.change(key, ref); err != nil {
 			return err
 		}
 	case isHintWithoutImage(rec):
@@ -223,6 +224,24 @@ func (t *Timeline) page(ctx context.Context, rec *pgwal.Record, ref *pgwal.Block
 		return &MissingImageError{Timeline: t.id, LSN: rec.LSN, Key: key, RMgr: rec.RMgr, Kind: rec.Kind()}
 	}
 	return t.touch(ctx, forkID{ref.Rel, ref.Fork}, ref.Block)
+}
+
+// change stores t.operation, what a record does to the page that is ref. A page that
+// starts from nothing is stored as an image, so that reads need not look further back;
+// unless the record makes no sense, which is to be found by who reads this page alone.
+func (t *Timeline) change(key lsm.Key, ref *pgwal.BlockRef) error {
+	if ref.WillInit {
+		parsed, err := pgkey.ParseKey(key)
+		if err != nil {
+			return err
+		}
+		page, err := redo.Change(make([]byte, pgwal.PageSize), parsed, t.batch.lsn, t.operation)
+		if err == nil {
+			t.batch.image(key, page)
+			return nil
+		}
+	}
+	return t.batch.delta(key, t.operation)
 }
 
 // isHintWithoutImage: PostgreSQL announces a hint-bit change with an image that it

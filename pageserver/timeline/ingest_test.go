@@ -299,16 +299,16 @@ func TestCheckpointsAndSettings(t *testing.T) {
 func TestMissingImageNamesItselfAndStopsOnlyThisTimeline(t *testing.T) {
 	w := newWorld(t, nil)
 	good := w.write(fpi(rel, pgwal.MainFork, 0, 1))
-	w.write(pgwal.RecordSpec{RMgr: pgwal.RMgrBtree, Info: 0, Blocks: []pgwal.BlockSpec{{Rel: other, Block: 4, Data: []byte("x")}}})
+	w.write(pgwal.RecordSpec{RMgr: pgwal.RMgrHash, Info: pgwal.OpHashInsert, Blocks: []pgwal.BlockSpec{{Rel: other, Block: 4, Data: []byte("x")}}})
 	w.write(fpi(rel, pgwal.MainFork, 1, 2))
 	err := w.give()
 	var missing *timeline.MissingImageError
 	require.ErrorAs(t, err, &missing)
 	require.Equal(t, mainID, missing.Timeline)
 	require.Equal(t, pgkey.Block(other, pgwal.MainFork, 4), missing.Key)
-	require.Equal(t, pgwal.RMgrBtree, missing.RMgr)
-	require.Equal(t, "INSERT_LEAF", missing.Kind)
-	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record Btree INSERT_LEAF: a change of relation 1663/5/16385 fork main block 4 without an image; wal_consistency_checking must name its resource manager", mainID, good))
+	require.Equal(t, pgwal.RMgrHash, missing.RMgr)
+	require.Equal(t, "INSERT", missing.Kind)
+	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record Hash INSERT: a change of relation 1663/5/16385 fork main block 4 without an image; wal_consistency_checking must name its resource manager", mainID, good))
 	require.Equal(t, good, w.tl.LastLSN(), "what came before is taken in")
 	require.Equal(t, byte(1), w.mustPage(rel, pgwal.MainFork, 0, good)[24])
 
@@ -332,9 +332,9 @@ func TestHintWithoutImageChangesNothing(t *testing.T) {
 func TestImageForCheckingIsContentOnlyWithoutNativeRedo(t *testing.T) {
 	w := newWorld(t, nil)
 	w.ingest(fpi(rel, pgwal.MainFork, 0, 1), fpi(rel, pgwal.MainFork, 1, 1))
-	heap := w.ingest(pgwal.RecordSpec{RMgr: pgwal.RMgrHeap, Info: pgwal.OpHeapInplace, MainData: []byte{1, 0},
+	hash := w.ingest(pgwal.RecordSpec{RMgr: pgwal.RMgrHash, Info: pgwal.OpHashInsert, MainData: []byte{1, 0},
 		Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 0, Image: aPage(2), Data: []byte("x")}}})
-	require.Equal(t, atLSN(aPage(2), heap), w.mustPage(rel, pgwal.MainFork, 0, heap))
+	require.Equal(t, atLSN(aPage(2), hash), w.mustPage(rel, pgwal.MainFork, 0, hash))
 	generic := w.ingest(pgwal.RecordSpec{RMgr: pgwal.RMgrGeneric,
 		Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 1, Image: aPage(66), Data: []byte{24, 0, 1, 0, 3}}}})
 	require.Equal(t, atLSN(aPage(3), generic), w.mustPage(rel, pgwal.MainFork, 1, generic))

@@ -1,7 +1,6 @@
 package timeline_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/pagediff"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/pageserver/timeline"
@@ -266,8 +266,9 @@ func TestRealLogIsReadableAtEveryLSN(t *testing.T) {
 			return
 		}
 		require.NoError(t, err, "%v at %v", b, lsn)
-		if !bytes.Equal(want, pages[0]) {
-			require.Equal(t, want, pages[0], "%v at %v", b, lsn)
+		diff := pagediff.Comparer{At: lsn}
+		if at, kind := diff.Compare(b.fork, b.block, pages[0], want); at >= 0 {
+			require.Fail(t, "the page differs", "%v at %v: byte %d, %s", b, lsn, at, pagediff.Field(want, kind, at))
 		}
 	}
 	for range 20_000 {

@@ -1,0 +1,305 @@
+package redo
+
+import (
+	"encoding/binary"
+
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// A page of items is a header, an array of line pointers that grows upwards, a hole,
+// tuples that grow downwards from the special space, and the special space:
+//
+//	| header (24) | pointer 1 | pointer 2 | ... | hole | ... | tuple 2 | tuple 1 | special |
+//	                                      pd_lower   pd_upper                  pd_special
+//
+// A line pointer is 32 bits: offset (15), state (2), length (15). Redirected ones hold
+// the pointer they lead to in place of the offset. Where tuples lie is part of what
+// PostgreSQL logs, if only implicitly: redo must put each where PostgreSQL put it.
+const (
+	pointerBytes = 4
+	tupleAlign   = 8
+)
+
+// The states of a line pointer.
+const (
+	pointerUnused   = 0
+	pointerNormal   = 1
+	pointerRedirect = 2
+	pointerDead     = 3
+)
+
+// Bits of pd_flags.
+const (
+	flagHasFreeLines = 1 << 0
+	flagAllVisible   = 1 << 2
+)
+
+// frame is the three offsets of a page's header, known to be in order.
+type frame struct{ lower, upper, special int }
+
+// frameOf reads and checks a page's offsets.
+func frameOf(page []byte) (frame, error) {
+	f := frame{
+		lower:   int(binary.LittleEndian.Uint16(page[offLower:])),
+		upper:   int(binary.LittleEndian.Uint16(page[offUpper:])),
+		special: int(binary.LittleEndian.Uint16(page[offSpecial:])),
+	}
+	ordered := pageHeaderBytes <= f.lower && f.lower <= f.upper && f.upper <= f.special && f.special <= pgwal.PageSize
+	if !ordered || f.special%tupleAlign != 0 {
+		return frame{}, corrupt("offsets of the page", "24 <= lower <= upper <= special <= 8192", f)
+	}
+	return f, nil
+}
+
+func (f frame) store(page []byte) {
+	binary.LittleEndian.PutUint16(page[offLower:], uint16(f.lower))
+	binary.LittleEndian.PutUint16(page[offUpper:], uint16(f.upper))
+}
+
+// count is the number of line pointers. They are numbered from 1.
+func (f frame) count() int { return (f.lower - pageHeaderBytes) / pointerBytes }
+
+// place is where line pointer n stands in the page.
+func place(n int) int { return pageHeaderBytes + (n-1)*pointerBytes }
+
+// pointer is a line pointer, unpacked.
+type pointer struct{ offset, state, length int }
+
+func unpack(p uint32) pointer {
+	return pointer{offset: int(p & 0x7FFF), state: int(p >> 15 & 3), length: int(p >> 17)}
+}
+
+func (p pointer) pack() uint32 { return uint32(p.offset) | uint32(p.state)<<15 | uint32(p.length)<<17 }
+
+// aligned is how many bytes of the page the tuple takes.
+func (p pointer) aligned() int { return align(p.length) }
+
+func align(n int) int { return (n + tupleAlign - 1) &^ (tupleAlign - 1) }
+
+// at reads line pointer n of at most count().
+func at(page []byte, n int) pointer { return unpack(binary.LittleEndian.Uint32(page[place(n):])) }
+
+func setPointer(page []byte, n int, p pointer) {
+	binary.LittleEndian.PutUint32(page[place(n):], p.pack())
+}
+
+// within reports whether the tuple of p lies between hole and special space.
+func (f frame) within(p pointer) bool {
+	return p.length > 0 && p.offset >= f.upper && p.offset+p.aligned() <= f.special
+}
+
+// named reads line pointer n, which a record names.
+func (f frame) named(page []byte, n int) (pointer, error) {
+	if n < 1 || n > f.count() {
+		return pointer{}, corrupt("line pointer that the record names", f.count(), n)
+	}
+	return at(page, n), nil
+}
+
+// tuple returns the bytes of tuple n, of at least so many bytes.
+func (f frame) tuple(page []byte, n, atLeast int) ([]byte, error) {
+	p, err := f.named(page, n)
+	if err != nil {
+		return nil, err
+	}
+	if p.state != pointerNormal || !f.within(p) || p.length < atLeast {
+		return nil, corrupt("tuple that the record names", "one in its place", p)
+	}
+	return page[p.offset:][:p.length:p.length], nil
+}
+
+// stored returns the bytes of tuple n of an index, which may be marked dead.
+func (f frame) stored(page []byte, n, atLeast int) ([]byte, error) {
+	p, err := f.named(page, n)
+	if err != nil {
+		return nil, err
+	}
+	if !f.within(p) || p.length < atLeast {
+		return nil, corrupt("tuple that the record names", "one in its place", p)
+	}
+	return page[p.offset:][:p.length:p.length], nil
+}
+
+// reserve makes room for a tuple at the end of the hole and returns it. The tuple's
+// padding is zeroed. lower is what pd_lower becomes.
+func (f *frame) reserve(page []byte, n, size, lower int) ([]byte, error) {
+	upper := f.upper - align(size)
+	if size <= 0 || lower > upper {
+		return nil, corrupt("room for a tuple", f.upper-lower, size)
+	}
+	f.lower, f.upper = lower, upper
+	setPointer(page, n, pointer{offset: upper, state: pointerNormal, length: size})
+	f.store(page)
+	clear(page[upper+size : upper+align(size)])
+	return page[upper:][:size:size], nil
+}
+
+// addHeap adds a heap tuple at line pointer n, which is unused or the next one.
+func (f *frame) addHeap(page []byte, n, size int) ([]byte, error) {
+	const heapTuplesMax = 291 // MaxHeapTuplesPerPage
+	lower, next := f.lower, f.count()+1
+	switch {
+	case n < 1 || n > next || n > heapTuplesMax:
+		return nil, corrupt("line pointer of the new tuple", next, n)
+	case n == next:
+		lower += pointerBytes
+	case at(page, n).state != pointerUnused || at(page, n).length != 0:
+		return nil, corrupt("line pointer of the new tuple", "an unused one", at(page, n))
+	}
+	return f.reserve(page, n, size, lower)
+}
+
+// addIndex adds an index tuple as number n; those from n on move up by one.
+func (f *frame) addIndex(page []byte, n int, tuple []byte) error {
+	next := f.count() + 1
+	if n < 1 || n > next {
+		return corrupt("line pointer of the new tuple", next, n)
+	}
+	if f.lower+pointerBytes > f.upper-align(len(tuple)) {
+		return corrupt("room for a tuple", f.upper-f.lower-pointerBytes, len(tuple))
+	}
+	copy(page[place(n+1):], page[place(n):f.lower])
+	slot, err := f.reserve(page, n, len(tuple), f.lower+pointerBytes)
+	if err != nil {
+		return err
+	}
+	copy(slot, tuple)
+	return nil
+}
+
+// compact moves all tuples to the end of the page, in the order of their pointers, and
+// zeroes what they leave behind.
+func (f *frame) compact(page []byte) error {
+	total := 0
+	for n := 1; n <= f.count(); n++ {
+		if p := at(page, n); p.length > 0 {
+			if !f.within(p) {
+				return corrupt("line pointer", "one to a tuple between hole and special space", p)
+			}
+			total += p.aligned()
+		}
+	}
+	if total > f.special-f.lower {
+		return corrupt("length of all tuples", f.special-f.lower, total)
+	}
+	var old [pgwal.PageSize]byte
+	copy(old[f.upper:], page[f.upper:f.special])
+	upper := f.special
+	for n := 1; n <= f.count(); n++ {
+		p := at(page, n)
+		if p.length == 0 {
+			continue
+		}
+		upper -= p.aligned()
+		if p.offset != upper {
+			copy(page[upper:], old[p.offset:p.offset+p.aligned()])
+			p.offset = upper
+			setPointer(page, n, p)
+		}
+	}
+	clear(page[f.upper:max(f.upper, upper)])
+	f.upper = upper
+	f.store(page)
+	return nil
+}
+
+// deleteIndex removes tuple n of an index page: its line pointer, and its bytes, over
+// which the ones before them move.
+func (f *frame) deleteIndex(page []byte, n int) error {
+	p, err := f.named(page, n)
+	if err != nil {
+		return err
+	}
+	if !f.within(p) {
+		return corrupt("index tuple to delete", "one in its place", p)
+	}
+	copy(page[place(n):], page[place(n+1):f.lower])
+	clear(page[f.lower-pointerBytes : f.lower])
+	f.lower -= pointerBytes
+	f.shift(page, p.offset, p.aligned())
+	return nil
+}
+
+// shift moves what lies between the hole and offset by so many bytes towards the end,
+// or, when negative, towards the beginning, and with it the tuples that begin there
+// or at offset itself.
+func (f *frame) shift(page []byte, offset, by int) {
+	copy(page[f.upper+by:], page[f.upper:offset])
+	clear(page[f.upper:max(f.upper, f.upper+by)])
+	f.upper += by
+	for n := 1; n <= f.count(); n++ {
+		if p := at(page, n); p.length > 0 && p.offset <= offset {
+			p.offset += by
+			setPointer(page, n, p)
+		}
+	}
+	f.store(page)
+}
+
+// replaceIndex puts another tuple in the place of index tuple n, whose pointer keeps
+// its number and state.
+func (f *frame) replaceIndex(page []byte, n int, tuple []byte) error {
+	p, err := f.named(page, n)
+	if err != nil {
+		return err
+	}
+	shrinks := p.aligned() - align(len(tuple))
+	if !f.within(p) || len(tuple) == 0 || f.upper+shrinks < f.lower {
+		return corrupt("index tuple to replace", "one in its place, and room", p)
+	}
+	if shrinks != 0 {
+		f.shift(page, p.offset, shrinks)
+	}
+	p.offset, p.length = p.offset+shrinks, len(tuple)
+	setPointer(page, n, p)
+	copy(page[p.offset:], tuple)
+	clear(page[p.offset+len(tuple) : p.offset+p.aligned()])
+	return nil
+}
+
+// numbers is an array of line pointer numbers, as records hold it.
+type numbers []byte
+
+func (s numbers) len() int     { return len(s) / 2 }
+func (s numbers) at(i int) int { return int(binary.LittleEndian.Uint16(s[2*i:])) }
+
+// deleteIndexes removes index tuples, given in ascending order. Up to two are removed
+// one by one, the last first, which leaves the other tuples in their order on the
+// page; more by compaction, which brings them into the order of their pointers.
+func (f *frame) deleteIndexes(page []byte, gone numbers) error {
+	const oneByOneMax = 2
+	if gone.len() <= oneByOneMax {
+		for i := gone.len() - 1; i >= 0; i-- {
+			if err := f.deleteIndex(page, gone.at(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	kept, next := 0, 0
+	for n := 1; n <= f.count(); n++ {
+		p := at(page, n)
+		if !f.within(p) {
+			return corrupt("index tuple", "one in its place", p)
+		}
+		if next < gone.len() && gone.at(next) == n {
+			next++
+			continue
+		}
+		kept++
+		setPointer(page, kept, p)
+	}
+	if next != gone.len() {
+		return corrupt("index tuples to delete", "numbers in ascending order", gone.at(next))
+	}
+	lower := pageHeaderBytes + kept*pointerBytes
+	clear(page[lower:f.lower])
+	f.lower = lower
+	return f.compact(page)
+}
+
+// flags changes pd_flags.
+func flags(page []byte, set, unset uint16) {
+	const offFlags = 10
+	binary.LittleEndian.PutUint16(page[offFlags:], binary.LittleEndian.Uint16(page[offFlags:])&^unset|set)
+}
