@@ -32,6 +32,14 @@ race: ## every test under the race detector (nightly: longer than CI's budget)
 waldump-full: prerequisites ## compare the decoder with pg_waldump over more than a million records
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '^TestDumpEqualsPgWaldump$$' ./wal/pgwal
 
+.PHONY: oracle
+oracle: prerequisites ## compare redo with PostgreSQL's own pages, over every kind of record
+	go test -count=1 -timeout 20m -v -run '^TestRedoMakesPostgresPages$$' ./pageserver/oracle
+
+.PHONY: oracle-full
+oracle-full: prerequisites ## the same over five million records
+	VARVE_FULL=1 go test -count=1 -timeout 120m -v -run '^TestRedoMakesPostgresPages$$' ./pageserver/oracle
+
 .PHONY: endtoend-full
 endtoend-full: prerequisites ## the whole path at every edge that the tests know: more places, longer loads
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint

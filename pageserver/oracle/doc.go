@@ -1,0 +1,22 @@
+// Package oracle proves redo against PostgreSQL's own pages.
+//
+// With wal_consistency_checking on, PostgreSQL attaches to a record an image of each
+// page after the change. The oracle replays a log from a base, all pages in memory:
+// each record of a native resource manager makes the next page of the one before, by
+// way of the delta that the storage would keep, and what it makes is compared with the
+// image.
+//
+// The promise: a [Report] without divergences means that every page that a record made
+// equals PostgreSQL's, but for bytes that PostgreSQL changes without logging them
+// (package pagediff); and each page was made from the one that redo made before, so
+// that an error cannot hide behind an image. After a divergence, which names record,
+// page, byte and field, the page goes on from the image.
+//
+// The report says which kinds of records were seen, and which were not, and why not
+// where nothing can write them.
+//
+// # What it does not do
+//
+// Pages of resource managers that are not native are taken from the images. Free-space
+// maps are never logged. It is a core: bytes in, a report out.
+package oracle
