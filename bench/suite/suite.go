@@ -8,12 +8,14 @@ import (
 
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/suite/appendlog"
+	"github.com/varvedb/varve/bench/suite/getpage"
 )
 
 // All are the suites, in the order of their letters.
 func All() []bench.Suite {
 	return []bench.Suite{
 		appendlog.Suite(),
+		getpage.Suite(),
 	}
 }
 

@@ -165,7 +165,7 @@ func (b *suite) segmentLog(ctx context.Context, round int) (paired.Sample, error
 	}
 	h := latency.New()
 	runtime.GC()
-	syncs, written, cpu, mallocs := w.Files.Syncs.Load(), w.Files.BytesWritten.Load(), meter.Self(), mallocCount()
+	syncs, written, cpu, mallocs := w.Files.Syncs.Load(), w.Files.BytesWritten.Load(), meter.Self(), cluster.Mallocs()
 	for i, piece := range pieces {
 		begin := time.Now()
 		if err := log.Write(ctx, log.End(), piece); err != nil {
@@ -179,16 +179,10 @@ func (b *suite) segmentLog(ctx context.Context, round int) (paired.Sample, error
 	ops := float64(b.cfg.NodeOps)
 	return paired.Sample{Latency: h, Metrics: map[string]float64{
 		"cpu_us_per_op":      float64((meter.Self() - cpu).Microseconds()) / ops,
-		"allocs_per_op":      float64(mallocCount()-mallocs) / ops,
+		"allocs_per_op":      float64(cluster.Mallocs()-mallocs) / ops,
 		"flushes_per_op":     float64(w.Files.Syncs.Load()-syncs) / ops,
 		"bytes_per_wal_byte": float64(w.Files.BytesWritten.Load()-written) / float64(log.End()-cfg.Start),
 	}}, nil
-}
-
-func mallocCount() uint64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.Mallocs
 }
 
 func (b *suite) bolt(ctx context.Context, round int) (paired.Sample, error) {

@@ -1,0 +1,67 @@
+package cluster
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/meter"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/lsm"
+)
+
+// MeasureReads reads pages, a batch at a time, and says what one page took: time of a
+// batch divided by its pages, CPU, allocations, and what the store counted if under is
+// the timeline's own.
+func MeasureReads(ctx context.Context, p Pager, under *lsm.Timeline, w *meter.World, load ReadLoad, batch int) (paired.Sample, error) {
+	h := latency.New()
+	// The first reads fetch indexes and warm caches; they are no part of a steady state.
+	warm := load
+	warm.Ops = max(1, load.Ops/10)
+	if err := ReadPages(ctx, p, warm, batch, func(do func() error) error { return do() }); err != nil {
+		return paired.Sample{}, err
+	}
+	var before lsm.Stats
+	if under != nil {
+		before = under.Stats()
+	}
+	preads, cpu, mallocs, begin := int64(0), meter.Self(), Mallocs(), time.Now()
+	if w != nil {
+		preads = w.Files.Reads.Load()
+	}
+	err := ReadPages(ctx, p, load, batch, func(do func() error) error {
+		begin := time.Now()
+		err := do()
+		h.Record(time.Since(begin) / time.Duration(batch))
+		return err
+	})
+	if err != nil {
+		return paired.Sample{}, err
+	}
+	took, used, pages := time.Since(begin), meter.Self()-cpu, float64(load.Ops*batch)
+	m := map[string]float64{
+		"pages_per_s": pages / took.Seconds(), "cpu_us_per_op": float64(used.Microseconds()) / pages,
+		"allocs_per_op": float64(Mallocs()-mallocs) / pages, "p99_over_p50": h.Quantile(0.99) / h.Quantile(0.5),
+	}
+	if under != nil {
+		after := under.Stats()
+		m["layers_per_read"] = float64(after.LayersVisited-before.LayersVisited) / pages
+		m["keys_per_op"] = float64(after.Reads-before.Reads) / pages
+		m["versions_per_op"] = float64(after.Versions-before.Versions) / pages
+		if w != nil {
+			m["preads_per_op"] = float64(w.Files.Reads.Load()-preads) / pages
+			if visited := after.LayersVisited - before.LayersVisited; visited > 0 {
+				m["preads_per_layer"] = float64(w.Files.Reads.Load()-preads) / float64(visited)
+			}
+		}
+	}
+	return paired.Sample{Metrics: m, Latency: h}, nil
+}
+
+// Mallocs is the number of allocations of this process so far.
+func Mallocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}

@@ -1,0 +1,324 @@
+package getpage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/peer"
+	"github.com/varvedb/varve/lsm"
+)
+
+// Config says how much is done in a round, and for which shapes.
+type Config struct {
+	Pages      int   // of a relation
+	DeltaBytes int   // that each update changes
+	Ops        int   // reads of a page, fewer where there are many deltas
+	Deltas     []int // of each page
+	Layers     []int // delta layers over the same pages
+	Sizes      []int // MiB of pages
+	WireOps    int
+}
+
+// Full is the measurement of record.
+var Full = Config{Pages: 2000, DeltaBytes: 100, Ops: 40_000, Deltas: []int{0, 1, 10, 100, 1000}, Layers: []int{1, 4, 16, 64}, Sizes: []int{16, 128, 1024}, WireOps: 10_000}
+
+// Quick is for smoke.
+var Quick = Config{Pages: 500, DeltaBytes: 100, Ops: 2000, Deltas: []int{0, 1, 10, 100}, Layers: []int{1, 4, 16}, Sizes: []int{4, 16, 64}, WireOps: 500}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "getpage", Letter: "c",
+		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records, for heap redo is not native yet",
+		About: "Pages do not compress, as Pebble's do not; where compression is measured they do. hot: all blocks are in the store's memory; " +
+			"file: none is, each read goes to a local file in the page cache. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
+			"A page is asked for with its relation's size, as a compute does, so a read is two keys. No layer is ever merged yet: layers/N shows what that costs. " +
+			"Client and server are not pinned to cores.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+// Run measures.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	helper, err := peer.Start(s.Peers)
+	if err != nil && !errors.Is(err, peer.ErrNone) {
+		return err
+	}
+	if helper == nil {
+		s.Miss("pebble", peer.ErrNone.Error())
+	} else {
+		s.Cleanup(helper.Close)
+	}
+	b := &suite{s: s, cfg: cfg, helper: helper}
+	var cases []paired.Case
+	for _, build := range []func(context.Context) ([]paired.Case, error){b.hot, b.file, b.lz4, b.layers, b.sizes, b.wire} {
+		built, err := build(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, built...)
+	}
+	if err := s.Measure(ctx, cases...); err != nil {
+		return err
+	}
+	b.plot()
+	return nil
+}
+
+type suite struct {
+	s      *bench.Session
+	cfg    Config
+	helper *peer.Helper
+	made   int
+}
+
+const varveSettings = "block cache 256 MiB (hot) or none (file), lz4 blocks of 16 KiB, every block's CRC checked when it is decoded"
+
+// hotStore keeps all in memory; fileStore keeps no decoded block (but one a shard).
+var (
+	hotStore  = lsm.Options{BlockCacheBytes: 256 << 20, MemtableBytes: 256 << 20}
+	fileStore = lsm.Options{BlockCacheBytes: 1, MemtableBytes: 256 << 20}
+)
+
+// pages makes a relation whose pages have been updated so often, spread over a number of
+// delta layers.
+func (b *suite) pages(ctx context.Context, cfg cluster.PagesConfig, deltas, layers int) (*cluster.Pages, error) {
+	b.made++
+	b.s.Step("%d pages with %d deltas in %d layers", cfg.Blocks, deltas, layers)
+	dir, err := b.s.Dir(fmt.Sprint("pages", b.made))
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir, cfg.Seed = dir, b.s.Seed
+	p, err := cluster.NewPages(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	for range layers {
+		n := deltas * cfg.Blocks / layers
+		if n == 0 {
+			break
+		}
+		// Updates go round the relation, so that a page's are far apart in the log.
+		if _, err := p.Update(ctx, n, b.cfg.DeltaBytes, func(i int) int { return i % cfg.Blocks }); err != nil {
+			return nil, err
+		}
+		if err := p.Timeline.Flush(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// reader is an arm that reads random pages at the end of the log.
+func (b *suite) reader(p *cluster.Pages, ops int) paired.Arm {
+	return paired.Arm{Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
+		load := cluster.ReadLoad{Ops: ops, Blocks: p.Blocks, LSN: cluster.At(p.End()), Seed: b.s.Seed + uint64(round)}
+		return cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
+	}}
+}
+
+// few is fewer pages for long chains, so that a case's data stay below 25 MB.
+func (b *suite) few(deltas int) int { return max(64, b.cfg.Pages/max(1, deltas/100)) }
+
+func (b *suite) ops(deltas int) int { return max(500, b.cfg.Ops/max(1, deltas/10)) }
+
+func (b *suite) hot(ctx context.Context) (cases []paired.Case, err error) {
+	for _, deltas := range b.cfg.Deltas {
+		blocks := b.few(deltas)
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: blocks, Store: hotStore}, deltas, 1)
+		if err != nil {
+			return nil, err
+		}
+		b.s.Cleanup(func() error { return p.Close(ctx) })
+		c := paired.Case{Name: fmt.Sprintf("hot/d%d", deltas), Arms: []paired.Arm{b.reader(p, b.ops(deltas))}}
+		if b.helper != nil && deltas <= 100 {
+			c.Arms = append(c.Arms, b.pebble(deltas, blocks))
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
+// pebble loads its store before each measurement, for it holds one at a time; loading is
+// not measured.
+func (b *suite) pebble(deltas, blocks int) paired.Arm {
+	return paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable and cache, Bloom filter of 10 bits, no WAL, flushed", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+		dir, err := b.s.Dir(fmt.Sprintf("pebble%d-%d", deltas, round))
+		if err != nil {
+			return paired.Sample{}, err
+		}
+		load := peer.Load{Dir: dir + "/db", Bytes: b.cfg.DeltaBytes, Pages: blocks, Deltas: deltas, Ops: b.ops(deltas), Seed: b.s.Seed}
+		if _, err := b.helper.Do(ctx, "pebble-load", load); err != nil {
+			return paired.Sample{}, err
+		}
+		return b.helper.Do(ctx, "pebble-getpage", load)
+	}}
+}
+
+func (b *suite) file(ctx context.Context) (cases []paired.Case, err error) {
+	dir, err := b.s.Dir("plain")
+	if err != nil {
+		return nil, err
+	}
+	plain, err := peer.NewPlain(dir, 1)
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(plain.Close)
+	for _, deltas := range []int{0, 10} {
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: fileStore}, deltas, 1)
+		if err != nil {
+			return nil, err
+		}
+		b.s.Cleanup(func() error { return p.Close(ctx) })
+		c := paired.Case{Name: fmt.Sprintf("file/d%d", deltas), Arms: []paired.Arm{b.reader(p, b.ops(deltas)), {
+			Name: "pread", Settings: "8 KiB of a plain file in the page cache", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+				rng := rand.New(rand.NewPCG(b.s.Seed, uint64(round)))
+				return peer.Pread(ctx, plain.File(), plain.Pages(), b.cfg.Ops, rng.IntN)
+			},
+		}}}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
+// lz4 reads images from files, of pages that compress and of such that do not; the
+// difference is what decompression costs.
+func (b *suite) lz4(ctx context.Context) ([]paired.Case, error) {
+	var stores [2]*cluster.Pages
+	for i, compressible := range []bool{false, true} {
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages, Compressible: compressible, Store: fileStore}, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		b.s.Cleanup(func() error { return p.Close(ctx) })
+		stores[i] = p
+	}
+	run := func(ctx context.Context, round int) (paired.Sample, error) {
+		plain, err := b.reader(stores[0], b.cfg.Ops).Run(ctx, round)
+		if err != nil {
+			return plain, err
+		}
+		packed, err := b.reader(stores[1], b.cfg.Ops).Run(ctx, round)
+		if err != nil {
+			return packed, err
+		}
+		packed.Metrics["lz4_adds_us"] = (packed.Latency.Quantile(0.5) - plain.Latency.Quantile(0.5)) / 1e3
+		return packed, nil
+	}
+	return []paired.Case{{Name: "lz4/d0", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: run}}}}, nil
+}
+
+func (b *suite) layers(ctx context.Context) (cases []paired.Case, err error) {
+	for _, layers := range b.cfg.Layers {
+		// Each layer holds one delta of every page, so that none can be passed over.
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages / 4, Store: hotStore}, layers, layers)
+		if err != nil {
+			return nil, err
+		}
+		b.s.Cleanup(func() error { return p.Close(ctx) })
+		cases = append(cases, paired.Case{Name: fmt.Sprintf("layers/%d", layers), Arms: []paired.Arm{b.reader(p, b.ops(layers))}})
+	}
+	return cases, nil
+}
+
+func (b *suite) sizes(ctx context.Context) (cases []paired.Case, err error) {
+	for _, size := range b.cfg.Sizes {
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: size << 20 / 8192, Store: fileStore}, 1, 1)
+		if err != nil {
+			return nil, err
+		}
+		b.s.Cleanup(func() error { return p.Close(ctx) })
+		cases = append(cases, paired.Case{Name: fmt.Sprintf("size/%dMiB", size), Arms: []paired.Arm{b.reader(p, b.ops(10))}})
+	}
+	return cases, nil
+}
+
+// wire asks a pageserver over a unix socket.
+func (b *suite) wire(ctx context.Context) (cases []paired.Case, err error) {
+	p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: hotStore}, 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	end, blocks := p.End(), p.Blocks
+	if err := p.Close(ctx); err != nil {
+		return nil, err
+	}
+	dir, err := b.s.Dir("w")
+	if err != nil {
+		return nil, err
+	}
+	server, err := cluster.StartPageserver(ctx, p.World.Env, dir+"/ps", hotStore, nil)
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(server.Stop)
+	if err := server.Client.Timeline(cluster.Main).WaitLSN(ctx, end); err != nil {
+		return nil, err
+	}
+	echo, err := peer.NewEcho(dir + "/echo")
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(echo.Close)
+	for _, batch := range []int{1, 8, 32} {
+		ops := max(100, b.cfg.WireOps/batch)
+		cases = append(cases, paired.Case{Name: fmt.Sprintf("wire/b%d", batch), Arms: []paired.Arm{{
+			Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
+				ctx, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				load := cluster.ReadLoad{Ops: ops, Blocks: blocks, LSN: cluster.At(end), Seed: b.s.Seed + uint64(round)}
+				return cluster.MeasureReads(ctx, server.Client.Timeline(cluster.Main), nil, nil, load, batch)
+			},
+		}, {
+			Name: "echo", Settings: "64 bytes a page there, 8 KiB back, on a unix socket", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+				return echo.Ask(ctx, ops, batch)
+			},
+		}}})
+	}
+	return cases, nil
+}
+
+// plot draws what a read costs against deltas, layers and size.
+func (b *suite) plot() {
+	curve := func(figure, x, format string, xs []int, metric, unit string) {
+		series := bench.Series{Figure: figure, Name: "varve", X: x, Y: unit}
+		for _, n := range xs {
+			values := paired.Values(b.s.Result.Rounds, fmt.Sprintf(format, n), "varve", "", metric)
+			if len(values) == 0 {
+				continue
+			}
+			series.XS = append(series.XS, float64(n))
+			series.YS = append(series.YS, paired.SpreadOf(values).Median)
+		}
+		b.s.Plot(series)
+	}
+	const cost = "median time of a read, microseconds"
+	curve("read-cost-deltas", "deltas of the page", "hot/d%d", b.cfg.Deltas, "p50_us", cost)
+	curve("read-cost-layers", "delta layers over the page", "layers/%d", b.cfg.Layers, "p50_us", cost)
+	curve("read-cost-size", "size of the database, MiB", "size/%dMiB", b.cfg.Sizes, "p50_us", cost)
+	pebble := bench.Series{Figure: "read-cost-deltas", Name: "pebble (no redo)", X: "deltas of the page", Y: cost}
+	for _, n := range b.cfg.Deltas {
+		if values := paired.Values(b.s.Result.Rounds, fmt.Sprintf("hot/d%d", n), "pebble", "", "p50_us"); len(values) > 0 {
+			pebble.XS, pebble.YS = append(pebble.XS, float64(n)), append(pebble.YS, paired.SpreadOf(values).Median)
+		}
+	}
+	if len(pebble.XS) > 0 {
+		b.s.Plot(pebble)
+	}
+}
