@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/lsm"
@@ -250,4 +251,28 @@ func ReadPages(ctx context.Context, p Pager, load ReadLoad, batch int, took func
 		}
 	}
 	return nil
+}
+
+// Branch makes a branch of the head, with a log of its own.
+func (p *Pages) Branch(ctx context.Context, id wal.TimelineID) (*Pages, error) {
+	if err := p.Store.Branch(ctx, p.Timeline.ID(), id, p.end, nil); err != nil {
+		return nil, err
+	}
+	c := *p
+	start := pgwal.RecordPosition(p.end)
+	c.log, c.end = pgwal.NewEncoder(start, 0, SystemID), start
+	var err error
+	if c.Under, err = p.Store.Attach(ctx, id); err != nil {
+		return nil, err
+	}
+	if err := c.Under.AncestorReady(ctx, p.end); err != nil {
+		return nil, err
+	}
+	c.Timeline, err = timeline.Open(ctx, p.World.Env, id, c.Under)
+	return &c, err
+}
+
+// Began is the time of the import.
+func (p *Pages) Began() time.Time {
+	return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(importStamp) * time.Microsecond)
 }

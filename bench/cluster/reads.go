@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/varvedb/varve/bench/latency"
@@ -65,3 +67,6 @@ func Mallocs() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.Mallocs
 }
+
+// SortedKeys are the keys of a map, in order.
+func SortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

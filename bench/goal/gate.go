@@ -140,7 +140,7 @@ func Print(w io.Writer, outcomes []Outcome) error {
 			fmt.Fprintf(tab, "%s\t%s\t%s\t\t\t\t\t%s\n", o.ID, o.Kind, o.Of(), o.verdict())
 			continue
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s %s\t%s\t%s\t%s\t%s\n", o.ID, o.Kind, o.Of(), o.Op, Number(o.Bound),
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s %s\t%s\t%s\t%s\t%s\n", o.ID, o.Kind, o.Of(), o.Op, strconv.FormatFloat(o.Bound, 'g', 4, 64),
 			Number(o.Measured), Number(o.Spread.Median), o.rounds(), o.verdict())
 	}
 	if err := tab.Flush(); err != nil {

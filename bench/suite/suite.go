@@ -8,14 +8,28 @@ import (
 
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/suite/appendlog"
+	"github.com/varvedb/varve/bench/suite/branch"
+	"github.com/varvedb/varve/bench/suite/flush"
 	"github.com/varvedb/varve/bench/suite/getpage"
+	"github.com/varvedb/varve/bench/suite/ingest"
+	"github.com/varvedb/varve/bench/suite/redo"
+	"github.com/varvedb/varve/bench/suite/simulator"
+	"github.com/varvedb/varve/bench/suite/storage"
+	"github.com/varvedb/varve/bench/suite/travel"
 )
 
 // All are the suites, in the order of their letters.
 func All() []bench.Suite {
 	return []bench.Suite{
 		appendlog.Suite(),
+		ingest.Suite(),
 		getpage.Suite(),
+		redo.Suite(),
+		flush.Suite(),
+		branch.Suite(),
+		travel.Suite(),
+		simulator.Suite(),
+		storage.Suite(),
 	}
 }
 

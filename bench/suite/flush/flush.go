@@ -1,0 +1,295 @@
+package flush
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/peer"
+	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/lsm"
+)
+
+// Config says how much is done in a round.
+type Config struct {
+	Pages        int
+	DeltaBytes   int
+	Updates      int   // of the stream
+	Memtable     int64 // bytes, small enough for many flushes
+	Reads        int   // while it is flushed
+	Scale        int   // of pgbench
+	Transactions int   // of each of four clients
+}
+
+// Full is the measurement of record.
+var Full = Config{Pages: 20_000, DeltaBytes: 150, Updates: 1_000_000, Memtable: 16 << 20, Reads: 20_000, Scale: 10, Transactions: 15_000}
+
+// Quick is for smoke.
+var Quick = Config{Pages: 2000, DeltaBytes: 150, Updates: 100_000, Memtable: 4 << 20, Reads: 3000, Scale: 1, Transactions: 1500}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "flush", Letter: "e",
+		Title: "flushes of memtables into layers; there is no compaction yet, so reads pay for what writes save",
+		About: "A stream of Generic updates goes through a timeline into small memtables, uniform and skewed (80 % of the updates to 20 % of the pages). " +
+			"Bytes written are those of the bucket and of the local copies. Without compaction the write amplification is near its floor and the number of layers grows without bound: " +
+			"both are reported, and so is what a read then visits. Pebble gets the same keys and sizes and compacts in its levels. " +
+			"tpcb takes in what Varve's endpoints log today, and is divided by the log of the same transactions without images.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+type suite struct {
+	s      *bench.Session
+	cfg    Config
+	helper *peer.Helper
+}
+
+// Run measures.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	helper, err := peer.Start(s.Peers)
+	if err != nil && !errors.Is(err, peer.ErrNone) {
+		return err
+	}
+	if helper == nil {
+		s.Miss("pebble", peer.ErrNone.Error())
+	} else {
+		s.Cleanup(helper.Close)
+	}
+	b := &suite{s: s, cfg: cfg, helper: helper}
+	cases := []paired.Case{b.stream("uniform"), b.stream("skewed"), b.memtables(), b.foreground()}
+	if s.Wants("tpcb") {
+		tpcb, err := b.tpcb(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, tpcb)
+	}
+	if err := s.Measure(ctx, cases...); err != nil {
+		return err
+	}
+	b.plot()
+	return nil
+}
+
+const varveSettings = "small memtables, layers in a directory bucket with its flushes and copied to the local cache"
+
+// picker draws pages: uniform, or 80 % from a fifth of them.
+func (b *suite) picker(order string, seed uint64) func(int) int {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	return func(int) int {
+		if order == "skewed" && rng.IntN(10) < 8 {
+			return rng.IntN(b.cfg.Pages / 5)
+		}
+		return rng.IntN(b.cfg.Pages)
+	}
+}
+
+func (b *suite) stream(order string) paired.Case {
+	c := paired.Case{Name: "stream/" + order, Arms: []paired.Arm{{Name: "varve", Settings: varveSettings,
+		Run: func(ctx context.Context, round int) (paired.Sample, error) {
+			return b.write(ctx, fmt.Sprintf("%s%d", order, round), order, round, b.cfg.Memtable)
+		}}}}
+	if b.helper != nil && order == "uniform" {
+		c.Arms = append(c.Arms, paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable, no WAL, compacting at 2 files in L0", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+			dir, err := b.s.Dir(fmt.Sprint("pebble", round))
+			if err != nil {
+				return paired.Sample{}, err
+			}
+			s, err := b.helper.Do(ctx, "pebble-store", peer.Load{
+				Dir: dir + "/db", Bytes: b.cfg.DeltaBytes, Ops: b.cfg.Updates, Pages: b.cfg.Pages, Order: "random", Seed: b.s.Seed,
+			})
+			return s, errors.Join(err, os.RemoveAll(dir))
+		}})
+	}
+	return c
+}
+
+// write streams updates through memtables of a size, and then reads.
+func (b *suite) write(ctx context.Context, name, order string, round int, memtable int64) (s paired.Sample, err error) {
+	dir, err := b.s.Dir(name)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	p, err := cluster.NewPages(ctx, cluster.PagesConfig{
+		Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed, Store: lsm.Options{MemtableBytes: memtable, BlockCacheBytes: 256 << 20},
+	})
+	if err != nil {
+		return s, err
+	}
+	written := p.World.Objects.BytesPut.Load() + p.World.Files.BytesWritten.Load()
+	pick, begin := b.picker(order, b.s.Seed+uint64(round)), time.Now()
+	var logged int64
+	var longest time.Duration
+	const step = 1000
+	for range b.cfg.Updates / step {
+		at := time.Now()
+		n, err := p.Update(ctx, step, b.cfg.DeltaBytes, pick)
+		if err != nil {
+			return s, err
+		}
+		longest = max(longest, time.Since(at))
+		logged += n
+	}
+	if err := p.Timeline.Flush(ctx); err != nil {
+		return s, err
+	}
+	took := time.Since(begin)
+	device := p.World.Objects.BytesPut.Load() + p.World.Files.BytesWritten.Load() - written
+	load := cluster.ReadLoad{Ops: 300, Blocks: b.cfg.Pages, LSN: cluster.At(p.End()), Seed: b.s.Seed}
+	read, err := cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
+	if err != nil {
+		return s, err
+	}
+	s.Metrics = map[string]float64{
+		"write_amp": float64(device) / float64(logged), "longest_stall_ms": float64(longest.Microseconds()) / 1e3,
+		"mib_per_s": float64(logged) / (1 << 20) / took.Seconds(), "layers": float64(p.Under.Stats().Layers),
+		"layers_per_read": read.Metrics["layers_per_read"],
+	}
+	return s, p.Close(ctx)
+}
+
+// memtables writes the same stream through memtables of several sizes: what is saved by
+// larger ones, and what reads then visit.
+func (b *suite) memtables() paired.Case {
+	c := paired.Case{Name: "memtables"}
+	for _, div := range []int64{4, 2, 1} {
+		size := b.cfg.Memtable / div
+		name := fmt.Sprintf("memtable-%dMiB", size>>20)
+		c.Arms = append(c.Arms, paired.Arm{Name: name, Settings: varveSettings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
+			return b.write(ctx, fmt.Sprintf("%s-%d", name, round), "uniform", round, size)
+		}})
+	}
+	return c
+}
+
+// foreground reads pages while updates are flushed, and while nothing else happens.
+func (b *suite) foreground() paired.Case {
+	run := func(busy bool) func(context.Context, int) (paired.Sample, error) {
+		return func(ctx context.Context, round int) (s paired.Sample, err error) {
+			dir, err := b.s.Dir(fmt.Sprint("fg", round, busy))
+			if err != nil {
+				return s, err
+			}
+			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+			p, err := cluster.NewPages(ctx, cluster.PagesConfig{
+				Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed, Store: lsm.Options{MemtableBytes: 1 << 20, BlockCacheBytes: 256 << 20},
+			})
+			if err != nil {
+				return s, err
+			}
+			if s, err = b.readWhile(ctx, p, busy); err != nil {
+				return s, err
+			}
+			return s, p.Close(ctx)
+		}
+	}
+	return paired.Case{Name: "foreground", Arms: []paired.Arm{
+		{Name: "while-flushing", Settings: "memtables of 1 MiB, updates without a pause in another task; reads at the LSN of the import", Run: run(true)},
+		{Name: "idle", Settings: "the same without updates", Run: run(false)},
+	}}
+}
+
+func (b *suite) readWhile(ctx context.Context, p *cluster.Pages, busy bool) (paired.Sample, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended, start := make(chan error, 1), p.End()
+	go func() {
+		var err error
+		for busy && err == nil && ctx.Err() == nil {
+			_, err = p.Update(ctx, 1000, b.cfg.DeltaBytes, b.picker("uniform", b.s.Seed))
+		}
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		ended <- err
+	}()
+	h := latency.New()
+	load := cluster.ReadLoad{Ops: b.cfg.Reads, Blocks: b.cfg.Pages, LSN: cluster.At(start), Seed: b.s.Seed}
+	err := cluster.ReadPages(ctx, p.Timeline, load, 1, func(do func() error) error {
+		begin := time.Now()
+		err := do()
+		h.Since(begin)
+		return err
+	})
+	flushes := p.Under.Stats().Flushes
+	stop()
+	return paired.Sample{Latency: h, Metrics: map[string]float64{"flushes": float64(flushes)}}, errors.Join(err, <-ended)
+}
+
+// tpcb counts what is written and stored for TPC-B, per byte of its log without images.
+func (b *suite) tpcb(ctx context.Context) (paired.Case, error) {
+	logs := map[pglog.Way]*pglog.Log{}
+	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
+		b.s.Step("log of TPC-B, %s", way)
+		dir, err := b.s.Dir("pg")
+		if err != nil {
+			return paired.Case{}, err
+		}
+		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions})
+		if err != nil {
+			return paired.Case{}, err
+		}
+		logs[way] = log
+	}
+	plain := float64(len(logs[pglog.FPIOff].Bytes))
+	return paired.Case{Name: "tpcb", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
+		dir, err := b.s.Dir(fmt.Sprint("tpcb", round))
+		if err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		i, err := logs[pglog.Varve].Import(ctx, dir, lsm.Options{})
+		if err != nil {
+			return s, err
+		}
+		put, images := i.World.Objects.BytesPut.Load(), i.Under.Info().Bytes
+		longest, err := i.Take(ctx, logs[pglog.Varve])
+		if err != nil {
+			return s, err
+		}
+		stored := float64(i.Under.Info().Bytes)
+		s.Metrics = map[string]float64{
+			"written_per_wal_byte": float64(i.World.Objects.BytesPut.Load()-put) / plain,
+			"space_ratio":          stored / (float64(images) + plain),
+			"longest_stall_ms":     float64(longest.Microseconds()) / 1e3,
+			"wal_over_plain":       float64(len(logs[pglog.Varve].Bytes)) / plain,
+		}
+		return s, i.Store.Close(ctx)
+	}}}}, nil
+}
+
+// plot draws what reads visit against what writes cost.
+func (b *suite) plot() {
+	const figure, x, y = "amplification", "bytes written per byte of log", "layers visited per read"
+	rounds := b.s.Result.Rounds
+	add := func(name, c, arm string) {
+		w, r := paired.Values(rounds, c, arm, "", "write_amp"), paired.Values(rounds, c, arm, "", "layers_per_read")
+		if len(w) > 0 && len(r) > 0 {
+			b.s.Plot(bench.Series{Figure: figure, Name: name, X: x, Y: y,
+				XS: []float64{paired.SpreadOf(w).Median}, YS: []float64{paired.SpreadOf(r).Median}})
+		}
+	}
+	for _, div := range []int64{4, 2, 1} {
+		name := fmt.Sprintf("memtable-%dMiB", b.cfg.Memtable/div>>20)
+		add(name+", uniform", "memtables", name)
+	}
+	add(fmt.Sprintf("memtable-%dMiB, skewed", b.cfg.Memtable>>20), "stream/skewed", "varve")
+}

@@ -1,0 +1,302 @@
+package ingest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/meter"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/peer"
+	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Config says how much is done in a round.
+type Config struct {
+	Scale        int // of pgbench
+	Transactions int // of each of four clients
+	Copy         int // rows
+	Records      int // of the store's own load
+	Pages        int // that it touches
+}
+
+// Full is the measurement of record.
+var Full = Config{Scale: 10, Transactions: 15_000, Copy: 500_000, Records: 1_000_000, Pages: 20_000}
+
+// Quick is for smoke.
+var Quick = Config{Scale: 1, Transactions: 1500, Copy: 20_000, Records: 100_000, Pages: 20_000}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "ingest", Letter: "b",
+		Title: "decode and ingest; TPC-B is taken in by page images, for heap redo is not native yet",
+		About: "The log is a real PostgreSQL's, read from the page cache. Decoding is compared with pg_waldump --stats over the same files. " +
+			"Taking in is measured on the log that Varve's endpoints write today, with an image at every change; PostgreSQL's redo gets the same transactions without ours. " +
+			"Both sides are counted in records, so Varve is charged for its ours. The store alone is compared with Pebble without WAL, both up to durable sorted tables.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+const storeSettings = "decode: from files in the page cache, 128 KiB at a time, with CRC, page headers and block references; " +
+	"store: memtable of 64 MiB, into layers in a directory bucket with its flushes"
+
+type suite struct {
+	s      *bench.Session
+	cfg    Config
+	helper *peer.Helper
+	logs   map[pglog.Way]*pglog.Log
+}
+
+// Run measures.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	helper, err := peer.Start(s.Peers)
+	if err != nil && !errors.Is(err, peer.ErrNone) {
+		return err
+	}
+	if helper == nil {
+		s.Miss("pebble", peer.ErrNone.Error())
+	} else {
+		s.Cleanup(helper.Close)
+	}
+	b := &suite{s: s, cfg: cfg, helper: helper, logs: map[pglog.Way]*pglog.Log{}}
+	cases := b.store()
+	if s.Wants("decode/") || s.Wants("ingest/") {
+		if err := b.record(ctx); err != nil {
+			return err
+		}
+		cases = append(cases, b.decode(pglog.FPIOff), b.decode(pglog.FPIOn), b.ingest())
+	}
+	return s.Measure(ctx, cases...)
+}
+
+// record makes the logs.
+func (b *suite) record(ctx context.Context) error {
+	for _, way := range []pglog.Way{pglog.FPIOff, pglog.FPIOn, pglog.Varve} {
+		b.s.Step("log of TPC-B, %s", way)
+		dir, err := b.s.Dir("pg")
+		if err != nil {
+			return err
+		}
+		load := pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions}
+		if way == pglog.FPIOn {
+			load.Copy, load.Index = b.cfg.Copy, true
+		}
+		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, load)
+		if err != nil {
+			return err
+		}
+		b.logs[way] = log
+		b.s.Note("log %s: %d records, %.1f MiB, %.0f bytes a record", way, log.Records, float64(len(log.Bytes))/(1<<20), float64(len(log.Bytes))/float64(log.Records))
+	}
+	return nil
+}
+
+// decode compares the decoder with pg_waldump, over the same files.
+func (b *suite) decode(way pglog.Way) paired.Case {
+	log := b.logs[way]
+	repeat := max(1, int(200<<20/len(log.Bytes)))
+	if b.s.Quick {
+		repeat = 1
+	}
+	rates := func(used time.Duration) map[string]float64 {
+		return map[string]float64{
+			"records_per_cpu_s": float64(log.Records*repeat) / used.Seconds(),
+			"mb_per_cpu_s":      float64(len(log.Bytes)*repeat) / 1e6 / used.Seconds(),
+		}
+	}
+	return paired.Case{Name: "decode/" + string(way), Arms: []paired.Arm{{
+		Name: "varve", Settings: storeSettings,
+		Run: func(context.Context, int) (paired.Sample, error) {
+			cpu := meter.Self()
+			for range repeat {
+				if n, err := log.DecodeFiles(); err != nil || n != log.Records {
+					return paired.Sample{}, errors.Join(err, fmt.Errorf("decoded %d of %d records", n, log.Records))
+				}
+			}
+			return paired.Sample{Metrics: rates(meter.Self() - cpu)}, nil
+		},
+	}, {
+		Name: "pg_waldump", Settings: "--stats, over the same files", Run: func(context.Context, int) (paired.Sample, error) {
+			var used time.Duration
+			for range repeat {
+				once, err := log.Dump()
+				if err != nil {
+					return paired.Sample{}, err
+				}
+				used += once
+			}
+			return paired.Sample{Metrics: rates(used)}, nil
+		},
+	}}}
+}
+
+// ingest compares taking the log in, up to durable layers, with PostgreSQL's redo.
+func (b *suite) ingest() paired.Case {
+	ours, plain := b.logs[pglog.Varve], b.logs[pglog.FPIOff]
+	return paired.Case{Name: "ingest/tpcb", Arms: []paired.Arm{{
+		Name: "varve", Settings: storeSettings,
+		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
+			dir, err := b.s.Dir(fmt.Sprint("ingest", round))
+			if err != nil {
+				return s, err
+			}
+			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+			i, err := ours.Import(ctx, dir, lsm.Options{})
+			if err != nil {
+				return s, err
+			}
+			begin, cpu, written := time.Now(), meter.Self(), i.World.Objects.BytesPut.Load()
+			if _, err := i.Take(ctx, ours); err != nil {
+				return s, err
+			}
+			used := meter.Self() - cpu
+			s.Metrics = map[string]float64{
+				"records_per_cpu_s": float64(ours.Records) / used.Seconds(), "records_per_s": float64(ours.Records) / time.Since(begin).Seconds(),
+				"mb_per_cpu_s":         float64(len(ours.Bytes)) / 1e6 / used.Seconds(),
+				"stored_per_wal_byte":  float64(i.World.Objects.BytesPut.Load()-written) / float64(len(ours.Bytes)),
+				"wal_bytes_per_record": float64(len(ours.Bytes)) / float64(ours.Records),
+			}
+			return s, i.Store.Close(ctx)
+		},
+	}, {
+		Name: "pg-redo", Settings: "archive recovery of the log without full-page images onto a copy of the base; CPU of the startup process",
+		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
+			dir, err := b.s.Dir("pg")
+			if err != nil {
+				return s, err
+			}
+			r, err := plain.Recover(ctx, fmt.Sprintf("%s/redo%d", dir, round), 0)
+			s.Metrics = map[string]float64{
+				"records_per_cpu_s": float64(plain.Records) / r.CPU.Seconds(), "records_per_s": float64(plain.Records) / r.Elapsed.Seconds(),
+				"mb_per_cpu_s":         float64(len(plain.Bytes)) / 1e6 / r.CPU.Seconds(),
+				"wal_bytes_per_record": float64(len(plain.Bytes)) / float64(plain.Records),
+			}
+			return s, err
+		},
+	}}}
+}
+
+// store compares the store alone with Pebble: sizes and orders as in Neon's grid.
+func (b *suite) store() (cases []paired.Case) {
+	for _, shape := range []struct {
+		name  string
+		bytes int
+		div   int
+	}{{"150B", 150, 1}, {"8KiB", 8192, 16}} {
+		for _, order := range []string{"sequential", "random", "reuse"} {
+			load := peer.Load{Bytes: shape.bytes, Ops: b.cfg.Records / shape.div, Pages: b.cfg.Pages, Order: order, Seed: b.s.Seed}
+			c := paired.Case{Name: "store/" + shape.name + "/" + order, Arms: []paired.Arm{
+				{Name: "varve", Settings: storeSettings, Run: b.storeArm(load)},
+			}}
+			if b.helper != nil {
+				c.Arms = append(c.Arms, paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable, no WAL, flushed at the end, compacting meanwhile",
+					Run: func(ctx context.Context, round int) (paired.Sample, error) {
+						dir, err := b.s.Dir(fmt.Sprintf("pebble-%s-%s-%d", shape.name, order, round))
+						if err != nil {
+							return paired.Sample{}, err
+						}
+						each := load
+						each.Dir = dir + "/db"
+						s, err := b.helper.Do(ctx, "pebble-store", each)
+						return s, errors.Join(err, os.RemoveAll(dir))
+					}})
+			}
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+// applyAt is how many versions go into the store at once, as a timeline's batches have them.
+const applyAt = 1000
+
+func (b *suite) storeArm(load peer.Load) func(context.Context, int) (paired.Sample, error) {
+	return func(ctx context.Context, round int) (s paired.Sample, err error) {
+		dir, err := b.s.Dir(fmt.Sprintf("store-%d-%s-%d", load.Bytes, load.Order, round))
+		if err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		w, err := cluster.NewWorld(dir)
+		if err != nil {
+			return s, err
+		}
+		store, err := lsm.Open(ctx, w.Env, lsm.Options{Tenant: cluster.Tenant})
+		if err != nil {
+			return s, err
+		}
+		if err := store.Create(ctx, cluster.Main, 8, nil); err != nil {
+			return s, err
+		}
+		t, err := store.Attach(ctx, cluster.Main)
+		if err != nil {
+			return s, err
+		}
+		begin, cpu, written := time.Now(), meter.Self(), w.Objects.BytesPut.Load()
+		if err := apply(ctx, t, load); err != nil {
+			return s, err
+		}
+		if err := t.Flush(ctx); err != nil {
+			return s, err
+		}
+		used, logical := meter.Self()-cpu, float64(load.Ops)*float64(load.Bytes+26)
+		s.Metrics = map[string]float64{
+			"cpu_us_per_record": float64(used.Microseconds()) / float64(load.Ops),
+			"mib_per_s":         logical / (1 << 20) / time.Since(begin).Seconds(),
+			"write_amp":         float64(w.Objects.BytesPut.Load()-written) / logical,
+		}
+		return s, store.Close(ctx)
+	}
+}
+
+// apply puts the same keys and values as Pebble gets, a version to a record.
+func apply(ctx context.Context, t *lsm.Timeline, load peer.Load) error {
+	rng := rand.New(rand.NewPCG(load.Seed, 2))
+	values := make([]byte, applyAt*load.Bytes)
+	versions := make([]lsm.Version, 0, applyAt)
+	kind := lsm.Delta
+	if load.Bytes == pgwal.PageSize {
+		kind = lsm.Image
+	}
+	for n := range load.Ops {
+		value := values[len(versions)*load.Bytes:][:load.Bytes]
+		for at := 0; at+8 <= len(value); at += 8 {
+			binary.LittleEndian.PutUint64(value[at:], rng.Uint64())
+		}
+		block := uint32(n)
+		switch load.Order {
+		case "random":
+			block = rng.Uint32N(uint32(load.Pages))
+		case "reuse":
+			block = uint32(n % 1024)
+		}
+		lsn := wal.LSN(n+2) * 8
+		versions = append(versions, lsm.Version{Key: pgkey.Block(cluster.Rel, pgwal.MainFork, block), LSN: lsn, Kind: kind, Value: value})
+		if len(versions) == applyAt || n == load.Ops-1 {
+			if err := t.Apply(ctx, lsn, versions); err != nil {
+				return err
+			}
+			versions = versions[:0]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,350 @@
+package redo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/meter"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/redo"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Config says how much is done in a round.
+type Config struct {
+	Scale        int // of pgbench
+	Transactions int // of each of four clients
+	Pages        int // with chains of Generic changes
+	PageOps      int // times that one page is made
+}
+
+// Full is the measurement of record.
+var Full = Config{Scale: 10, Transactions: 15_000, Pages: 2000, PageOps: 20_000}
+
+// Quick is for smoke.
+var Quick = Config{Scale: 1, Transactions: 1500, Pages: 200, PageOps: 1000}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "redo", Letter: "d",
+		Title: "redo: what there is of it natively, and page images in place of the rest",
+		About: "records/tpcb makes every page of TPC-B's log as Varve's endpoints write it: images of resource managers without native redo are unpacked record by record, " +
+			"chains of deltas are applied. PostgreSQL's startup process gets the same transactions without images. " +
+			"records/generic applies chains of Generic records, the resource manager with native redo since the beginning. The pipe is the way of a redo in another process.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+type suite struct {
+	s   *bench.Session
+	cfg Config
+}
+
+// Run measures.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	b := &suite{s: s, cfg: cfg}
+	cases, err := b.generic(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Wants("records/tpcb") {
+		tpcb, err := b.tpcb(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, tpcb)
+	}
+	return s.Measure(ctx, cases...)
+}
+
+const varveSettings = "in process, one goroutine, pages reused"
+
+func (b *suite) tpcb(ctx context.Context) (c paired.Case, err error) {
+	logs := map[pglog.Way]*pglog.Log{}
+	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
+		b.s.Step("log of TPC-B, %s", way)
+		dir, err := b.s.Dir("pg")
+		if err != nil {
+			return c, err
+		}
+		if logs[way], err = pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions}); err != nil {
+			return c, err
+		}
+	}
+	ours, plain := logs[pglog.Varve], logs[pglog.FPIOff]
+	b.s.Step("its chains")
+	w, err := b.prepare(ctx, ours)
+	if err != nil {
+		return c, err
+	}
+	b.s.Note("records of TPC-B by kind: %s", w.kinds())
+	return paired.Case{Name: "records/tpcb", Arms: []paired.Arm{{
+		Name: "varve", Settings: varveSettings, Run: func(context.Context, int) (paired.Sample, error) { return w.run() },
+	}, {
+		Name: "pg-redo", Settings: "archive recovery of the log without full-page images; CPU of the startup process, decoding included",
+		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
+			dir, err := b.s.Dir("pg")
+			if err != nil {
+				return s, err
+			}
+			r, err := plain.Recover(ctx, fmt.Sprintf("%s/redo%d", dir, round), 0)
+			s.Metrics = map[string]float64{"records_per_cpu_s": float64(plain.Records) / r.CPU.Seconds()}
+			return s, err
+		},
+	}}}, nil
+}
+
+// generic makes pages with chains of Generic changes, and one page with 61 of them, as
+// the anchor has it.
+func (b *suite) generic(ctx context.Context) ([]paired.Case, error) {
+	const deltas, pageDeltas = 20, 61
+	chains, keys, err := b.chains(ctx, "g", b.cfg.Pages, deltas)
+	if err != nil {
+		return nil, err
+	}
+	one, oneKey, err := b.chains(ctx, "one", 1, pageDeltas)
+	if err != nil {
+		return nil, err
+	}
+	pipe, err := newPipe()
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(pipe.close)
+	all := func(context.Context, int) (paired.Sample, error) {
+		page, cpu := make([]byte, 0, pgwal.PageSize), meter.Self()
+		for i := range chains {
+			var err error
+			if page, err = redo.Apply(page[:0], keys[i], &chains[i]); err != nil {
+				return paired.Sample{}, err
+			}
+		}
+		used := meter.Self() - cpu
+		return paired.Sample{Metrics: map[string]float64{
+			"records_per_cpu_s": float64(len(chains)*deltas) / used.Seconds(), "cpu_us_per_page": float64(used.Microseconds()) / float64(len(chains)),
+		}}, nil
+	}
+	single := func(ctx context.Context, _ int) (paired.Sample, error) {
+		h, page := latency.New(), make([]byte, 0, pgwal.PageSize)
+		for range b.cfg.PageOps {
+			begin := time.Now()
+			var err error
+			if page, err = redo.Apply(page[:0], oneKey[0], &one[0]); err != nil {
+				return paired.Sample{}, err
+			}
+			h.Since(begin)
+		}
+		return paired.Sample{Latency: h, Metrics: map[string]float64{}}, ctx.Err()
+	}
+	return []paired.Case{
+		{Name: "records/generic", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: all}}},
+		{Name: "page/61", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: single}, {
+			Name: "pipe", Settings: "8 KiB to cat and back: what a redo process costs if its redo is free", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+				return pipe.echo(ctx, b.cfg.PageOps/4)
+			},
+		}}},
+	}, nil
+}
+
+// chains are what determines each of a number of pages that were updated so often.
+func (b *suite) chains(ctx context.Context, name string, pages, deltas int) ([]lsm.Chain, []lsm.Key, error) {
+	dir, err := b.s.Dir(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: pages, Seed: b.s.Seed})
+	if err != nil {
+		return nil, nil, err
+	}
+	b.s.Cleanup(func() error { return p.Close(ctx) })
+	if _, err := p.Update(ctx, pages*deltas, 100, func(i int) int { return i % pages }); err != nil {
+		return nil, nil, err
+	}
+	reads, keys := make([]lsm.Read, pages), make([]lsm.Key, pages)
+	for i := range reads {
+		keys[i] = pgkey.Block(cluster.Rel, pgwal.MainFork, uint32(i))
+		reads[i] = lsm.Read{Key: keys[i], LSN: p.End()}
+	}
+	chains := make([]lsm.Chain, pages)
+	return chains, keys, p.Under.Get(ctx, reads, chains)
+}
+
+// pipe is a process that gives back what it is given.
+type pipe struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out io.Reader
+}
+
+func newPipe() (*pipe, error) {
+	p := &pipe{cmd: exec.Command("cat")}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start cat: %w", err)
+	}
+	if p.out, err = p.cmd.StdoutPipe(); err != nil {
+		return nil, fmt.Errorf("start cat: %w", err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start cat: %w", err)
+	}
+	return p, nil
+}
+
+func (p *pipe) close() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
+
+func (p *pipe) echo(ctx context.Context, ops int) (paired.Sample, error) {
+	h, page := latency.New(), make([]byte, pgwal.PageSize)
+	for range ops {
+		begin := time.Now()
+		if _, err := p.in.Write(page); err != nil {
+			return paired.Sample{}, fmt.Errorf("write to cat: %w", err)
+		}
+		if _, err := io.ReadFull(p.out, page); err != nil {
+			return paired.Sample{}, fmt.Errorf("read from cat: %w", err)
+		}
+		h.Since(begin)
+	}
+	return paired.Sample{Latency: h, Metrics: map[string]float64{}}, ctx.Err()
+}
+
+// imageRef is a block reference whose page comes from its image.
+type imageRef struct {
+	record *pgwal.Record
+	ref    int
+}
+
+// work is all that redo has to do for a log.
+type work struct {
+	images   []imageRef
+	chains   []lsm.Chain
+	keys     []lsm.Key
+	records  int            // that change pages
+	fellBack int            // of them by the image of a resource manager without native redo
+	byKind   map[string]int // of records
+}
+
+// prepare takes the log in, and gathers what there is to redo.
+func (b *suite) prepare(ctx context.Context, log *pglog.Log) (*work, error) {
+	dir, err := b.s.Dir("tpcb")
+	if err != nil {
+		return nil, err
+	}
+	imported, err := log.Import(ctx, dir, lsm.Options{})
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(func() error { return imported.Store.Close(ctx) })
+	if _, err := imported.Take(ctx, log); err != nil {
+		return nil, err
+	}
+	w := &work{byKind: map[string]int{}}
+	if err := w.gather(log); err != nil {
+		return nil, err
+	}
+	reads := make([]lsm.Read, len(w.keys))
+	for i, key := range w.keys {
+		reads[i] = lsm.Read{Key: key, LSN: imported.Timeline.LastLSN()}
+	}
+	w.chains = make([]lsm.Chain, len(w.keys))
+	return w, imported.Under.Get(ctx, reads, w.chains)
+}
+
+// gather walks over the log's records.
+func (w *work) gather(log *pglog.Log) error {
+	d, seen := pgwal.NewDecoder("log", log.Start), map[lsm.Key]bool{}
+	d.Feed(log.Bytes)
+	for {
+		record := new(pgwal.Record)
+		ok, err := d.Next(record)
+		if err != nil || !ok {
+			return err
+		}
+		w.byKind[record.RMgr.String()+" "+record.Kind()]++
+		if len(record.Blocks) == 0 {
+			continue
+		}
+		w.records++
+		native := redo.Native(record.RMgr)
+		if !native && record.RMgr != pgwal.RMgrXLOG {
+			w.fellBack++
+		}
+		for i := range record.Blocks {
+			ref := &record.Blocks[i]
+			if ref.Fork == pgwal.FSMFork {
+				continue
+			}
+			if key := pgkey.Block(ref.Rel, ref.Fork, uint32(ref.Block)); !seen[key] {
+				seen[key] = true
+				w.keys = append(w.keys, key)
+			}
+			if ref.HasImage && (!native || ref.ApplyImage) {
+				// The record points into memory of the decoder that the next one reuses.
+				kept := new(pgwal.Record)
+				if err := pgwal.DecodeRecord("log", record.LSN, record.End, append([]byte(nil), record.Raw...), kept); err != nil {
+					return err
+				}
+				w.images = append(w.images, imageRef{kept, i})
+			}
+		}
+	}
+}
+
+// run does all of it once.
+func (w *work) run() (paired.Sample, error) {
+	page, cpu := make([]byte, pgwal.PageSize), meter.Self()
+	for _, i := range w.images {
+		if err := redo.Image(i.record, &i.record.Blocks[i.ref], page); err != nil {
+			return paired.Sample{}, err
+		}
+	}
+	deltas := 0
+	for i := range w.chains {
+		var err error
+		if page, err = redo.Apply(page[:0], w.keys[i], &w.chains[i]); err != nil {
+			return paired.Sample{}, err
+		}
+		deltas += len(w.chains[i].Deltas)
+	}
+	used := meter.Self() - cpu
+	return paired.Sample{Metrics: map[string]float64{
+		"records_per_cpu_s": float64(w.records) / used.Seconds(),
+		"fallback_share":    float64(w.fellBack) / float64(w.records),
+		"images":            float64(len(w.images)), "deltas": float64(deltas), "pages": float64(len(w.chains)),
+	}}, nil
+}
+
+// kinds lists the kinds of records, and their numbers, that are more than 1 % of all.
+func (w *work) kinds() (text string) {
+	total := 0
+	for _, n := range w.byKind {
+		total += n
+	}
+	for _, kind := range cluster.SortedKeys(w.byKind) {
+		if share := 100 * float64(w.byKind[kind]) / float64(total); share > 1 {
+			text += fmt.Sprintf("%s %.1f %%, ", kind, share)
+		}
+	}
+	return text + fmt.Sprintf("of %d", total)
+}

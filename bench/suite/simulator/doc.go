@@ -1,0 +1,2 @@
+// Package simulator measures how fast simulated time passes.
+package simulator

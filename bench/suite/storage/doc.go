@@ -1,0 +1,2 @@
+// Package storage measures what is stored: of images, of history, of branches.
+package storage

@@ -1,0 +1,327 @@
+package storage
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pgkey"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Config says how much is stored.
+type Config struct {
+	Scale        int // of pgbench
+	Transactions int // of each of four clients
+	Pages        int // of the synthetic relation
+	Idle         int // branches
+	Changed      int // branches that each change a share of the pages
+	Share        float64
+}
+
+// Full is the measurement of record.
+var Full = Config{Scale: 20, Transactions: 20_000, Pages: 10_000, Idle: 100, Changed: 30, Share: 0.01}
+
+// Quick is for smoke.
+var Quick = Config{Scale: 1, Transactions: 1500, Pages: 2000, Idle: 100, Changed: 30, Share: 0.01}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "storage", Letter: "k",
+		Title: "bytes stored for images, history and branches; nothing is collected yet",
+		About: "Sizes are those of the bucket's objects, counted, so one round would do. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
+			"History is what TPC-B's log, as Varve's endpoints write it today with its images, has become in layers; it is divided by the log of the same transactions without images. " +
+			"What pages cost to read is in suite getpage: size is not bought there.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+type suite struct {
+	s   *bench.Session
+	cfg Config
+}
+
+// Run measures. What is made is made once: the bytes are the same in every round.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	b := &suite{s: s, cfg: cfg}
+	var cases []paired.Case
+	for _, build := range []func(context.Context) ([]paired.Case, error){b.random, b.branches, b.pgbench} {
+		built, err := build(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, built...)
+	}
+	return s.Measure(ctx, cases...)
+}
+
+const settings = "lz4 blocks of 16 KiB; a block that lz4 does not make an eighth smaller is stored as it is"
+
+// known is a case of one arm whose numbers are known.
+func known(name string, metrics map[string]float64) paired.Case {
+	return paired.Case{Name: name, Arms: []paired.Arm{arm("varve", settings, metrics)}}
+}
+
+func arm(name, settings string, metrics map[string]float64) paired.Arm {
+	return paired.Arm{Name: name, Settings: settings, Run: func(context.Context, int) (paired.Sample, error) {
+		return paired.Sample{Metrics: metrics}, nil
+	}}
+}
+
+// random stores pages that do not compress.
+func (b *suite) random(ctx context.Context) ([]paired.Case, error) {
+	p, err := b.relation(ctx, "random")
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close(ctx)
+	return []paired.Case{known("images/random", map[string]float64{
+		"stored_per_logical": float64(p.Under.Info().Bytes) / float64(p.Blocks*pgwal.PageSize),
+	})}, nil
+}
+
+func (b *suite) relation(ctx context.Context, name string) (*cluster.Pages, error) {
+	dir, err := b.s.Dir(name)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed})
+}
+
+// stored is the size of all objects of a bucket.
+func stored(ctx context.Context, p *cluster.Pages) (float64, error) {
+	objects, err := p.World.Bucket.List(ctx, "")
+	sum := int64(0)
+	for _, o := range objects {
+		sum += o.Size
+	}
+	return float64(sum), err
+}
+
+// branches compares what is stored with and without branches.
+func (b *suite) branches(ctx context.Context) ([]paired.Case, error) {
+	measure := func(name string, n int, change int) (paired.Case, error) {
+		p, err := b.relation(ctx, name)
+		if err != nil {
+			return paired.Case{}, err
+		}
+		defer p.Close(ctx)
+		one, err := stored(ctx, p)
+		if err != nil {
+			return paired.Case{}, err
+		}
+		for i := range n {
+			var id wal.TimelineID
+			binary.BigEndian.PutUint32(id[:], uint32(i+100))
+			c, err := p.Branch(ctx, id)
+			if err != nil {
+				return paired.Case{}, err
+			}
+			if change == 0 {
+				continue
+			}
+			// One update of 100 bytes to every page that changes.
+			if _, err := c.Update(ctx, change, 100, func(k int) int { return (i*change + k) % p.Blocks }); err != nil {
+				return paired.Case{}, err
+			}
+			if err := c.Timeline.Flush(ctx); err != nil {
+				return paired.Case{}, err
+			}
+		}
+		all, err := stored(ctx, p)
+		return known(name, map[string]float64{"stored_per_one": all / one, "bytes_per_branch": (all - one) / float64(n)}), err
+	}
+	idle, err := measure(fmt.Sprintf("branches/idle%d", b.cfg.Idle), b.cfg.Idle, 0)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := measure(fmt.Sprintf("branches/changed%d", b.cfg.Changed), b.cfg.Changed, int(b.cfg.Share*float64(b.cfg.Pages)))
+	return []paired.Case{idle, changed}, err
+}
+
+// pgbench stores a real cluster and its history.
+func (b *suite) pgbench(ctx context.Context) ([]paired.Case, error) {
+	logs := map[pglog.Way]*pglog.Log{}
+	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
+		b.s.Step("log of TPC-B, %s", way)
+		dir, err := b.s.Dir("pg")
+		if err != nil {
+			return nil, err
+		}
+		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions})
+		if err != nil {
+			return nil, err
+		}
+		logs[way] = log
+	}
+	ours, plain := logs[pglog.Varve], float64(len(logs[pglog.FPIOff].Bytes))
+	dir, err := b.s.Dir("pgbench")
+	if err != nil {
+		return nil, err
+	}
+	i, err := ours.Import(ctx, dir, lsm.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer i.Store.Close(ctx)
+	images := float64(i.Under.Info().Bytes)
+	logical, err := logicalBytes(ctx, i.Timeline, ours.Start)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := i.Take(ctx, ours); err != nil {
+		return nil, err
+	}
+	all := float64(i.Under.Info().Bytes)
+	total := paired.Case{Name: "all/pgbench", Arms: []paired.Arm{arm("varve", settings, map[string]float64{
+		"stored_per_logical_and_wal": all / (logical + plain), "stored_bytes": all,
+	})}}
+	total = b.peers(total, logs[pglog.FPIOff])
+	catalogues, err := b.catalogues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []paired.Case{
+		known("images/pgbench", map[string]float64{"stored_per_logical": images / logical, "logical_mib": logical / (1 << 20)}),
+		known("history/pgbench", map[string]float64{
+			"stored_per_wal_byte": (all - images) / plain, "stored_per_own_wal_byte": (all - images) / float64(len(ours.Bytes)),
+		}),
+		catalogues, total,
+	}, nil
+}
+
+// logicalBytes is the size of all pages of relations.
+func logicalBytes(ctx context.Context, t *timeline.Timeline, lsn wal.LSN) (float64, error) {
+	blocks := 0.0
+	lo, hi := pgkey.AllSizes()
+	err := t.Values(ctx, lo, hi, lsn, func(key lsm.Key, value []byte) error {
+		size, err := timeline.ParseRelationSize(key, value)
+		blocks += float64(size.Blocks)
+		return err
+	})
+	return blocks * pgwal.PageSize, err
+}
+
+// catalogues imports a bare cluster, which is catalogues only.
+func (b *suite) catalogues(ctx context.Context) (paired.Case, error) {
+	dir, err := b.s.Dir("pg")
+	if err != nil {
+		return paired.Case{}, err
+	}
+	log, err := pglog.Record(ctx, dir+"/bare", pglog.FPIOff, pglog.Load{Scale: 0})
+	if err != nil {
+		return paired.Case{}, err
+	}
+	imported, err := b.s.Dir("bare")
+	if err != nil {
+		return paired.Case{}, err
+	}
+	i, err := log.Import(ctx, imported, lsm.Options{})
+	if err != nil {
+		return paired.Case{}, err
+	}
+	defer i.Store.Close(ctx)
+	logical, err := logicalBytes(ctx, i.Timeline, log.Start)
+	return known("images/catalogues", map[string]float64{"stored_per_logical": float64(i.Under.Info().Bytes) / logical}), err
+}
+
+// peers adds the data directory as it is, and a pgbackrest-like repository where that is
+// installed: base and log, compressed.
+func (b *suite) peers(c paired.Case, plain *pglog.Log) paired.Case {
+	base, err := treeBytes(plain.Before)
+	if err != nil {
+		b.s.Miss("data-directory", err.Error())
+		return c
+	}
+	c.Arms = append(c.Arms, arm("data-directory", "the cluster's files before the load, and the log", map[string]float64{"stored_bytes": base + float64(len(plain.Bytes))}))
+	if _, err := exec.LookPath("pgbackrest"); err != nil {
+		b.s.Miss("pgbackrest", "it is not installed")
+		return c
+	}
+	size, err := b.pgbackrest(plain)
+	if err != nil {
+		b.s.Miss("pgbackrest", err.Error())
+		return c
+	}
+	c.Arms = append(c.Arms, arm("pgbackrest", "offline full backup, lz4, and the load's segments, lz4", map[string]float64{"stored_bytes": size}))
+	return c
+}
+
+func treeBytes(dir string) (float64, error) {
+	sum := int64(0)
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return float64(sum), err
+}
+
+// pgbackrest makes an offline full backup of the cluster, and pushes the load's segments.
+func (b *suite) pgbackrest(plain *pglog.Log) (float64, error) {
+	programs, err := postgres.Find(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	dir, err := b.s.Dir("pgbackrest")
+	if err != nil {
+		return 0, err
+	}
+	for _, sub := range []string{"repo", "log", "spool", "lock"} {
+		if err := programs.Account.MakeDir(filepath.Join(dir, sub), 0o755); err != nil {
+			return 0, err
+		}
+	}
+	common := []string{"--stanza=b", "--repo1-path=" + dir + "/repo", "--log-path=" + dir + "/log", "--lock-path=" + dir + "/lock", "--spool-path=" + dir + "/spool",
+		"--pg1-path=" + plain.Before, "--compress-type=lz4", "--no-online", "--log-level-console=error"}
+	for _, step := range [][]string{{"stanza-create"}, {"backup", "--type=full"}} {
+		if err := programs.Shell("pgbackrest", append(append([]string{}, common...), step...)...); err != nil {
+			return 0, err
+		}
+	}
+	segments, err := filepath.Glob(filepath.Join(plain.WALDir, "0000*"))
+	if err != nil {
+		return 0, err
+	}
+	push := []string{}
+	for _, arg := range common {
+		if !strings.HasPrefix(arg, "--no-online") {
+			push = append(push, arg)
+		}
+	}
+	for _, segment := range segments {
+		if err := programs.Shell("pgbackrest", append(append([]string{}, push...), "archive-push", segment)...); err != nil {
+			return 0, err
+		}
+	}
+	size, err := treeBytes(dir + "/repo")
+	return size, errors.Join(err, os.RemoveAll(dir))
+}

@@ -1,0 +1,291 @@
+package travel
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Config says how much is done in a round, and for which shapes.
+type Config struct {
+	Pages        int
+	Updates      int // at each depth
+	Depths       []int
+	Ops          int
+	History      int // updates of each page
+	Commits      int
+	Scale        int // of pgbench
+	Transactions int // of each of four clients
+}
+
+// Full is the measurement of record.
+var Full = Config{Pages: 1000, Updates: 1000, Depths: []int{1, 2, 4, 8, 16, 32, 64, 128, 256}, Ops: 10_000, History: 100, Commits: 200_000, Scale: 10, Transactions: 15_000}
+
+// Quick is for smoke.
+var Quick = Config{Pages: 300, Updates: 100, Depths: []int{1, 4, 16, 64}, Ops: 1000, History: 20, Commits: 10_000, Scale: 1, Transactions: 1500}
+
+// Suite describes the suite.
+func Suite() bench.Suite {
+	return bench.Suite{
+		Name: "travel", Letter: "g",
+		Title: "reads of the past and of deep branches",
+		About: "depth/N reads random pages of a branch whose ancestors go N deep, each with updates and a layer of its own; the peer depth-1 has the same history in one timeline, in as many layers. " +
+			"history reads at random LSNs against the head. past-page reads one page of TPC-B's history; recovery to a point in time copies the base and replays the log up to the same LSN.",
+		Run: func(ctx context.Context, s *bench.Session) error {
+			if s.Quick {
+				return Run(ctx, s, Quick)
+			}
+			return Run(ctx, s, Full)
+		},
+	}
+}
+
+type suite struct {
+	s   *bench.Session
+	cfg Config
+}
+
+// Run measures.
+func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if err := s.Configured(cfg); err != nil {
+		return err
+	}
+	b := &suite{s: s, cfg: cfg}
+	var cases []paired.Case
+	for _, build := range []func(context.Context) ([]paired.Case, error){b.depths, b.history, b.times, b.past} {
+		built, err := build(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, built...)
+	}
+	if err := s.Measure(ctx, cases...); err != nil {
+		return err
+	}
+	b.plot()
+	return nil
+}
+
+const settings = "block cache 256 MiB, all attached to one store"
+
+func (b *suite) relation(ctx context.Context, name string) (*cluster.Pages, error) {
+	dir, err := b.s.Dir(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed, Store: lsm.Options{BlockCacheBytes: 256 << 20}})
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(func() error { return p.Store.Close(ctx) })
+	return p, nil
+}
+
+// level adds updates and a layer of its own.
+func (b *suite) level(ctx context.Context, p *cluster.Pages, n int) error {
+	rng := rand.New(rand.NewPCG(b.s.Seed, uint64(n)))
+	if _, err := p.Update(ctx, b.cfg.Updates, 100, func(int) int { return rng.IntN(p.Blocks) }); err != nil {
+		return err
+	}
+	return p.Timeline.Flush(ctx)
+}
+
+func (b *suite) depths(ctx context.Context) (cases []paired.Case, err error) {
+	for _, depth := range b.cfg.Depths {
+		b.s.Step("%d branches deep", depth)
+		deep, err := b.relation(ctx, fmt.Sprint("deep", depth))
+		if err != nil {
+			return nil, err
+		}
+		flat, err := b.relation(ctx, fmt.Sprint("flat", depth))
+		if err != nil {
+			return nil, err
+		}
+		for n := range depth {
+			if err := errors.Join(b.level(ctx, deep, n), b.level(ctx, flat, n)); err != nil {
+				return nil, err
+			}
+			if deep, err = deep.Branch(ctx, depthID(n)); err != nil {
+				return nil, err
+			}
+		}
+		if flat, err = flat.Branch(ctx, depthID(0)); err != nil {
+			return nil, err
+		}
+		cases = append(cases, paired.Case{Name: fmt.Sprintf("depth/%d", depth), Arms: []paired.Arm{
+			b.reads("deep", deep, cluster.At(deep.End())), b.reads("depth-1", flat, cluster.At(flat.End())),
+		}})
+	}
+	return cases, nil
+}
+
+func depthID(n int) (id wal.TimelineID) {
+	binary.BigEndian.PutUint32(id[12:], uint32(n+100))
+	id[0] = 3
+	return id
+}
+
+func (b *suite) reads(name string, p *cluster.Pages, lsn func(*rand.Rand) wal.LSN) paired.Arm {
+	return paired.Arm{Name: name, Settings: settings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
+		load := cluster.ReadLoad{Ops: b.cfg.Ops, Blocks: p.Blocks, LSN: lsn, Seed: b.s.Seed + uint64(round)}
+		return cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
+	}}
+}
+
+// history reads at random LSNs and at the head of a timeline with updates of every page
+// in several layers.
+func (b *suite) history(ctx context.Context) ([]paired.Case, error) {
+	p, err := b.relation(ctx, "history")
+	if err != nil {
+		return nil, err
+	}
+	const layers = 8
+	for range layers {
+		if _, err := p.Update(ctx, b.cfg.History*p.Blocks/layers, 100, func(i int) int { return i % p.Blocks }); err != nil {
+			return nil, err
+		}
+		if err := p.Timeline.Flush(ctx); err != nil {
+			return nil, err
+		}
+	}
+	span := uint64(p.End() - p.Start())
+	return []paired.Case{{Name: "history", Arms: []paired.Arm{
+		b.reads("random-lsn", p, func(rng *rand.Rand) wal.LSN { return p.Start() + wal.LSN(rng.Uint64N(span)) }),
+		b.reads("head", p, cluster.At(p.End())),
+	}}}, nil
+}
+
+// perCommit is the time between two commits, in microseconds.
+const perCommit = 1000
+
+// times looks up random moments among many commits.
+func (b *suite) times(ctx context.Context) ([]paired.Case, error) {
+	p, err := b.relation(ctx, "times")
+	if err != nil {
+		return nil, err
+	}
+	for n := range b.cfg.Commits {
+		p.Encode(uint32(n%p.Blocks), 100)
+		p.Commit(int64(n+1) * perCommit)
+		if n%5000 == 0 || n == b.cfg.Commits-1 {
+			if err := p.Ingest(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := p.Timeline.Flush(ctx); err != nil {
+		return nil, err
+	}
+	run := func(ctx context.Context, round int) (paired.Sample, error) {
+		rng, h, before := rand.New(rand.NewPCG(b.s.Seed, uint64(round))), latency.New(), p.Under.Stats()
+		ops := max(200, b.cfg.Ops/10)
+		for range ops {
+			at := p.Began().Add(time.Duration(rng.IntN(b.cfg.Commits*perCommit)) * time.Microsecond)
+			begin := time.Now()
+			if _, err := p.Timeline.LSNAt(ctx, at); err != nil {
+				return paired.Sample{}, err
+			}
+			h.Since(begin)
+		}
+		return paired.Sample{Latency: h, Metrics: map[string]float64{
+			"keys_per_op": float64(p.Under.Stats().Reads-before.Reads) / float64(ops),
+		}}, nil
+	}
+	return []paired.Case{{Name: "time-to-lsn", Arms: []paired.Arm{{Name: "varve", Settings: settings, Run: run}}}}, nil
+}
+
+// past reads one page of a real cluster's past, and recovers to the same LSN.
+func (b *suite) past(ctx context.Context) ([]paired.Case, error) {
+	if !b.s.Wants("past-page") {
+		return nil, nil
+	}
+	if _, err := postgres.Find(ctx); err != nil {
+		b.s.Miss("past-page", err.Error())
+		return nil, nil
+	}
+	logs := map[pglog.Way]*pglog.Log{}
+	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
+		b.s.Step("log of TPC-B, %s", way)
+		dir, err := b.s.Dir("pg")
+		if err != nil {
+			return nil, err
+		}
+		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions})
+		if err != nil {
+			return nil, err
+		}
+		logs[way] = log
+	}
+	dir, err := b.s.Dir("past")
+	if err != nil {
+		return nil, err
+	}
+	ours, plain := logs[pglog.Varve], logs[pglog.FPIOff]
+	imported, err := ours.Import(ctx, dir, lsm.Options{})
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(func() error { return imported.Store.Close(ctx) })
+	if _, err := imported.Take(ctx, ours); err != nil {
+		return nil, err
+	}
+	rel, blocks, err := largest(ctx, imported.Timeline, ours.Start)
+	if err != nil {
+		return nil, err
+	}
+	return []paired.Case{{Name: "past-page", Arms: []paired.Arm{{Name: "varve", Settings: settings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
+		rng, dst := rand.New(rand.NewPCG(b.s.Seed, uint64(round))), [][]byte{nil}
+		read := timeline.PageRead{Rel: rel, Block: rng.Uint32N(blocks), LSN: ours.Start + (ours.End-ours.Start)/2}
+		begin := time.Now()
+		err := imported.Timeline.GetPages(ctx, []timeline.PageRead{read}, dst)
+		return paired.Sample{Metrics: map[string]float64{"ms": float64(time.Since(begin)) / 1e6}}, err
+	}}, {Name: "pitr", Settings: "cp of the base, archive recovery of the log without full-page images up to half of it", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+		dir, err := b.s.Dir("pg")
+		if err != nil {
+			return paired.Sample{}, err
+		}
+		r, err := plain.Recover(ctx, fmt.Sprintf("%s/pitr%d", dir, round), plain.Start+(plain.End-plain.Start)/2)
+		return paired.Sample{Metrics: map[string]float64{"ms": float64(r.Total) / 1e6}}, err
+	}}}}}, nil
+}
+
+// largest is the relation with the most blocks: pgbench_accounts.
+func largest(ctx context.Context, t *timeline.Timeline, lsn wal.LSN) (rel pgwal.RelFileNode, blocks uint32, err error) {
+	err = t.Relations(ctx, lsn, func(size timeline.RelationSize) error {
+		if size.Fork == pgwal.MainFork && size.Blocks > blocks {
+			rel, blocks = size.Rel, size.Blocks
+		}
+		return nil
+	})
+	return rel, blocks, err
+}
+
+// plot draws what a read costs against depth.
+func (b *suite) plot() {
+	for _, arm := range []string{"deep", "depth-1"} {
+		series := bench.Series{Figure: "read-cost-depth", Name: map[string]string{"deep": "N branches deep", "depth-1": "same history, one branch"}[arm],
+			X: "depth N, a layer each", Y: "median time of a read, microseconds"}
+		for _, depth := range slices.Sorted(slices.Values(b.cfg.Depths)) {
+			values := paired.Values(b.s.Result.Rounds, fmt.Sprintf("depth/%d", depth), arm, "", "p50_us")
+			if len(values) > 0 {
+				series.XS, series.YS = append(series.XS, float64(depth)), append(series.YS, paired.SpreadOf(values).Median)
+			}
+		}
+		b.s.Plot(series)
+	}
+}
