@@ -57,22 +57,38 @@ func StartSafekeepers(ctx context.Context, dir string, count int) (*Safekeepers,
 		if node.World, err = NewWorld(filepath.Join(dir, fmt.Sprint("sk", n+1, ".d"))); err != nil {
 			return nil, errors.Join(err, s.Stop())
 		}
-		keeper := safekeeper.New(node.World.Env, safekeeper.Config{ID: node.ID, Dir: "sk", Listen: node.Addr})
-		node.group = node.World.Tasks.NewGroup(context.WithoutCancel(ctx))
-		node.group.Go("safekeeper", keeper.Run)
 		s.Nodes = append(s.Nodes, node)
-		if _, err := keeper.Ready(ctx); err != nil {
+		if err := node.Start(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())
 		}
 	}
 	return s, nil
 }
 
+// Start starts the safekeeper, which does not run, and waits until it listens.
+func (n *Node) Start(ctx context.Context) error {
+	keeper := safekeeper.New(n.World.Env, safekeeper.Config{ID: n.ID, Dir: "sk", Listen: n.Addr})
+	n.group = n.World.Tasks.NewGroup(context.WithoutCancel(ctx))
+	n.group.Go("safekeeper", keeper.Run)
+	_, err := keeper.Ready(ctx)
+	return err
+}
+
+// Stop ends the safekeeper. Its files stay.
+func (n *Node) Stop() error {
+	if n.group == nil {
+		return nil
+	}
+	group := n.group
+	n.group = nil
+	group.Stop()
+	return group.Wait()
+}
+
 // Stop ends the safekeepers.
 func (s *Safekeepers) Stop() (err error) {
 	for _, n := range s.Nodes {
-		n.group.Stop()
-		err = errors.Join(err, n.group.Wait())
+		err = errors.Join(err, n.Stop())
 	}
 	return err
 }
@@ -93,7 +109,7 @@ func (s *Safekeepers) Members() (members []proposer.Safekeeper) {
 	return members
 }
 
-// Syncs and BytesWritten are sums over the safekeepers' disks.
+// Syncs is a sum over the safekeepers' disks.
 func (s *Safekeepers) Syncs() (sum int64) {
 	for _, n := range s.Nodes {
 		sum += n.World.Files.Syncs.Load()

@@ -9,9 +9,11 @@ import (
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/suite/appendlog"
 	"github.com/varvedb/varve/bench/suite/branch"
+	"github.com/varvedb/varve/bench/suite/coldstart"
 	"github.com/varvedb/varve/bench/suite/flush"
 	"github.com/varvedb/varve/bench/suite/getpage"
 	"github.com/varvedb/varve/bench/suite/ingest"
+	"github.com/varvedb/varve/bench/suite/pgbench"
 	"github.com/varvedb/varve/bench/suite/redo"
 	"github.com/varvedb/varve/bench/suite/simulator"
 	"github.com/varvedb/varve/bench/suite/storage"
@@ -28,6 +30,8 @@ func All() []bench.Suite {
 		flush.Suite(),
 		branch.Suite(),
 		travel.Suite(),
+		coldstart.Suite(),
+		pgbench.Suite(),
 		simulator.Suite(),
 		storage.Suite(),
 	}

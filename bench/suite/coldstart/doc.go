@@ -1,0 +1,3 @@
+// Package coldstart measures how long it takes until a PostgreSQL on Varve answers its
+// first query.
+package coldstart
