@@ -68,7 +68,10 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	}
 	events := one("events", b.events)
 	events.Arms = append(events.Arms, paired.Arm{Name: "heap", Settings: "container/heap, 50 actors, a period of 1 ms each", Run: b.heap})
-	return s.Measure(ctx, events, one("idle", b.idle), one("load", b.load), one("same", b.same), one("replay", b.replay))
+	if err := s.Measure(ctx, events, one("idle", b.idle), one("load", b.load), one("same", b.same), one("replay", b.replay)); err != nil {
+		return err
+	}
+	return b.draw()
 }
 
 // seed is a run's: other in every round, the same in every session with the same seed.

@@ -1,0 +1,112 @@
+package plot_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/goal"
+	"github.com/varvedb/varve/bench/latency"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/plot"
+)
+
+// results have something for every kind of picture.
+func results() []*bench.Result {
+	series := func(figure, name string, xs, ys []float64, labels ...string) bench.Series {
+		return bench.Series{Figure: figure, Name: name, X: "x, seconds", Y: "y, microseconds", XS: xs, YS: ys, Labels: labels}
+	}
+	r := &bench.Result{Version: bench.Version, Suite: "append", Letter: "a", Commit: "abc123", Seed: 42, Rounds: make([]paired.Round, 3)}
+	for _, arm := range []string{"varve", "floor"} {
+		r.Latencies = append(r.Latencies, bench.Latencies{Case: "commit/8KiB/c1", Arm: arm, Buckets: []latency.Bucket{{Nanos: 1000, Count: 90}, {Nanos: 10_000, Count: 9}, {Nanos: 100_000, Count: 1}}})
+	}
+	r.Series = []bench.Series{
+		series("read-cost-deltas", "varve", []float64{0, 10, 100}, []float64{1, 2, 30}),
+		series("amplification", "m1", []float64{1.5}, []float64{20}),
+		series("wal-per-transaction", "TPC-B", []float64{0, 1}, []float64{9000, 400}, "a", "b"),
+		series("coldstart", "varve", []float64{0, 3, 0}, []float64{3, 10, 5}, "one", "two", "vanilla"),
+		series("throughput-faults", "load", []float64{0, 1, 2}, []float64{5, 0, 6}),
+		series("throughput-faults", "bands", []float64{0.5}, []float64{1.5}, "away"),
+		series("throughput-faults", "events", []float64{0.5}, []float64{0}, "stopped"),
+		series("heatmap-latency", "100", []float64{0, 1, 2}, []float64{5, 0, 6}),
+		series("heatmap-latency", "1000", []float64{0, 1, 2}, []float64{0, 4, 0}),
+	}
+	return []*bench.Result{r}
+}
+
+func outcomes() []goal.Outcome {
+	return []goal.Outcome{
+		{Goal: goal.Goal{ID: "a.x", Op: "<=", Bound: 2}, Measured: 1},
+		{Goal: goal.Goal{ID: "a.y", Op: ">=", Bound: 2}, Measured: 0.5},
+		{Goal: goal.Goal{ID: "a.z"}, Why: "not measured"},
+	}
+}
+
+func TestEveryKindOfPictureIsDrawn(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, plot.MutantsFile), []byte(`[{"name":"m","seeds":7},{"name":"never","seeds":0}]`), 0o644))
+	figures, err := plot.All(dir, results(), outcomes())
+	require.NoError(t, err)
+	var names []string
+	for _, f := range figures {
+		names = append(names, f.Name)
+		require.NoError(t, f.Save(dir))
+		for _, suffix := range []string{".svg", ".png", ".csv"} {
+			info, err := os.Stat(filepath.Join(dir, f.Name+suffix))
+			require.NoError(t, err)
+			require.Positive(t, info.Size())
+		}
+		if f.Name != "mutants" { // A table of its own, which knows no seed.
+			require.Contains(t, f.Caption, "3 rounds; seed 42; commit abc123")
+		}
+	}
+	require.Equal(t, []string{
+		"latency-append-commit-8KiB-c1", "cdf-append-commit-8KiB-c1", "read-cost-deltas", "amplification",
+		"wal-per-transaction", "coldstart", "throughput-faults", "heatmap-latency", "goals", "mutants",
+	}, names)
+}
+
+func TestTheCSVIsWhatThePictureShows(t *testing.T) {
+	dir := t.TempDir()
+	figures, err := plot.All(dir, results(), outcomes())
+	require.NoError(t, err)
+	for _, f := range figures {
+		require.NoError(t, f.Save(dir))
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name+".csv"))
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Equal(t, "arm,latency_us,share_longer\nvarve,1,0.1\nvarve,10,0.01\nfloor,1,0.1\nfloor,10,0.01\n", read("latency-append-commit-8KiB-c1"))
+	require.Equal(t, "step,from_ms,to_ms\none,0,3\ntwo,3,10\nvanilla,0,5\n", read("coldstart"))
+	require.Contains(t, read("throughput-faults"), "band: away,0.5,1.5\n")
+	require.Equal(t, "goal,times_the_bound,what\na.x,0.5,\na.y,4,\n", read("goals"))
+}
+
+// The same numbers give the same picture, wherever it is drawn.
+func TestPicturesAreReproducible(t *testing.T) {
+	var texts [2]string
+	for i := range texts {
+		dir := t.TempDir()
+		figures, err := plot.All(dir, results(), outcomes())
+		require.NoError(t, err)
+		require.NoError(t, figures[0].Save(dir))
+		text, err := os.ReadFile(filepath.Join(dir, figures[0].Name+".svg"))
+		require.NoError(t, err)
+		texts[i] = string(text)
+	}
+	require.Equal(t, texts[0], texts[1])
+	require.True(t, strings.Contains(texts[0], "latency, microseconds"))
+}
+
+func TestAFigureOfNoKindIsRefused(t *testing.T) {
+	r := results()
+	r[0].Series[0].Figure = "unheard-of"
+	_, err := plot.All(t.TempDir(), r, outcomes())
+	require.ErrorContains(t, err, "unheard-of")
+}
