@@ -30,7 +30,9 @@ func (c *cluster) decoded() error {
 			return fmt.Errorf("replay branch %v: %w", b.ID, err)
 		}
 		c.run.Log.Branches = append(c.run.Log.Branches, b)
-		c.replicas(log)
+		if err := c.replicas(log); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -58,9 +60,12 @@ func (c *cluster) importedState(states map[wal.TimelineID]pageState) error {
 }
 
 // replicas adds the safekeepers' copies. One that a deceiving disk has damaged is told
-// by its bytes, and is left out.
-func (c *cluster) replicas(log *branchLog) {
+// by its bytes, and is left out; one whose disk does not deceive must have its copy.
+func (c *cluster) replicas(log *branchLog) error {
 	for _, got := range log.copies {
+		if got.err != nil && !c.deceived(got.node) {
+			return fmt.Errorf("safekeeper %d, whose disk loses nothing that was synced, does not give its log: %w", got.node+1, got.err)
+		}
 		if got.err != nil || c.deceived(got.node) && !isSound(log, &got) {
 			c.damaged++
 			continue
@@ -69,6 +74,7 @@ func (c *cluster) replicas(log *branchLog) {
 			Branch: log.branch.ID, Node: c.members[got.node].ID, Start: got.status.Start, Commit: got.status.Readable, Bytes: got.bytes,
 		})
 	}
+	return nil
 }
 
 func isSound(log *branchLog, got *logCopy) bool {

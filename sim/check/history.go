@@ -125,6 +125,7 @@ func (h *history) refusal(op *Op) {
 			return
 		}
 		h.count("absent pages")
+		h.mustBeKept(op)
 		h.mustBeAbsent(op)
 	}
 }
