@@ -23,6 +23,7 @@ type Options struct {
 	Computes    int // nodes that run computes
 	Sessions    int // of each compute
 	Historians  int
+	Operations  int `json:",omitempty"` // that clients begin; 0: any number. With a bound, nobody demands that commits go on
 
 	Storm         time.Duration // virtual
 	Core          int           // safekeepers that are left when it ends
@@ -109,9 +110,10 @@ func Draw(seed uint64, profile string) (Options, error) {
 	}
 	o.Conduct = world.Range{Lo: 500 * time.Millisecond, Hi: time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
 	o.CachePages = 1 + int(c.Below(20))
-	// Nothing merges layers: with smaller ones, a page that changes often is read from
-	// hundreds of them, which takes seconds.
-	o.MemtableBytes = 128 << 10 << c.Below(5)
+	// A run writes some hundred kilobytes: with larger ones nothing is flushed. Nothing
+	// merges layers: with smaller ones, a page that changes often is read from hundreds
+	// of them, which takes seconds.
+	o.MemtableBytes = 32 << 10 << c.Below(7)
 	o.BlockBytes = 1 << 10 << c.Below(5)
 	o.DiskBytes = 64 << 10 << c.Below(10)
 	o.BranchPer = 10_000

@@ -13,7 +13,8 @@ import (
 //	| header (24) | body | hole | value (8) | bytes that follow from the value (56) |
 //
 // Most blocks have no body and a hole down to the value; one in fullEvery has a body
-// and no hole, so that its images fill a page of the log and run into the next.
+// and no hole, so that its images fill a page of the log and run into the next. Now and
+// then the end of its body becomes a hole, and what was there is gone.
 const (
 	valueOffset = pgwal.PageSize - 64
 	headerBytes = 24
@@ -36,34 +37,44 @@ func ValueOf(page []byte) check.Value {
 func newPage(block pgwal.BlockNumber, value check.Value, lsn wal.LSN) []byte {
 	page := make([]byte, pgwal.PageSize)
 	le := binary.LittleEndian
-	lower := uint16(headerBytes)
-	if isFull(block) {
-		lower = valueOffset
-	}
-	le.PutUint16(page[offLower:], lower)
+	le.PutUint16(page[offLower:], headerBytes)
 	le.PutUint16(page[offUpper:], valueOffset)
 	le.PutUint16(page[offSpecial:], pgwal.PageSize)
 	le.PutUint16(page[offVersion:], pgwal.PageSize|4)
 	for _, c := range changesOf(block, value) {
 		copy(page[c.Offset:], c.Data)
 	}
+	clearHole(page)
 	setPageLSN(page, lsn)
 	return page
 }
 
+// clearHole empties the hole, of which a change says nothing.
+func clearHole(page []byte) {
+	clear(page[binary.LittleEndian.Uint16(page[offLower:]):binary.LittleEndian.Uint16(page[offUpper:])])
+}
+
 func isFull(block pgwal.BlockNumber) bool { return block%fullEvery == fullEvery-1 }
 
-// changesOf is what makes a page hold a value: its tail, and a stretch of the body of
-// a page that has one, at a place that depends on the value.
+// changesOf is what makes a page hold a value: its tail; and of a page that has a body
+// where that ends, and a stretch of it, at a place that depends on the value.
 func changesOf(block pgwal.BlockNumber, value check.Value) []pgwal.PageChange {
 	tail := binary.LittleEndian.AppendUint64(nil, uint64(value))
 	tail = appendNoise(tail, uint64(value), pgwal.PageSize-valueOffset-8)
 	if !isFull(block) {
 		return []pgwal.PageChange{{Offset: valueOffset, Data: tail}}
 	}
-	const stretch = 200
+	const (
+		stretch    = 200
+		shortEvery = 4
+	)
+	lower := uint16(valueOffset)
+	if value%shortEvery == 0 {
+		lower -= bodyBytes / 4
+	}
 	at := headerBytes + uint64(value)*131%(bodyBytes-stretch)
 	return []pgwal.PageChange{
+		{Offset: offLower, Data: binary.LittleEndian.AppendUint16(nil, lower)},
 		{Offset: uint16(at), Data: appendNoise(nil, uint64(value)+1, stretch)},
 		{Offset: valueOffset, Data: tail},
 	}

@@ -209,6 +209,7 @@ func changed(p *cached, value check.Value) []byte {
 	for _, c := range changesOf(p.id.Block, value) {
 		copy(next[c.Offset:], c.Data)
 	}
+	clearHole(next)
 	return next
 }
 
