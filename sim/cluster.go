@@ -60,6 +60,7 @@ type slot struct {
 func newCluster(opts Options, cfg world.Config) *cluster {
 	cfg.Seed, cfg.Faults = opts.Seed, opts.Faults
 	c := &cluster{opts: opts, w: world.New(cfg), ledger: workload.NewLedger(), proposers: 100}
+	c.ledger.Bound(opts.Operations)
 	c.clients, c.conductor = c.w.Choices("clients"), c.w.Choices("conductor")
 	for i := range opts.Safekeepers {
 		c.safekeepers = append(c.safekeepers, c.w.Node(fmt.Sprintf("sk%d", i+1)))

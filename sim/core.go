@@ -92,6 +92,9 @@ func (c *cluster) hasLog(b *workload.Branch) bool {
 // proof of a legitimate stall for those that may have none. It ends as soon as all
 // that may move have moved.
 func (c *cluster) moves(when string, bound time.Duration) error {
+	if c.opts.Operations > 0 {
+		return c.pass(shortBound)
+	}
 	var branches []*workload.Branch
 	var progress []check.Progress
 	for _, s := range c.slots {

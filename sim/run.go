@@ -22,6 +22,7 @@ type Result struct {
 	Covered  check.Counts // marked places of the code that were reached
 	Damaged  int          // copies of logs that a deceiving disk has damaged, and that were told as such
 	Run      check.Run    // the evidence
+	Begun    int          // operations of clients, without the reads of the run's end
 	Err      error        // why the run could not be judged, or what broke on its way
 }
 
@@ -54,7 +55,7 @@ func Run(opts Options, play Play) *Result {
 	for _, kind := range world.FaultKinds() {
 		r.Fired.Add(kind.String(), int(c.w.Fired(kind)))
 	}
-	r.Covered = countsOf(c.w.Covered())
+	r.Covered, r.Begun = countsOf(c.w.Covered()), c.ledger.Begun()
 	if c.ended.done {
 		r.Err = errors.Join(r.Err, c.decoded())
 	}

@@ -37,7 +37,7 @@ func (h *Historian) Run(ctx context.Context, e env.Env) error {
 		if err := e.Clock.Sleep(ctx, h.Shape.think(h.Choices)); err != nil {
 			return err
 		}
-		if h.Ledger.Stopped() {
+		if !h.Ledger.Next() {
 			continue
 		}
 		c.addr = h.Pageserver()

@@ -15,6 +15,8 @@ type Ledger struct {
 
 	value   check.Value
 	tx      check.TxID
+	most    int // operations that clients may begin; 0: any number
+	begun   int
 	stopped bool
 }
 
@@ -61,6 +63,21 @@ func (l *Ledger) Owner(b *Branch, lsn wal.LSN) *Branch {
 	}
 	return b
 }
+
+// Bound bounds the operations that clients begin; 0 is no bound.
+func (l *Ledger) Bound(most int) { l.most = most }
+
+// Next reports whether a client may begin another operation, which then counts.
+func (l *Ledger) Next() bool {
+	if l.stopped || l.most > 0 && l.begun >= l.most {
+		return false
+	}
+	l.begun++
+	return true
+}
+
+// Begun is how many operations clients began, reads of the run's end not counted.
+func (l *Ledger) Begun() int { return l.begun }
 
 // Stop asks all clients to begin nothing more.
 func (l *Ledger) Stop() { l.stopped = true }

@@ -27,7 +27,7 @@ func (c *Compute) session(ctx context.Context) error {
 		if err := c.e.Clock.Sleep(ctx, c.cfg.Shape.think(c.cfg.Choices)); err != nil {
 			return err
 		}
-		if c.ledger.Stopped() {
+		if !c.ledger.Next() {
 			continue
 		}
 		if err := s.operate(ctx); err != nil && ctx.Err() != nil {
