@@ -52,6 +52,10 @@ soak: ## simulate seed after seed for SOAK, with every profile in turn
 bench-peers: ## build the program with the peers that need a module of their own (Pebble, etcd)
 	go build -C bench/peers -o ../../bin/varve-bench-peers .
 
+.PHONY: mutants
+mutants: ## plant every bug of the bank in the simulator and see whether it is found (an hour)
+	go run ./cmd/varve-sim mutants --write docs/TESTING.md
+
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs
 	@unformatted=$$(gofmt -l $(GO_FILES)); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }

@@ -56,13 +56,15 @@ var families = map[string][]string{
 	"clock":   {"clock."},
 	"bucket":  {"bucket."},
 	"sched":   {"sched."},
+	"rivals":  {"net.", "crash.", "pause", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
 }
 
 // Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
 // at a rate at which work goes on, worst has every one at its worst, which lets little
-// work be done, and the others draw those of one family.
+// work be done, and the others draw those of one family. In rivals there is one branch,
+// for which all computes fight.
 func Profiles() []string {
-	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "swarm", "all", "worst"}
+	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "swarm", "all", "worst"}
 }
 
 // all is every fault, with those rarer that stop the work.
@@ -118,6 +120,10 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.DiskBytes = 64 << 10 << c.Below(10)
 	o.BranchPer = 10_000
 	o.Shape = drawShape(c)
+	if profile == "rivals" {
+		o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: 2 * time.Second})}
+		o.Historians, o.BranchPer, o.Shape.Branch = 0, 0, 0
+	}
 	return o, nil
 }
 

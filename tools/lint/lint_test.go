@@ -38,6 +38,7 @@ var edges = map[string]string{
 	"compute/proxy":         "relays real clients",
 	"compute/control":       "runs processes, keeps a bbolt file and serves HTTP on a socket",
 	"wal/pgwal/pgtest":      "runs a real PostgreSQL for tests",
+	"sim/mutant":            "builds programs with bugs in them, and runs them",
 	"cmd":                   "is the operating system's side of the program",
 	"bench":                 "measures the real world",
 }

@@ -1,0 +1,112 @@
+package mutant
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/varvedb/varve/sim"
+	"github.com/varvedb/varve/wal/assert"
+)
+
+// Batch is a row of seeds that one process runs, one after the other.
+type Batch struct {
+	Profile string
+	First   uint64
+	Seeds   int
+	Without []string // faults that are off
+	Off     []string // finders that do not count
+	Stop    bool     // at the first seed that fails
+}
+
+// Args are the arguments of the command that runs the batch.
+func (b Batch) Args() []string {
+	return []string{
+		"batch", "--profile", b.Profile, "--seed", fmt.Sprint(b.First), "--count", fmt.Sprint(b.Seeds),
+		"--without", strings.Join(b.Without, ","), "--off", strings.Join(b.Off, ","), fmt.Sprintf("--stop=%v", b.Stop),
+	}
+}
+
+// Line is what a batch prints of each seed: a line of JSON.
+type Line struct {
+	Seed    uint64
+	Failed  []string      // who failed it, of those that count
+	Says    string        // what the first of them says
+	Virtual time.Duration // of the run
+	CPU     time.Duration // of the process, since the batch began
+}
+
+// Run runs the batch here and prints its lines.
+func (b Batch) Run(w io.Writer) error {
+	out := json.NewEncoder(w)
+	for seed := b.First; seed < b.First+uint64(b.Seeds); seed++ {
+		opts, err := sim.Draw(seed, b.Profile)
+		if err != nil {
+			return err
+		}
+		if err := opts.Without(b.Without...); err != nil {
+			return err
+		}
+		r := sim.Run(opts, sim.Play{})
+		line := Line{Seed: seed, Virtual: r.Virtual, CPU: processorTime()}
+		line.Failed, line.Says = FailedBy(r, b.Off...)
+		if err := out.Encode(line); err != nil {
+			return err
+		}
+		if b.Stop && len(line.Failed) > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// saysMax bounds what a line says, in bytes: a panic has a long stack.
+const saysMax = 400
+
+// FailedBy names who failed a run, but for those that are off, and what the first of
+// them says.
+func FailedBy(r *sim.Result, off ...string) (finders []string, says string) {
+	add := func(finder, text string) {
+		if slices.Contains(off, finder) {
+			return
+		}
+		if finders = append(finders, finder); len(finders) == 1 {
+			says = text[:min(len(text), saysMax)]
+		}
+	}
+	if r.Err != nil {
+		add(kindOf(r.Err), r.Err.Error())
+	}
+	for i := range r.Verdicts {
+		if v := &r.Verdicts[i]; !v.OK {
+			add(v.Checker, v.Detail)
+		}
+	}
+	return finders, says
+}
+
+// kindOf says which finder an error of a run is of.
+func kindOf(err error) string {
+	var failed *assert.Error
+	switch {
+	case errors.As(err, &failed):
+		return Assertion
+	case strings.Contains(err.Error(), ": panic: "):
+		return Panic
+	}
+	return Phases
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}

@@ -1,0 +1,63 @@
+package mutant
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Table prints trials as a table in Markdown, and how many were killed.
+func Table(trials []*Trial) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n")
+	killed := 0
+	for _, t := range trials {
+		if t.Killed {
+			killed++
+		}
+		fmt.Fprintf(&b, "| `%s`: %s | %s | %s | %d | %v | %s |\n",
+			t.Mutant.Name, t.Mutant.Bug, t.Mutant.Source, t.verdict(), t.Seeds, t.Virtual.Round(time.Second), t.controlled())
+	}
+	if len(trials) > 0 {
+		fmt.Fprintf(&b, "\nKilled: %d of %d, %.0f %%.\n", killed, len(trials), 100*float64(killed)/float64(len(trials)))
+	}
+	return b.String()
+}
+
+func (t *Trial) verdict() string {
+	if !t.Killed {
+		return "**survives**"
+	}
+	return strings.Join(t.By, ", ")
+}
+
+func (t *Trial) controlled() string {
+	needs := "needs no fault"
+	if len(t.Mutant.Needs) > 0 {
+		needs = fmt.Sprintf("%d without %s", t.Control, strings.Join(t.Mutant.Needs, ", "))
+	}
+	switch {
+	case !t.Killed:
+		return "none"
+	case t.Wrong != "":
+		return "**" + t.Wrong + "**"
+	}
+	return needs
+}
+
+// The marks between which a document holds the table.
+const (
+	TableBegin = "<!-- mutants: begin -->"
+	TableEnd   = "<!-- mutants: end -->"
+)
+
+// Insert puts a table between the marks of a document.
+func Insert(document []byte, table string) ([]byte, error) {
+	before, rest, begins := bytes.Cut(document, []byte(TableBegin))
+	_, after, ends := bytes.Cut(rest, []byte(TableEnd))
+	if !begins || !ends {
+		return nil, fmt.Errorf("the document has no place for the table: want the lines %s and %s", TableBegin, TableEnd)
+	}
+	return fmt.Appendf(nil, "%s%s\n%s%s%s", before, TableBegin, table, TableEnd, after), nil
+}
