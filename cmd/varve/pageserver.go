@@ -31,7 +31,7 @@ func (a *app) pageserverCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "pageserver", "its local directory, a cache")
-	cmd.Flags().StringVar(&bucket, "bucket", "bucket", "directory of the bucket")
+	cmd.Flags().StringVar(&bucket, "bucket", "bucket", "the bucket: a directory, or s3://BUCKET[/PREFIX][?endpoint=URL][&region=REGION]")
 	cmd.Flags().StringVar(&listen, "listen", "tcp:127.0.0.1:0", "address, unix:PATH or tcp:HOST:PORT")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "whose timelines to serve")
 	cmd.Flags().StringArrayVar(&safekeepers, "safekeeper", nil, "address of a safekeeper; once for each")

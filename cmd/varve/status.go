@@ -33,6 +33,7 @@ func statusRows(status control.Status) (rows [][]string) {
 		}
 		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(where)})
 	}
+	rows = append(rows, []string{"bucket", "-", "-", status.Bucket})
 	for _, b := range status.Branches {
 		if b.Stopped != "" {
 			rows = append(rows, []string{"branch " + b.Name, control.StateStopped, "-", oneLine(b.Stopped)})

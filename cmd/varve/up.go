@@ -21,6 +21,7 @@ import (
 type upFlags struct {
 	safekeepers int
 	port        int
+	bucket      string
 	foreground  bool
 	events      bool
 }
@@ -31,7 +32,11 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Start everything and print a connection string",
 		Long: "Start the safekeepers, the pageserver and a Postgres on branch main, in the background, and print its URL.\n" +
-			"The first time, the data directory is made and an empty database imported into it.",
+			"The first time, the data directory is made and an empty database imported into it.\n" +
+			"The bucket is a directory in it, or where --bucket says: another directory, or a place on an S3 server that\n" +
+			"keeps the conditions of writes. Credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.",
+		Example: "  varve up\n" +
+			"  varve up --bucket 's3://my-bucket/varve?endpoint=https://s3.example.com&region=eu-west-1'",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := filepath.Abs(a.dir)
@@ -48,6 +53,7 @@ func (a *app) upCommand() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&flags.safekeepers, "safekeepers", 3, "how many safekeepers a new data directory gets: 1, 3 or 5")
 	cmd.Flags().IntVar(&flags.port, "port", 0, "TCP port of branch main's Postgres (default: the one it had, or any free one)")
+	cmd.Flags().StringVar(&flags.bucket, "bucket", "", "bucket of a new data directory: a directory, or s3://BUCKET[/PREFIX][?endpoint=URL][&region=REGION] (default: bucket/ in it)")
 	cmd.Flags().BoolVar(&flags.foreground, "foreground", false, "stay in the foreground until Ctrl-C")
 	cmd.Flags().BoolVar(&flags.events, "events", false, "tell the steps as JSON on standard output")
 	// Only launch, below, reads the events.
@@ -67,7 +73,7 @@ type event struct {
 }
 
 func (f upFlags) config(dir string) control.Config {
-	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Port: f.port}
+	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Bucket: f.bucket, Port: f.port}
 }
 
 // serve is the supervisor's own process.
@@ -125,7 +131,11 @@ func (a *app) launch(ctx context.Context, dir string, flags upFlags) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, "up", "--foreground", "--events", "--dir", dir, fmt.Sprintf("--safekeepers=%d", flags.safekeepers), fmt.Sprintf("--port=%d", flags.port))
+	args := []string{"up", "--foreground", "--events", "--dir", dir, fmt.Sprintf("--safekeepers=%d", flags.safekeepers), fmt.Sprintf("--port=%d", flags.port)}
+	if flags.bucket != "" {
+		args = append(args, "--bucket", flags.bucket)
+	}
+	cmd := exec.Command(binary, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()

@@ -11,6 +11,7 @@ type Status struct {
 	Dir       string       `json:"dir"`
 	PID       int          `json:"pid"` // of the supervisor
 	Tenant    wal.TenantID `json:"tenant"`
+	Bucket    string       `json:"bucket"` // a directory, or its location on an S3 server
 	Processes []Process    `json:"processes"`
 	Branches  []Branch     `json:"branches"`
 	// Postgres servers that read a branch as of an LSN, for the time of a command.

@@ -26,6 +26,9 @@ func (c Config) validate() error {
 	if c.Port < 0 || c.Port > portMax {
 		return Errorf(CodeUsage, "--port %d: want 1 to %d", c.Port, portMax)
 	}
+	if _, err := c.bucketLocation(); err != nil {
+		return err
+	}
 	if strings.ContainsAny(c.Dir, `',\`) {
 		return Errorf(CodeUsage, "data directory %s: quotes, commas and backslashes mean something else in addresses of PostgreSQL: choose another --dir", c.Dir)
 	}

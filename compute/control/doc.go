@@ -6,7 +6,7 @@
 // The bucket is the authority on timelines. A branch's name is stored in the
 // timeline's index there, so that branches survive the loss of everything else.
 // The state file (bbolt) holds what cannot be asked of the bucket: which tenant
-// this directory serves, and which port each endpoint prefers.
+// this directory serves, where its bucket is, and which port each endpoint prefers.
 //
 // # The supervisor
 //

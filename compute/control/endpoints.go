@@ -49,7 +49,7 @@ type EndpointConfig struct {
 	Proposer    wal.NodeID      `json:"proposer"`
 	Safekeepers []string        `json:"safekeepers"` // addresses; their ids count from 1
 	Pageserver  string          `json:"pageserver"`
-	Bucket      string          `json:"bucket"` // directory
+	Bucket      string          `json:"bucket"` // directory or s3:// location
 	PGBin       string          `json:"pg_bin"`
 	Port        int             `json:"port"`
 	Address     string          `json:"address"`
@@ -221,7 +221,7 @@ func (s *Supervisor) configureReader(ctx context.Context, id string, e *started,
 func (s *Supervisor) endpointConfig(name string, identity quorum.Identity, port int) EndpointConfig {
 	return EndpointConfig{
 		Name: name, Identity: identity, Proposer: newNodeID(),
-		Safekeepers: s.safekeeperAddrs(), Pageserver: s.pageserverAddr(), Bucket: s.bucketDir(),
+		Safekeepers: s.safekeeperAddrs(), Pageserver: s.pageserverAddr(), Bucket: s.bucket,
 		PGBin: s.cfg.PGBin, Port: port, Address: loopback, SocketDir: socketDir(s.cfg.Dir),
 		Status: s.socketAddr(fmt.Sprintf("endpoint-%d", port)),
 	}

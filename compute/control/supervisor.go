@@ -15,7 +15,6 @@ import (
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
-	"github.com/varvedb/varve/wal/env/osenv"
 )
 
 // MainBranch is the branch that a new data directory begins with.
@@ -31,6 +30,7 @@ type Config struct {
 	Safekeepers int    // of a new directory: 1, 3 or 5
 	Binary      string // the program whose subcommands are the roles
 	PGBin       string // directory of PostgreSQL's programs; empty: found
+	Bucket      string // a directory or an s3:// location; empty: the one it had, or bucket/ in Dir
 	Port        int    // of the main branch's endpoint; 0: the one it had, or any free one
 
 	Progress func(step string) // told before each step that takes a while
@@ -46,7 +46,8 @@ type Supervisor struct {
 	state   *state
 	hold    *os.File // see holdDir
 	project project
-	fresh   bool // the directory got its main branch in this run
+	bucket  string // its location
+	fresh   bool   // the directory got its main branch in this run
 	storage *storage
 
 	roles    []*role
@@ -123,34 +124,40 @@ func open(ctx context.Context, cfg Config) (*Supervisor, error) {
 			return nil, fmt.Errorf("make data directory: %w: name one that you may write to with --dir", err)
 		}
 	}
-	e, err := osenv.New(osenv.Config{Root: cfg.Dir, Bucket: filepath.Join(cfg.Dir, "bucket")})
-	if err != nil {
-		return nil, err
-	}
 	st, err := openState(filepath.Join(cfg.Dir, "control.db"))
 	if err != nil {
 		return nil, err
 	}
-	s := &Supervisor{cfg: cfg, env: e, state: st, endpoints: map[string]*started{}, starting: map[string]*started{}, stopRole: func() {}}
-	s.storage = &storage{env: e}
-	if s.project, err = openProject(st, cfg.Safekeepers); err == nil {
-		s.hold, err = holdAfterLeftovers(ctx, cfg)
-	}
-	if err != nil {
+	s := &Supervisor{cfg: cfg, state: st, endpoints: map[string]*started{}, starting: map[string]*started{}, stopRole: func() {}}
+	if err := s.openProject(ctx); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	s.storage = &storage{env: s.env}
 	return s, nil
 }
 
-// openProject reads what the directory is, and decides it if the directory is new.
-func openProject(st *state, safekeepers int) (project, error) {
-	p, found, err := st.project()
-	if err == nil && !found {
-		rand.Read(p.Tenant[:])
-		p.Safekeepers = safekeepers
-		err = st.setProject(p)
+// openProject reads what the directory is, and decides it if the directory is new: last,
+// so that what was asked for in vain is not remembered.
+func (s *Supervisor) openProject(ctx context.Context) error {
+	p, found, err := s.state.project()
+	if err != nil {
+		return err
 	}
-	return p, err
+	if !found {
+		rand.Read(p.Tenant[:])
+		p.Safekeepers = s.cfg.Safekeepers
+	}
+	s.project = p
+	if s.hold, err = holdAfterLeftovers(ctx, s.cfg); err != nil {
+		return err
+	}
+	if err = s.openBucket(ctx, !found); err == nil && !found {
+		err = s.state.setProject(s.project)
+	}
+	if err != nil {
+		return errors.Join(err, s.hold.Close())
+	}
+	return nil
 }
 
 // holdAfterLeftovers takes hold of the directory when the children of a supervisor
@@ -217,14 +224,14 @@ func (s *Supervisor) startRoles() error {
 		name := fmt.Sprintf("safekeeper-%d", i)
 		s.cfg.Progress("starting " + name)
 		err := s.startRole(ctx, name, s.safekeeperAddr(i), "safekeeper",
-			"--id", fmt.Sprint(i), "--data", filepath.Join(s.cfg.Dir, name), "--bucket", s.bucketDir(), "--listen", s.safekeeperAddr(i))
+			"--id", fmt.Sprint(i), "--data", filepath.Join(s.cfg.Dir, name), "--bucket", s.bucket, "--listen", s.safekeeperAddr(i))
 		if err != nil {
 			return err
 		}
 	}
 	s.cfg.Progress("starting pageserver")
 	args := []string{
-		"--data", filepath.Join(s.cfg.Dir, "pageserver"), "--bucket", s.bucketDir(),
+		"--data", filepath.Join(s.cfg.Dir, "pageserver"), "--bucket", s.bucket,
 		"--tenant", s.project.Tenant.String(), "--listen", s.pageserverAddr(),
 	}
 	for _, addr := range s.safekeeperAddrs() {
@@ -247,8 +254,6 @@ func (s *Supervisor) startRole(ctx context.Context, name, addr, subcommand strin
 	s.roles = append(s.roles, r)
 	return nil
 }
-
-func (s *Supervisor) bucketDir() string { return filepath.Join(s.cfg.Dir, "bucket") }
 
 // program is what safekeepers and pageserver are started with.
 func (s *Supervisor) program() program {
@@ -298,7 +303,7 @@ func (s *Supervisor) Stop() {
 
 // Status returns what runs and what is stored.
 func (s *Supervisor) Status(ctx context.Context) (Status, error) {
-	status := Status{Dir: s.cfg.Dir, PID: os.Getpid(), Tenant: s.project.Tenant}
+	status := Status{Dir: s.cfg.Dir, PID: os.Getpid(), Tenant: s.project.Tenant, Bucket: s.bucket}
 	for _, r := range s.roles {
 		status.Processes = append(status.Processes, r.status())
 	}

@@ -199,7 +199,7 @@ func (b *bucket) List(ctx context.Context, prefix string) (found []env.ObjectInf
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list %q: %w", prefix, err)
+		return nil, fmt.Errorf("list %q: %w", prefix, explain(err))
 	}
 	sort.Slice(found, func(i, j int) bool { return found[i].Key < found[j].Key })
 	return found, nil

@@ -22,6 +22,8 @@
 //	other 4xx                       definite error     definite error       definite error
 //	500, 502, 504, lost connection  again              unknown outcome      again, then unknown
 //
+// What whoever runs the server can put right has a [TroubleError] in its error.
+//
 // Again means at most five times, after pauses that double and vary. At most 32 requests
 // are under way at a time.
 package s3

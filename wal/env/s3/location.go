@@ -19,17 +19,39 @@ type location struct {
 	region string
 }
 
+// Canonical returns a location with everything written out that it leaves to the
+// environment, so that it means the same in any other. Equal locations are equal texts.
+func Canonical(text string) (string, error) {
+	loc, err := parse(text)
+	if err != nil {
+		return "", err
+	}
+	return loc.String(), nil
+}
+
+func (l location) String() string {
+	u := url.URL{Scheme: "s3", Host: l.bucket, Path: "/" + strings.TrimSuffix(l.prefix, "/")}
+	scheme := "http"
+	if l.secure {
+		scheme = "https"
+	}
+	return fmt.Sprintf("%s?endpoint=%s://%s&region=%s", strings.TrimSuffix(u.String(), "/"), scheme, l.host, url.QueryEscape(l.region))
+}
+
 // parse reads a location; package doc draws it.
 func parse(text string) (location, error) {
+	shown := text // never with what may be a secret
 	bad := func(what string, args ...any) (location, error) {
-		return location{}, fmt.Errorf("bucket location %q: %s: want s3://BUCKET[/PREFIX][?endpoint=URL][&region=REGION]", text, fmt.Sprintf(what, args...))
+		return location{}, fmt.Errorf("bucket location %q: %s: want s3://BUCKET[/PREFIX][?endpoint=URL][&region=REGION]", shown, fmt.Sprintf(what, args...))
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme+"://" != Scheme {
 		return bad("no URL of S3")
 	}
 	if u.User != nil {
-		return bad("credentials do not belong into it")
+		u.User, u.RawQuery = url.User("..."), ""
+		shown = u.String()
+		return bad("credentials do not belong into it, but into the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}
 	loc := location{bucket: u.Host}
 	if loc.bucket == "" {
@@ -53,6 +75,11 @@ func parse(text string) (location, error) {
 		return bad("unknown option %q", name)
 	}
 	endpoint, err := url.Parse(server)
+	if err == nil && endpoint.User != nil {
+		u.RawQuery = ""
+		shown = u.String()
+		return bad("credentials do not belong into its endpoint, but into the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	}
 	if err != nil || endpoint.Host == "" || strings.Trim(endpoint.Path, "/") != "" || endpoint.Scheme != "http" && endpoint.Scheme != "https" {
 		return bad("endpoint %q is not http://HOST:PORT or https://HOST:PORT", server)
 	}

@@ -86,8 +86,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // putError makes Put's error.
 func putError(key string, cond env.Condition, err error) error {
-	status := minio.ToErrorResponse(err).StatusCode
-	if status == http.StatusPreconditionFailed || status == http.StatusNotFound && cond.IfMatch != "" {
+	answer := minio.ToErrorResponse(err)
+	if answer.StatusCode == http.StatusPreconditionFailed || isNoObject(answer) && cond.IfMatch != "" {
 		return fmt.Errorf("put %s: %w: %w", key, env.ErrPrecondition, err)
 	}
 	return changeError("put", key, err)
@@ -95,7 +95,7 @@ func putError(key string, cond env.Condition, err error) error {
 
 // changeError makes the error of a request that changes something.
 func changeError(verb, key string, err error) error {
-	named := fmt.Errorf("%s %s: %w", verb, key, err)
+	named := fmt.Errorf("%s %s: %w", verb, key, explain(err))
 	if outcomeOf(err) == unknown {
 		return &env.UnknownError{Err: named}
 	}
@@ -104,8 +104,8 @@ func changeError(verb, key string, err error) error {
 
 // readError makes the error of a request that changes nothing.
 func readError(verb, key string, err error) error {
-	if resp := minio.ToErrorResponse(err); resp.StatusCode == http.StatusNotFound && resp.Code != minio.NoSuchBucket {
+	if isNoObject(minio.ToErrorResponse(err)) {
 		return fmt.Errorf("%s %s: %w", verb, key, env.ErrNoObject)
 	}
-	return fmt.Errorf("%s %s: %w", verb, key, err)
+	return fmt.Errorf("%s %s: %w", verb, key, explain(err))
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -62,6 +63,65 @@ func TestLocations(t *testing.T) {
 		_, err := s3.Open(good)
 		require.NoError(t, err, "%q", good)
 	}
+}
+
+// TestLocationsAreWrittenOut: what is remembered must not depend on the environment.
+func TestLocationsAreWrittenOut(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-west-1")
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+	for text, want := range map[string]string{
+		"s3://bucket":        "s3://bucket?endpoint=http://127.0.0.1:9&region=eu-west-1",
+		"s3://bucket/a/b c/": "s3://bucket/a/b%20c?endpoint=http://127.0.0.1:9&region=eu-west-1",
+		"s3://b?region=us-east-1&endpoint=https://[::1]:8/": "s3://b?endpoint=https://[::1]:8&region=us-east-1",
+	} {
+		got, err := s3.Canonical(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		again, err := s3.Canonical(got)
+		require.NoError(t, err)
+		require.Equal(t, want, again)
+	}
+	for _, secret := range []string{"s3://key:hidden@b", "s3://b?endpoint=http://key:hidden@host"} {
+		_, err := s3.Canonical(secret)
+		require.ErrorContains(t, err, "AWS_SECRET_ACCESS_KEY")
+		require.NotContains(t, err.Error(), "hidden")
+	}
+}
+
+func TestTroubles(t *testing.T) {
+	server := s3test.Start(t)
+	put := func(location string) error {
+		b, err := s3.Open(location)
+		require.NoError(t, err)
+		_, err = b.Put(t.Context(), "a", nil, env.IfAbsent())
+		return err
+	}
+	location := server.Location("troubles")
+	require.NoError(t, put(location))
+	require.ErrorIs(t, put(strings.Replace(location, "s3://varve", "s3://nobody", 1)), s3.ErrNoBucket)
+	for _, name := range []string{"AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"} {
+		t.Setenv(name, "wrong")
+		require.ErrorIs(t, put(location), s3.ErrDenied)
+		b, err := s3.Open(location)
+		require.NoError(t, err)
+		_, _, err = b.Get(t.Context(), "a")
+		require.ErrorIs(t, err, s3.ErrDenied)
+		require.NotErrorIs(t, err, env.ErrNoObject, "who may not know does not know")
+		_, err = b.Put(t.Context(), "a", nil, env.IfMatch("tag"))
+		require.NotErrorIs(t, err, env.ErrPrecondition)
+	}
+	away := put("s3://bucket?endpoint=http://127.0.0.1:1")
+	require.ErrorIs(t, away, s3.ErrAway)
+	var trouble *s3.TroubleError
+	require.ErrorAs(t, away, &trouble)
+	require.EqualError(t, trouble, "no S3 server answers: dial tcp 127.0.0.1:1: connect: connection refused")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	b, err := s3.Open(location)
+	require.NoError(t, err)
+	_, _, err = b.Get(ended, "a")
+	require.NotErrorIs(t, err, s3.ErrAway)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // answers starts a server that gives the answers in turn, the last one again and again,
