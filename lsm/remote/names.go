@@ -12,9 +12,12 @@ const (
 	indexName = "index"
 )
 
+// TenantPrefix begins the keys of all that is a tenant's.
+func TenantPrefix(tenant wal.TenantID) string { return "tenants/" + tenant.String() + "/" }
+
 // TimelinesPrefix begins the keys of a tenant's index objects.
 func TimelinesPrefix(tenant wal.TenantID) string {
-	return "tenants/" + tenant.String() + "/timelines/"
+	return TenantPrefix(tenant) + "timelines/"
 }
 
 // ChildrenPrefix begins the keys of the index objects of a timeline's children.
@@ -53,8 +56,18 @@ func ParseIndexKey(tenant wal.TenantID, key string) (parent, timeline wal.Timeli
 
 // LayersPrefix begins the keys of a timeline's layers.
 func LayersPrefix(tenant wal.TenantID, timeline wal.TimelineID) string {
-	return "tenants/" + tenant.String() + "/layers/" + timeline.String() + "/"
+	return layersPrefix(tenant) + timeline.String() + "/"
 }
+
+// ParseLayerKey finds the timeline of what lies where layers do; ok is false elsewhere.
+func ParseLayerKey(tenant wal.TenantID, key string) (timeline wal.TimelineID, ok bool) {
+	rest, below := strings.CutPrefix(key, layersPrefix(tenant))
+	id, _, _ := strings.Cut(rest, "/")
+	timeline, err := wal.ParseTimelineID(id)
+	return timeline, below && err == nil && strings.HasPrefix(key, LayersPrefix(tenant, timeline))
+}
+
+func layersPrefix(tenant wal.TenantID) string { return TenantPrefix(tenant) + "layers/" }
 
 // LayerKey is the key of a layer.
 func LayerKey(tenant wal.TenantID, id layer.ID) string {

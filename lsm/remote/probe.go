@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,15 @@ var ErrUnfit = errors.New("the object store ignores the conditions of writes")
 var probeBody = []byte("varve asks whether this store keeps the conditions of writes\n")
 
 // ProbeKey is the key of the object that [Probe] tries to overwrite.
-func ProbeKey(tenant wal.TenantID) string { return "tenants/" + tenant.String() + "/probe" }
+func ProbeKey(tenant wal.TenantID) string { return TenantPrefix(tenant) + "probe" }
+
+// CheckProbe checks the content of that object.
+func CheckProbe(tenant wal.TenantID, body []byte) error {
+	if !bytes.Equal(body, probeBody) {
+		return wal.Corruptf(ProbeKey(tenant), 0, "text of the probe", fmt.Sprintf("%q", probeBody), fmt.Sprintf("%d other bytes", len(body)))
+	}
+	return nil
+}
 
 // Probe finds out by four writes of one small object whether the bucket refuses those
 // whose condition does not hold and takes the one whose condition does. It fails with
