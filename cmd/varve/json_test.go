@@ -59,7 +59,7 @@ func TestJSON(t *testing.T) {
 
 	data := show(0, "endpoint", "stop", "main").(map[string]any)["data_dir"].(string)
 	require.Empty(t, show(0, "verify", "main", "--against", data).(map[string]any)["mismatches"])
-	flip(t, filepath.Join(data, path), pgwal.PageSize-100)
+	flip(t, filepath.Join(data, path), pgwal.PageSize-8)
 	require.Len(t, show(1, "verify", "main", "--against", data).(map[string]any)["mismatches"], 1)
 
 	timeline := s.branches()[0].Timeline.String()
