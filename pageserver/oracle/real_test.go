@@ -92,6 +92,17 @@ func (s *server) bench(t testing.TB, n size) {
 	s.Exec(t, "pgbench", "-n", "-c", "4", "-j", "1", "-t", fmt.Sprint(n.transactions))
 }
 
+// tallGin makes GIN indexes with inner pages: one of entries, whose inner pages split
+// since few keys fit on a page, and one of rows, since many have the same key.
+const tallGin = `
+	create table common (words int[]);
+	create index on common using gin (words) with (fastupdate = off);
+	insert into common select '{7}' from generate_series(1, 40000);
+	create table tall (words text[]);
+	create index on tall using gin (words) with (fastupdate = off);
+	insert into tall select array[(select string_agg(md5(row || ' ' || part), '') from generate_series(1, 70) part)]
+		from generate_series(1, 100) row;`
+
 // loads run on a server each, so that no more than one's pages are in memory.
 var loads = []struct {
 	name string
@@ -104,7 +115,10 @@ var loads = []struct {
 			s.script(t, n, name)
 		}
 	}},
-	{"indexes", nil, func(t testing.TB, s *server, n size) { s.script(t, n, "indexes") }},
+	{"indexes", nil, func(t testing.TB, s *server, n size) {
+		s.script(t, n, "indexes")
+		s.SQL(t, tallGin)
+	}},
 }
 
 // TestRedoMakesPostgresPages is the proof of redo: over everything that Postgres can be

@@ -54,6 +54,9 @@ const (
 	LastUsedMask
 	// EvacuateMask: the flag of a BRIN page that is being emptied, set on disk.
 	EvacuateMask
+	// DeletedMask: all of a GIN page that has left the pending list but the flag that says
+	// so. PostgreSQL leaves its content there, and empties it when it replays the log.
+	DeletedMask
 	// CopiedMask: visibility-map bits of a database that CREATE DATABASE copied by
 	// the log. It logs these pages as if their content were a hole, so that replay
 	// leaves none of it. Losing such bits is harmless: vacuum sets them again. The
@@ -69,7 +72,7 @@ var maskNames = [Masks]string{
 	PruneMask: "heap pruning hint", FreeLinesMask: "heap free line pointers hint", HintMask: "heap tuple hint bits",
 	CommandMask: "heap tuple command", SpeculativeMask: "heap speculative token", PaddingMask: "heap tuple padding", DeadMask: "dead index pointers",
 	CycleMask: "btree vacuum cycle", SequenceMask: "sequence value", LastUsedMask: "spgist free-space memory",
-	EvacuateMask: "brin evacuation flag", CopiedMask: "visibility map not logged by CREATE DATABASE",
+	EvacuateMask: "brin evacuation flag", DeletedMask: "deleted page of gin's pending list", CopiedMask: "visibility map not logged by CREATE DATABASE",
 }
 
 func (m Mask) String() string { return maskNames[m] }
@@ -103,6 +106,8 @@ const (
 	gistFlags      = 8188
 	gistLeaf       = 1 << 0
 	gistGarbage    = 1 << 4
+	ginFlags       = 8190
+	ginDeleted     = 1 << 2 // and nothing else: a page of a posting tree has other flags too
 	brinFlags      = 8188
 	brinEvacuate   = 1 << 0
 	spgistFlags    = 8184
@@ -218,6 +223,11 @@ func (c *Comparer) maskKind(k Kind, block uint32) {
 	case GistPage:
 		if c.stored.u16(gistFlags)&gistLeaf != 0 {
 			c.maskDead(gistFlags, gistGarbage)
+		}
+	case GinPage:
+		if c.stored.u16(ginFlags) == ginDeleted && c.disk.u16(ginFlags) == ginDeleted {
+			c.excuse(DeletedMask, lowerOffset, upperOffset+2)
+			c.excuse(DeletedMask, headerBytes, ginFlags)
 		}
 	case SPGistPage:
 		if block == 0 && c.stored.u16(spgistFlags)&spgistMeta != 0 {

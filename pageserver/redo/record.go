@@ -15,6 +15,7 @@ var natives = [...]func(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) err
 	pgwal.RMgrHeap2:    heap2,
 	pgwal.RMgrHeap:     heap,
 	pgwal.RMgrBtree:    btree,
+	pgwal.RMgrGin:      gin,
 	pgwal.RMgrSequence: sequence,
 	pgwal.RMgrGeneric:  generic,
 }
