@@ -48,6 +48,7 @@ func TestBucketOnS3(t *testing.T) {
 	require.Equal(t, "1001", s.sql("child", "SELECT count(*) FROM t"))
 	s.ok("down")
 	s.ok("up", "--bucket", location+"&") // the same by another name
+	require.Empty(t, asJSON[control.ScrubReport](s, "scrub").Flaws)
 }
 
 // requireSecretKept looks for the credentials where others could see them.

@@ -62,6 +62,10 @@ func TestJSON(t *testing.T) {
 	flip(t, filepath.Join(data, path), pgwal.PageSize-8)
 	require.Len(t, show(1, "verify", "main", "--against", data).(map[string]any)["mismatches"], 1)
 
+	scrubbed := show(0, "scrub").(map[string]any)
+	require.Equal(t, []any{}, scrubbed["flaws"])
+	require.Greater(t, scrubbed["bytes"], 1e6)
+
 	timeline := s.branches()[0].Timeline.String()
 	require.Equal(t, s.dir, show(0, "down").(map[string]any)["stopped"])
 	showFiles(s, show, timeline)

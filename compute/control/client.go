@@ -87,6 +87,12 @@ func (c *Client) Resolve(ctx context.Context, point string) (resolved Resolved, 
 	return resolved, c.do(ctx, http.MethodGet, "/v1/resolve?point="+url.QueryEscape(point), nil, &resolved)
 }
 
+// Scrub reads every object of the project, or those that a branch lives from, from the
+// bucket and checks it.
+func (c *Client) Scrub(ctx context.Context, branch string) (report ScrubReport, err error) {
+	return report, c.do(ctx, http.MethodGet, "/v1/scrub?branch="+url.QueryEscape(branch), nil, &report)
+}
+
 // Import makes a root branch of a cleanly stopped data directory.
 func (c *Client) Import(ctx context.Context, dir, branch string) (imported Branch, err error) {
 	return imported, c.do(ctx, http.MethodPost, "/v1/import", importRequest{Dir: dir, Branch: branch}, &imported)

@@ -33,6 +33,9 @@ func handler(s *Supervisor) http.Handler {
 	mux.Handle("GET /v1/resolve", answer(func(r *http.Request) (any, error) {
 		return s.Resolve(r.Context(), r.URL.Query().Get("point"))
 	}))
+	mux.Handle("GET /v1/scrub", answer(func(r *http.Request) (any, error) {
+		return s.Scrub(r.Context(), r.URL.Query().Get("branch"))
+	}))
 	mux.Handle("POST /v1/import", answer(func(r *http.Request) (any, error) {
 		var request importRequest
 		if err := decode(r, &request); err != nil {
