@@ -12,6 +12,9 @@
 // that an error cannot hide behind an image. After a divergence, which names record,
 // page, byte and field, the page goes on from the image.
 //
+// One thing is compared with the future: a visibility-map bit that an image lacks must be
+// cleared by a record that follows (early.go).
+//
 // The report says which kinds of records were seen, and which were not, and why not
 // where nothing can write them.
 //

@@ -35,6 +35,7 @@ type Oracle struct {
 	compare pagediff.Comparer
 	report  Report
 	clears  []pgwal.VMClear
+	early   []earlyClear
 	delta   []byte
 	next    page // the page in the making
 	image   [pgwal.PageSize]byte
@@ -121,8 +122,13 @@ func (o *Oracle) Position() wal.LSN { return o.decoder.Position() }
 
 // Report says what was found so far.
 func (o *Oracle) Report() *Report {
+	r := new(Report)
 	o.report.Masked = o.compare.Masked
-	return &o.report
+	r.Add(&o.report)
+	for _, e := range o.early {
+		r.diverge(r.Kinds[e.Kind], e.Divergence)
+	}
+	return r
 }
 
 func (o *Oracle) take(rec *pgwal.Record) error {
@@ -184,6 +190,9 @@ func (o *Oracle) redo(rec *pgwal.Record, ref *pgwal.BlockRef, p *page, hits *Hit
 		return err
 	}
 	hits.Compared++
+	if ref.Fork == pgwal.VMFork && failed == nil {
+		o.takeEarly(rec, ref)
+	}
 	if failed == nil {
 		o.compare.At, o.compare.Copied = rec.End, p.copied
 		offset, kind := o.compare.Compare(ref.Fork, ref.Block, o.next.bytes[:], o.image[:])
@@ -209,6 +218,7 @@ func (o *Oracle) visibility(rec *pgwal.Record) (err error) {
 	}
 	for _, c := range o.clears {
 		block, _ := redo.VMPlace(c.Block)
+		o.settleEarly(c)
 		o.delta = redo.AppendVMClear(o.delta[:0], c.Block, c.Bits)
 		if err := o.changeMap(rec, c.Rel, block); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,11 +28,11 @@ var settings = map[string]string{
 }
 
 // size is how much the loads do.
-type size struct{ rows, indexRows, xids, scale, transactions int }
+type size struct{ rows, indexRows, xids, scale, transactions, sessions int }
 
 var (
-	small = size{rows: 2000, indexRows: 1000, xids: 1000, scale: 1, transactions: 200}
-	full  = size{rows: 100_000, indexRows: 12_000, xids: 100_000, scale: 10, transactions: 40_000}
+	small = size{rows: 2000, indexRows: 1000, xids: 1000, scale: 1, transactions: 200, sessions: 100}
+	full  = size{rows: 100_000, indexRows: 12_000, xids: 100_000, scale: 10, transactions: 40_000, sessions: 2000}
 )
 
 // server is a Postgres whose log is replayed from a base on.
@@ -73,11 +74,14 @@ func (s *server) replay(t testing.TB) {
 	require.Equal(t, info.LSN, s.oracle.Position())
 }
 
-// script runs one of the scripts that make every kind of record; they are the ones by
-// which the decoder is compared with pg_waldump.
+// script runs one of the scripts that make every kind of record: of this package, or
+// one of those by which the decoder is compared with pg_waldump.
 func (s *server) script(t testing.TB, n size, name string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "wal", "pgwal", "testdata", "waldump", name+".sql"))
+	text, err := os.ReadFile(filepath.Join("testdata", name+".sql"))
+	if os.IsNotExist(err) {
+		text, err = os.ReadFile(filepath.Join("..", "..", "wal", "pgwal", "testdata", "waldump", name+".sql"))
+	}
 	require.NoError(t, err)
 	vars := fmt.Sprintf("\\set rows %d\n\\set xids %d\n\\set space %s\n", n.rows, n.xids, s.MkdirAll(t, "space"))
 	if name == "indexes" {
@@ -119,6 +123,28 @@ var loads = []struct {
 		s.script(t, n, "indexes")
 		s.SQL(t, tallGin)
 	}},
+	{"rewriting, copying, emptying", nil, func(t testing.TB, s *server, n size) { s.script(t, n, "more") }},
+	{"sessions, crashes, two-phase commit", map[string]string{"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_vacuum_cost_delay": "0", "shared_buffers": "2MB"}, sessions},
+	{"logical", map[string]string{"wal_level": "logical"}, func(t testing.TB, s *server, n size) { s.script(t, small, "logical") }},
+}
+
+// sessions work on the same few rows at once, beside an eager autovacuum; in between the
+// server is killed, with a transaction prepared. A checkpoint comes first: PostgreSQL's
+// own check of images fails in recovery on pages that were cut off and are new again.
+func sessions(t testing.TB, s *server, n size) {
+	s.script(t, n, "sessions")
+	file := filepath.Join(s.MkdirAll(t, "scripts"), "sessions.pgbench")
+	text, err := os.ReadFile("testdata/sessions.pgbench")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, text, 0o644))
+	for life, stop := range []syscall.Signal{pgtest.Kill, pgtest.Immediate} {
+		s.Exec(t, "pgbench", "-n", "-c", "6", "-j", "1", "--max-tries", "20", "-t", fmt.Sprint(n.sessions), "-f", file)
+		s.SQL(t, fmt.Sprintf("begin; insert into queue (state, t) values (50, 'kept'); update locked set n = -1 where id = %d; prepare transaction 'kept %d'; checkpoint; insert into queue (state, t) select 51, 'replayed' from generate_series(1, 500);", life+1, life))
+		s.Stop(t, stop)
+		s.Up(t)
+		s.SQL(t, fmt.Sprintf("commit prepared 'kept %d'; vacuum (freeze) locked;", life))
+	}
+	s.Exec(t, "pgbench", "-n", "-c", "6", "-j", "1", "--max-tries", "20", "-t", fmt.Sprint(n.sessions), "-f", file)
 }
 
 // TestRedoMakesPostgresPages is the proof of redo: over everything that Postgres can be
