@@ -29,6 +29,10 @@ type page struct {
 
 // Oracle replays a log. Pages take 8 KiB of memory each.
 type Oracle struct {
+	// Made, if set, is called with each page that redo made as PostgreSQL did: the
+	// page before, the delta, and the page after, all valid during the call.
+	Made func(rec *pgwal.Record, ref *pgwal.BlockRef, before, delta, after []byte)
+
 	decoder *pgwal.Decoder
 	record  pgwal.Record
 	forks   map[fork]map[uint32]*page
@@ -197,6 +201,9 @@ func (o *Oracle) redo(rec *pgwal.Record, ref *pgwal.BlockRef, p *page, hits *Hit
 		o.compare.At, o.compare.Copied = rec.End, p.copied
 		offset, kind := o.compare.Compare(ref.Fork, ref.Block, o.next.bytes[:], o.image[:])
 		if offset < 0 {
+			if o.Made != nil {
+				o.Made(rec, ref, p.bytes[:], o.delta, o.next.bytes[:])
+			}
 			*p = o.next
 			return nil
 		}

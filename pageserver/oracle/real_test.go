@@ -1,6 +1,7 @@
 package oracle_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -147,6 +148,8 @@ func sessions(t testing.TB, s *server, n size) {
 	s.Exec(t, "pgbench", "-n", "-c", "6", "-j", "1", "--max-tries", "20", "-t", fmt.Sprint(n.sessions), "-f", file)
 }
 
+var writeSamples = flag.Bool("write-samples", false, "write the changes that the tests of package redo read")
+
 // TestRedoMakesPostgresPages is the proof of redo: over everything that Postgres can be
 // made to log, every page of every record equals Postgres's own. With VARVE_FULL=1 it
 // replays five million records.
@@ -156,9 +159,13 @@ func TestRedoMakesPostgresPages(t *testing.T) {
 		n, least = full, 5_000_000
 	}
 	var all oracle.Report
+	samples := sampler{map[sampled]change{}, map[sampled]change{}}
 	for _, load := range loads {
 		t.Run(load.name, func(t *testing.T) {
 			s := newServer(t, load.conf)
+			if *writeSamples {
+				s.oracle.Made = samples.made
+			}
 			load.run(t, s, n)
 			s.replay(t)
 			all.Add(s.oracle.Report())
@@ -169,6 +176,9 @@ func TestRedoMakesPostgresPages(t *testing.T) {
 	require.NoError(t, err)
 	t.Log("\n" + text.String())
 	require.True(t, all.OK())
+	if *writeSamples {
+		samples.write(t, filepath.Join("..", "redo", "testdata", "changes.gz"))
+	}
 	require.Empty(t, all.Missing())
 	require.GreaterOrEqual(t, all.Records, least)
 }

@@ -27,10 +27,12 @@ func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
 	if isPage && len(value) != pgwal.PageSize {
 		return dst[:start], fmt.Errorf("redo %v: %w", parsed, wal.Corruptf("image", 0, "page size", pgwal.PageSize, len(value)))
 	}
-	var room records
+	var room pgwal.Record
+	var pages [pagesUsual]pgwal.BlockRef
+	room.Blocks = pages[:0]
 	for i := range chain.Deltas {
 		delta := &chain.Deltas[i]
-		if value, err = room.change(value, parsed, delta.LSN, delta.Value); err != nil {
+		if value, err = changeBy(&room, value, parsed, delta.LSN, delta.Value); err != nil {
 			return dst[:start], fmt.Errorf("redo %v at %v: %w", parsed, delta.LSN, err)
 		}
 	}
@@ -42,18 +44,19 @@ var zeroPage [pgwal.PageSize]byte
 // Change applies the operations of one delta to a value, in place where it can,
 // and returns it. lsn is the end of the record that the delta came from.
 func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
-	var room records
-	return room.change(value, key, lsn, delta)
+	var room pgwal.Record
+	var pages [pagesUsual]pgwal.BlockRef
+	room.Blocks = pages[:0]
+	return changeBy(&room, value, key, lsn, delta)
 }
 
-// records is where record operations are unpacked, so that a chain of them allocates
-// nothing.
-type records struct {
-	record pgwal.Record
-	pages  [4]pgwal.BlockRef
-}
+// pagesUsual is how many pages of a record there is room for without allocating: few
+// records have more.
+const pagesUsual = 4
 
-func (r *records) change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
+// changeBy is Change; room is where record operations are unpacked, so that no record
+// of a chain allocates.
+func changeBy(room *pgwal.Record, value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
 	for len(delta) > 0 {
 		code, body, rest, err := nextOp(delta)
 		switch {
@@ -63,7 +66,7 @@ func (r *records) change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []by
 		case len(value) != pgwal.PageSize:
 			err = corrupt("size of the page to change", pgwal.PageSize, len(value))
 		case code == opRecord || code == opGeneric:
-			err = r.apply(value, key, lsn, code, body)
+			err = applyRecord(room, value, key, lsn, code, body)
 		default:
 			err = changePage(value, key, code, body)
 		}
@@ -75,12 +78,8 @@ func (r *records) change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []by
 	return value, nil
 }
 
-// apply applies a record operation.
-func (r *records) apply(page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
-	rec := &r.record
-	if rec.Blocks == nil {
-		rec.Blocks = r.pages[:0]
-	}
+// applyRecord applies a record operation.
+func applyRecord(rec *pgwal.Record, page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
 	if code == opGeneric {
 		rec.RMgr, rec.Info = pgwal.RMgrGeneric, pgwal.OpGenericDelta
 		rec.Blocks = append(rec.Blocks[:0], pgwal.BlockRef{Block: key.Block, Data: body})

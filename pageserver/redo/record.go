@@ -7,35 +7,47 @@ import (
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
-// natives are the resource managers whose records are redone here, each by a function
-// that changes one page of a record. This is the one table of it: every other manager
-// that touches pages takes the image route, and its keyword is in
+// Native reports whether the records of a resource manager are redone here. Every other
+// manager that touches pages takes the image route, and its keyword is in
 // wal_consistency_checking.
-var natives = [...]func(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error{
-	pgwal.RMgrHeap2:    heap2,
-	pgwal.RMgrHeap:     heap,
-	pgwal.RMgrBtree:    btree,
-	pgwal.RMgrGin:      gin,
-	pgwal.RMgrSequence: sequence,
-	pgwal.RMgrGeneric:  generic,
+func Native(rmgr pgwal.RMgr) bool {
+	switch rmgr {
+	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrGeneric:
+		return true
+	}
+	return false
 }
 
-// Native reports whether the records of a resource manager are redone here.
-func Native(rmgr pgwal.RMgr) bool { return int(rmgr) < len(natives) && natives[rmgr] != nil }
+// change calls the function of the record's resource manager. It is a switch, not a
+// table of functions, for what is passed to a function of a table is allocated.
+func change(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
+	switch rec.RMgr {
+	case pgwal.RMgrHeap2:
+		return heap2(page, rec, ref)
+	case pgwal.RMgrHeap:
+		return heap(page, rec, ref)
+	case pgwal.RMgrBtree:
+		return btree(page, rec, ref)
+	case pgwal.RMgrGin:
+		return gin(page, rec, ref)
+	case pgwal.RMgrSequence:
+		return sequence(page, rec, ref)
+	case pgwal.RMgrGeneric:
+		return generic(page, rec, ref)
+	}
+	return corrupt("resource manager to redo", "a native one", rec.RMgr)
+}
 
 // Record makes of page, the one before rec, the page after it. ref is the page's
 // reference in rec, whose resource manager is [Native]. Images in the record are not
 // looked at. After an error, which matches wal.ErrCorruption, page is undefined.
 func Record(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
-	if !Native(rec.RMgr) {
-		return corrupt("resource manager to redo", "a native one", rec.RMgr)
-	}
 	if ref.WillInit {
 		clear(page)
 	} else if IsNew(page) && !madeOnDemand(rec, ref) {
 		return corrupt("page that the record changes", "an initialised one", "a new one")
 	}
-	if err := natives[rec.RMgr](page, rec, ref); err != nil {
+	if err := change(page, rec, ref); err != nil {
 		return fmt.Errorf("apply %v %s: %w", rec.RMgr, rec.Kind(), err)
 	}
 	SetPageLSN(page, rec.End)

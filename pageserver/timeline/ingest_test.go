@@ -340,6 +340,51 @@ func TestImageForCheckingIsContentOnlyWithoutNativeRedo(t *testing.T) {
 	require.Equal(t, atLSN(aPage(3), generic), w.mustPage(rel, pgwal.MainFork, 1, generic))
 }
 
+// What a record says may make no sense on its page. Only who reads that page from there
+// on learns of it, by name.
+func TestARecordThatMakesNoSenseStopsItsPageAlone(t *testing.T) {
+	w := newWorld(t, nil)
+	good := w.ingest(fpi(rel, pgwal.MainFork, 0, 1), fpi(rel, pgwal.MainFork, 1, 2))
+	insert := func(n uint8, block pgwal.BlockSpec) pgwal.RecordSpec {
+		block.Rel, block.Data = rel, []byte{1, 0, 0, 8, 24, 0, 'x'}
+		return pgwal.RecordSpec{RMgr: pgwal.RMgrHeap, Info: pgwal.OpHeapInsert, MainData: []byte{n, 0, 0}, Blocks: []pgwal.BlockSpec{block}}
+	}
+	bad := w.ingest(insert(200, pgwal.BlockSpec{Block: 1}))
+	start := insert(9, pgwal.BlockSpec{Block: 2, WillInit: true})
+	start.Info |= pgwal.InfoInitPage
+	last := w.ingest(start, fpi(rel, pgwal.MainFork, 3, 3))
+	for _, block := range []uint32{1, 2} {
+		_, err := w.page(rel, pgwal.MainFork, block, last)
+		require.ErrorIs(t, err, wal.ErrCorruption)
+		require.ErrorContains(t, err, mainID.String())
+		require.ErrorContains(t, err, fmt.Sprintf("relation %v fork main block %d", rel, block))
+	}
+	_, err := w.page(rel, pgwal.MainFork, 1, bad)
+	require.ErrorContains(t, err, "at "+bad.String()+": apply Heap INSERT: ")
+	w.mustPage(rel, pgwal.MainFork, 1, good)
+	w.mustPage(rel, pgwal.MainFork, 0, last)
+	w.mustPage(rel, pgwal.MainFork, 3, last)
+	healed := w.ingest(fpi(rel, pgwal.MainFork, 1, 4))
+	w.mustPage(rel, pgwal.MainFork, 1, healed)
+}
+
+// What is stored of a native record does not depend on whether it has an image for checks.
+func TestWhatIsStoredDoesNotDependOnImagesForChecks(t *testing.T) {
+	plain := pgwal.RecordSpec{RMgr: pgwal.RMgrHeap, Info: pgwal.OpHeapInsert, XID: 9, MainData: []byte{1, 0, 0},
+		Blocks: []pgwal.BlockSpec{{Rel: rel, Data: []byte{1, 0, 0, 8, 24, 0, 'x'}}}}
+	checked := plain
+	checked.Blocks = []pgwal.BlockSpec{plain.Blocks[0]}
+	checked.Blocks[0].Image = aPage(99)
+	var pages [2][]byte
+	for i, spec := range []pgwal.RecordSpec{plain, checked} {
+		w := newWorld(t, nil)
+		w.ingest(fpi(rel, pgwal.MainFork, 0, 0))
+		pages[i] = w.mustPage(rel, pgwal.MainFork, 0, w.ingest(spec))
+	}
+	require.Equal(t, pages[0][8:], pages[1][8:], "but for the LSN: the record is longer")
+	require.NotEqual(t, aPage(99)[8:], pages[1][8:])
+}
+
 func TestDatabaseIsCopiedAndDropped(t *testing.T) {
 	w := newWorld(t, func(images map[lsm.Key][]byte) {
 		images[pgkey.Database(1663, 5)] = []byte("15\n")

@@ -49,7 +49,7 @@ func (t *Timeline) GetPages(ctx context.Context, reads []PageRead, dst [][]byte)
 	}
 	for i := range chains {
 		if dst[i], err = redo.Apply(dst[i][:0], pages[i].Key, &chains[i]); err != nil {
-			return err
+			return fmt.Errorf("read timeline %v: %w", t.id, err)
 		}
 	}
 	return nil
