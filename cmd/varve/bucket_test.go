@@ -135,3 +135,18 @@ func TestBucketsThatWillNotDo(t *testing.T) {
 	s.ok("up")
 	require.Equal(t, "1", s.sql("main", "SELECT 1"))
 }
+
+// TestStatusWithoutItsBucket: what runs is known without it, and stops without it.
+func TestStatusWithoutItsBucket(t *testing.T) {
+	server := s3test.Start(t)
+	s := newStack(t)
+	url := s.ok("up", "--safekeepers", "1", "--bucket", server.Location("p"))
+	server.Stop()
+	status := s.ok("status")
+	require.Regexp(t, `(?m)^bucket +unreachable +- +bucket s3://varve/p\?.*: no S3 server answers: .*connection refused: start it`, status)
+	require.Regexp(t, `(?m)^endpoint main +running +\d+ +`+url+"$", status)
+	require.Regexp(t, `(?m)^pageserver +running`, status)
+	s.failed(s.run("scrub"), control.CodeFailed, "no S3 server answers")
+	s.ok("down")
+	s.requireGone()
+}

@@ -33,7 +33,7 @@ func statusRows(status control.Status) (rows [][]string) {
 		}
 		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(where)})
 	}
-	rows = append(rows, []string{"bucket", "-", "-", status.Bucket})
+	rows = append(rows, bucketRow(status))
 	for _, b := range status.Branches {
 		if b.Stopped != "" {
 			rows = append(rows, []string{"branch " + b.Name, control.StateStopped, "-", oneLine(b.Stopped)})
@@ -56,6 +56,13 @@ func statusRows(status control.Status) (rows [][]string) {
 		rows = append(rows, []string{"reader " + r.ID, r.State, pidText(r.PID), orDash(r.URL)})
 	}
 	return rows
+}
+
+func bucketRow(status control.Status) []string {
+	if status.BucketWhy != "" {
+		return []string{"bucket", control.StateUnreachable, "-", oneLine(status.BucketWhy)}
+	}
+	return []string{"bucket", "-", "-", status.Bucket}
 }
 
 func pidText(pid int) string {

@@ -8,12 +8,15 @@ import (
 
 // Status is what `varve status` shows.
 type Status struct {
-	Dir       string       `json:"dir"`
-	PID       int          `json:"pid"` // of the supervisor
-	Tenant    wal.TenantID `json:"tenant"`
-	Bucket    string       `json:"bucket"` // a directory, or its location on an S3 server
-	Processes []Process    `json:"processes"`
-	Branches  []Branch     `json:"branches"`
+	Dir    string       `json:"dir"`
+	PID    int          `json:"pid"` // of the supervisor
+	Tenant wal.TenantID `json:"tenant"`
+	Bucket string       `json:"bucket"` // a directory, or its location on an S3 server
+	// BucketWhy is why the bucket cannot be read. Then Branches are those that have an
+	// endpoint, and only that is known of them.
+	BucketWhy string    `json:"bucket_why,omitempty"`
+	Processes []Process `json:"processes"`
+	Branches  []Branch  `json:"branches"`
 	// Postgres servers that read a branch as of an LSN, for the time of a command.
 	Readers []EndpointStatus `json:"readers,omitempty"`
 }

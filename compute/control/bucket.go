@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/env/osenv"
 	"github.com/varvedb/varve/wal/env/s3"
 )
@@ -89,4 +90,18 @@ func bucketError(location string, err error) error {
 		fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of `varve up` to what may read, write, list and delete there"
 	}
 	return &Error{Code: CodeFailed, Message: fmt.Sprintf("bucket %s: %v: %s", location, trouble, fix), cause: err}
+}
+
+// bucketTrouble says why the bucket cannot be read, if that is so.
+func (s *Supervisor) bucketTrouble(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	defer cancel()
+	_, err := s.env.Bucket.Head(ctx, remote.ProbeKey(s.project.Tenant))
+	switch {
+	case err == nil, errors.Is(err, env.ErrNoObject):
+		return ""
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("it does not answer within %s", surveyWait)
+	}
+	return bucketError(s.bucket, err).Error()
 }

@@ -383,6 +383,23 @@ func (s *Supervisor) endpointOf(branch string) *EndpointStatus {
 	return &status
 }
 
+// startedBranches returns the branches that have an endpoint here, by name, and nothing
+// else of them.
+func (s *Supervisor) startedBranches() (branches []Branch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, endpoints := range []map[string]*started{s.starting, s.endpoints} {
+		for id, e := range endpoints {
+			if !isReader(id) {
+				status := e.status(id)
+				branches = append(branches, Branch{Name: e.branch, Endpoint: &status})
+			}
+		}
+	}
+	slices.SortFunc(branches, func(a, b Branch) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(branches, func(a, b Branch) bool { return a.Name == b.Name })
+}
+
 // readers returns the state of the readers, by id, those that start as well.
 func (s *Supervisor) readers() (all []EndpointStatus) {
 	s.mu.Lock()

@@ -307,9 +307,13 @@ func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 	for _, r := range s.roles {
 		status.Processes = append(status.Processes, r.status())
 	}
+	status.Readers = s.readers()
+	if status.BucketWhy = s.bucketTrouble(ctx); status.BucketWhy != "" {
+		status.Branches = s.startedBranches() // the others' names are in the bucket
+		return status, nil
+	}
 	var err error
 	status.Branches, err = s.Branches(ctx)
-	status.Readers = s.readers()
 	if err != nil {
 		return status, err
 	}

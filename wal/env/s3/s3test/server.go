@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +28,13 @@ const (
 )
 
 // Server is a running S3 server with one empty bucket.
-type Server struct{ addr string }
+type Server struct {
+	addr string
+	stop func()
+}
+
+// Stop ends the server before the test does. From then on its port refuses connections.
+func (s *Server) Stop() { s.stop() }
 
 // Location returns the location of a prefix of the server's bucket.
 func (s *Server) Location(prefix string) string {
@@ -57,14 +64,16 @@ func Start(t testing.TB) *Server {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, cmd.Start())
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
+	go func() { ended <- cmd.Wait(); close(ended) }()
+	kill := sync.OnceFunc(func() {
 		cmd.Process.Kill()
 		<-ended
 	})
+	t.Cleanup(kill)
 	awaitSocket(t, socket, ended, output.Name())
 
-	s := &Server{addr: relay(t, socket)}
+	listener := relay(t, socket)
+	s := &Server{addr: listener.Addr().String(), stop: func() { listener.Close(); kill() }}
 	client, err := minio.New(s.addr, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: region})
 	require.NoError(t, err)
 	require.NoError(t, client.MakeBucket(t.Context(), bucketName, minio.MakeBucketOptions{Region: region}))
@@ -108,9 +117,8 @@ func awaitSocket(t testing.TB, socket string, ended <-chan error, output string)
 }
 
 // relay listens on a port of the loopback that the kernel chooses, which the server
-// cannot tell us when it chooses itself, and connects whoever comes with socket. It
-// returns the address.
-func relay(t testing.TB, socket string) string {
+// cannot tell us when it chooses itself, and connects whoever comes with socket.
+func relay(t testing.TB, socket string) net.Listener {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
@@ -129,5 +137,5 @@ func relay(t testing.TB, socket string) string {
 			go func() { io.Copy(client, server); client.Close() }()
 		}
 	}()
-	return listener.Addr().String()
+	return listener
 }
