@@ -108,6 +108,15 @@ const tallGin = `
 	insert into tall select array[(select string_agg(md5(row || ' ' || part), '') from generate_series(1, 70) part)]
 		from generate_series(1, 100) row;`
 
+// wideSPGist makes an SP-GiST index whose inner tuples have many nodes, so that they
+// outgrow their pages, and one of nulls.
+const wideSPGist = `
+	create table wide (word text);
+	create index on wide using spgist (word);
+	insert into wide select chr(33 + row * 7 % 83) || chr(33 + row * 13 % 89) || chr(33 + row * 31 % 91) || md5(row::text)
+		from generate_series(1, 15000) row;
+	insert into wide select null from generate_series(1, 3000);`
+
 // loads run on a server each, so that no more than one's pages are in memory.
 var loads = []struct {
 	name string
@@ -122,7 +131,7 @@ var loads = []struct {
 	}},
 	{"indexes", nil, func(t testing.TB, s *server, n size) {
 		s.script(t, n, "indexes")
-		s.SQL(t, tallGin)
+		s.SQL(t, tallGin+wideSPGist)
 	}},
 	{"rewriting, copying, emptying", nil, func(t testing.TB, s *server, n size) { s.script(t, n, "more") }},
 	{"sessions, crashes, two-phase commit", map[string]string{"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_vacuum_cost_delay": "0", "shared_buffers": "2MB"}, sessions},

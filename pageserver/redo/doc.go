@@ -14,10 +14,10 @@
 // attached for consistency checking is for comparison only (package oracle). So what
 // is stored depends on the log alone.
 //
-// Native redo is a function for each resource manager (heap.go, heap2.go, btree.go, gin.go,
-// sequence.go), over one set of page primitives (item.go), which check every offset:
-// no page and no record, however damaged, makes them write outside the page. The
-// layout of tuples is redone exactly, because later records rely on it.
+// Native redo is a function for each resource manager, in a file of its name, over one
+// set of page primitives (item.go), which check every offset: no page and no record,
+// however damaged, makes them write outside the page. The layout of tuples is redone
+// exactly, because later records rely on it.
 //
 // Some side effects of records have no block reference at all: visibility-map
 // bits, transaction status, multixacts, commit timestamps. They are native for

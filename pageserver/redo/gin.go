@@ -27,7 +27,6 @@ const (
 	ginIncompleteSplit = 1 << 6
 	ginCompressed      = 1 << 7
 
-	ginNoBlock       = 0xFFFFFFFF // InvalidBlockNumber
 	ginDataStart     = pageHeaderBytes + 8
 	ginDataEnd       = pgwal.PageSize - ginSpecial
 	ginDownlinkBytes = 10
@@ -96,7 +95,7 @@ func (o ginOpaque) has(flags uint16) bool { return get16(o, ginFlags)&flags == f
 func ginInit(page []byte, flags uint16) (frame, ginOpaque) {
 	initPageSpecial(page, ginSpecial)
 	o := ginOpaque(page[ginDataEnd:])
-	put32(o, ginRight, ginNoBlock)
+	put32(o, ginRight, invalidBlock)
 	put16(o, ginFlags, flags)
 	return frame{lower: pageHeaderBytes, upper: ginDataEnd, special: ginDataEnd}, o
 }
@@ -273,7 +272,7 @@ func ginInsertListPage(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) erro
 		return err
 	}
 	flags, rows := uint16(ginList), uint16(0)
-	if right == ginNoBlock {
+	if right == invalidBlock {
 		flags, rows = flags|ginListFullRow, 1
 	}
 	f, o := ginInit(page, flags)

@@ -18,6 +18,8 @@ import (
 const (
 	pointerBytes = 4
 	tupleAlign   = 8
+
+	invalidBlock = 0xFFFFFFFF // InvalidBlockNumber
 )
 
 // The states of a line pointer.

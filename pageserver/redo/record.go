@@ -12,7 +12,7 @@ import (
 // wal_consistency_checking.
 func Native(rmgr pgwal.RMgr) bool {
 	switch rmgr {
-	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrGeneric:
+	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrGeneric:
 		return true
 	}
 	return false
@@ -32,6 +32,8 @@ func change(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 		return gin(page, rec, ref)
 	case pgwal.RMgrSequence:
 		return sequence(page, rec, ref)
+	case pgwal.RMgrSPGist:
+		return spgist(page, rec, ref)
 	case pgwal.RMgrGeneric:
 		return generic(page, rec, ref)
 	}

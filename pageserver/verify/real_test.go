@@ -336,6 +336,8 @@ func firstTuple(t *testing.T, path, name string) int64 {
 	for at := len(body) - 8192; at >= 0; at -= 8192 {
 		upper := int(binary.LittleEndian.Uint16(body[at+14:]))
 		switch {
+		case name == "gin" && body[at+8190]&(1<<2) != 0:
+			// A deleted page of the pending list: what it holds matters to nobody.
 		case name == "visibility map" || name == "init fork":
 			return int64(at) + 24
 		case upper > 0 && upper < int(binary.LittleEndian.Uint16(body[at+16:])):
