@@ -5,6 +5,7 @@ TAGS    ?= varvecostly
 FLAGS   ?=
 FUZZTIME ?= 10s
 SOAK    ?= 1h
+RESULTS ?= bench/results/latest
 GOTESTSUM = bin/gotestsum --format pkgname-and-test-fails --
 GO_FILES  = $(shell git ls-files '*.go')
 
@@ -47,6 +48,24 @@ endtoend-full: prerequisites ## the whole path at every edge that the tests know
 .PHONY: soak
 soak: ## simulate seed after seed for SOAK, with every profile in turn
 	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,worst,quiet
+
+.PHONY: bench
+bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (two to three hours); results in bench/results/latest
+	bin/varve-bench run all --out $(RESULTS)
+	bin/varve-bench gate $(RESULTS)
+
+.PHONY: bench-quick
+bench-quick: prerequisites build bench-peers ## every suite, three small rounds (under ten minutes): smoke, says nothing about time
+	bin/varve-bench run all --quick --out out/bench-quick
+	bin/varve-bench gate out/bench-quick
+
+.PHONY: plots
+plots: build ## draw RESULTS: SVG, PNG, and CSV of what is in each
+	bin/varve-bench plot $(RESULTS)
+
+.PHONY: bench-docs
+bench-docs: build ## write docs/BENCHMARKS.md, its figures and README's part from RESULTS
+	bin/varve-bench report $(RESULTS)
 
 .PHONY: bench-peers
 bench-peers: ## build the program with the peers that need a module of their own (Pebble, etcd)

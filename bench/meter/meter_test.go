@@ -70,5 +70,5 @@ func TestCallsAreCounted(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Bucket.Delete(t.Context(), "k"))
 	o := w.Objects
-	require.Equal(t, [6]int64{1, 50, 2, 70, 1, 1}, [6]int64{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.BytesGot.Load(), o.Lists.Load(), o.Deletions.Load()})
+	require.Equal(t, [7]int64{1, 50, 2, 70, 1, 1, 1}, [7]int64{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.BytesGot.Load(), o.Lists.Load(), o.Listed.Load(), o.Deletions.Load()})
 }

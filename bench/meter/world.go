@@ -83,6 +83,7 @@ type Objects struct {
 	Gets      atomic.Int64 // whole objects and ranges
 	BytesGot  atomic.Int64
 	Lists     atomic.Int64
+	Listed    atomic.Int64 // objects that lists returned
 	Deletions atomic.Int64
 }
 
@@ -114,8 +115,10 @@ func (o *Objects) GetRange(ctx context.Context, key string, off, size int64) ([]
 
 // List implements env.Bucket.
 func (o *Objects) List(ctx context.Context, prefix string) ([]env.ObjectInfo, error) {
+	objects, err := o.Bucket.List(ctx, prefix)
 	o.Lists.Add(1)
-	return o.Bucket.List(ctx, prefix)
+	o.Listed.Add(int64(len(objects)))
+	return objects, err
 }
 
 // Delete implements env.Bucket.

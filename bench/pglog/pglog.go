@@ -12,6 +12,7 @@ import (
 	"github.com/varvedb/varve/bench/postgres"
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
+	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/segment"
@@ -44,6 +45,14 @@ func (w Way) conf() map[string]string {
 		}
 	}
 	return conf
+}
+
+// HowTaken says how Varve takes TPC-B in, for titles.
+func HowTaken() string {
+	if redo.Native(pgwal.RMgrHeap) && redo.Native(pgwal.RMgrBtree) {
+		return "by native redo"
+	}
+	return "by an image of the page with every change, for redo of heap and btree is not native yet"
 }
 
 // shaping are the settings that Varve imposes and that change what is logged.

@@ -2,8 +2,10 @@ package plot
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"image/color"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -125,33 +127,43 @@ func (f *Figure) draw(c draw.Canvas) {
 
 // Save writes NAME.svg, NAME.png and NAME.csv into dir.
 func (f *Figure) Save(dir string) error {
+	if err := f.SaveVector(dir); err != nil {
+		return err
+	}
+	bitmap := vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(pixelsPerInch))
+	f.draw(draw.New(bitmap))
+	return f.create(dir, ".png", func(out io.Writer) error {
+		_, err := vgimg.PngCanvas{Canvas: bitmap}.WriteTo(out)
+		return err
+	})
+}
+
+// SaveVector writes NAME.svg and NAME.csv into dir: what a document needs.
+func (f *Figure) SaveVector(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make directory for figures: %w", err)
 	}
 	svg := vgsvg.New(width, f.height)
 	f.draw(draw.New(svg))
-	bitmap := vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(pixelsPerInch))
-	f.draw(draw.New(bitmap))
-	path := filepath.Join(dir, f.Name)
-	for name, write := range map[string]func(*os.File) error{
-		path + ".svg": func(out *os.File) error { _, err := svg.WriteTo(out); return err },
-		path + ".png": func(out *os.File) error { _, err := vgimg.PngCanvas{Canvas: bitmap}.WriteTo(out); return err },
-		path + ".csv": func(out *os.File) error {
-			w := csv.NewWriter(out)
-			return w.WriteAll(append([][]string{f.Header}, f.Rows...))
-		},
-	} {
-		out, err := os.Create(name)
-		if err != nil {
-			return fmt.Errorf("save figure: %w", err)
-		}
-		err = write(out)
-		if closed := out.Close(); err == nil {
-			err = closed
-		}
-		if err != nil {
-			return fmt.Errorf("save figure %s: %w", name, err)
-		}
+	err := f.create(dir, ".svg", func(out io.Writer) error {
+		_, err := svg.WriteTo(out)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return f.create(dir, ".csv", func(out io.Writer) error {
+		return csv.NewWriter(out).WriteAll(append([][]string{f.Header}, f.Rows...))
+	})
+}
+
+func (f *Figure) create(dir, suffix string, write func(io.Writer) error) error {
+	out, err := os.Create(filepath.Join(dir, f.Name+suffix))
+	if err != nil {
+		return fmt.Errorf("save figure: %w", err)
+	}
+	if err := errors.Join(write(out), out.Close()); err != nil {
+		return fmt.Errorf("save figure %s: %w", f.Name+suffix, err)
 	}
 	return nil
 }

@@ -221,14 +221,14 @@ func (b *suite) postgres(ctx context.Context, c paired.Case) (paired.Case, error
 }
 
 // counters are what a branch asked of the bucket.
-type counters struct{ puts, bytes, gets, lists int64 }
+type counters struct{ puts, bytes, gets, lists, listed int64 }
 
 func countersOf(o *meter.Objects) counters {
-	return counters{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.Lists.Load()}
+	return counters{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.Lists.Load(), o.Listed.Load()}
 }
 
 func (c counters) minus(d counters) counters {
-	return counters{c.puts - d.puts, c.bytes - d.bytes, c.gets - d.gets, c.lists - d.lists}
+	return counters{c.puts - d.puts, c.bytes - d.bytes, c.gets - d.gets, c.lists - d.lists, c.listed - d.listed}
 }
 
 // sizes makes branches of databases of several sizes, in random turns.
@@ -279,6 +279,7 @@ func summarise(m map[string]float64, xs []int, hists []*latency.Histogram, costs
 			differ++
 		}
 		m[fmt.Sprintf("p50_us_at_%d", x)] = hists[i].Quantile(0.5) / 1e3
+		m[fmt.Sprintf("objects_listed_at_%d", x)] = float64(costs[i].listed)
 	}
 	m["abs_slope"], m["counters_differ"] = math.Abs(slope(logX, logY)), differ
 	// A branch that copied data would put more than its index, which is below a page.

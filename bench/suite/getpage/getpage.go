@@ -35,7 +35,7 @@ var Quick = Config{Pages: 500, DeltaBytes: 100, Ops: 2000, Deltas: []int{0, 1, 1
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "getpage", Letter: "c",
-		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records, for heap redo is not native yet",
+		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records",
 		About: "Pages do not compress, as Pebble's do not; where compression is measured they do. hot: all blocks are in the store's memory; " +
 			"file: none is, each read goes to a local file in the page cache. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
 			"A page is asked for with its relation's size, as a compute does, so a read is two keys. No layer is ever merged yet: layers/N shows what that costs. " +

@@ -40,7 +40,7 @@ var Quick = Config{Scale: 1, Transactions: 1500, Copy: 20_000, Records: 100_000,
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "ingest", Letter: "b",
-		Title: "decode and ingest; TPC-B is taken in by page images, for heap redo is not native yet",
+		Title: "decode and ingest; TPC-B is taken in " + pglog.HowTaken(),
 		About: "The log is a real PostgreSQL's, read from the page cache. Decoding is compared with pg_waldump --stats over the same files. " +
 			"Taking in is measured on the log that Varve's endpoints write today, with an image at every change; PostgreSQL's redo gets the same transactions without ours. " +
 			"Both sides are counted in records, so Varve is charged for its ours. The store alone is compared with Pebble without WAL, both up to durable sorted tables.",

@@ -14,6 +14,7 @@ import (
 	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/pglog"
 	"github.com/varvedb/varve/bench/postgres"
 	"github.com/varvedb/varve/wal"
 )
@@ -42,7 +43,7 @@ const freshEvery = 3
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "pgbench", Letter: "i",
-		Title: "TPC-B, selects and bulk loads of real PostgreSQLs; Varve logs an image with every change, for redo is not native yet",
+		Title: "TPC-B, selects and bulk loads of real PostgreSQLs; what Varve logs is taken in " + pglog.HowTaken(),
 		About: "Three PostgreSQLs with the same buffers and the same load. varve: commits wait for two of three safekeepers. any2of3: commits wait for two of three pg_receivewal --synchronous; " +
 			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally. local: fsync on, no receivers. " +
 			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds. " +

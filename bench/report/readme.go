@@ -1,0 +1,59 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/varvedb/varve/bench/goal"
+)
+
+// The marks in README.md between which this program writes.
+const (
+	readmeBegin = "<!-- bench:begin -->"
+	readmeEnd   = "<!-- bench:end -->"
+)
+
+// readmeFigures are the three pictures of the README.
+var readmeFigures = []struct{ name, text string }{
+	{"goals", "distance from each goal"},
+	{"latency-append-commit-8KiB-c1", "how long a commit takes: Varve, the floor of two flushes of three, etcd"},
+	{"throughput-faults", "throughput of PostgreSQL while a safekeeper is away"},
+}
+
+// readmeGoals are the rows of its table.
+var readmeGoals = []string{"a.etcd", "i.tps-c16", "b.decode", "c.pebble10", "g.depth64", "g.pitr", "f.basebackup", "h.ratio", "k.lz4", "j.same"}
+
+// Readme puts the README's pictures and table between its marks. The input's folder is
+// relative to the README.
+func Readme(readme string, in Input) (string, error) {
+	if err := in.check(); err != nil {
+		return "", err
+	}
+	before, rest, begun := strings.Cut(readme, readmeBegin)
+	_, after, ended := strings.Cut(rest, readmeEnd)
+	if !begun || !ended {
+		return "", errors.New("README has no marks " + readmeBegin + " and " + readmeEnd)
+	}
+	var d document
+	reached, missed, unknown := goal.Count(in.Outcomes)
+	d.linef("\n## Measured\n\n%d goals: %d reached, %d missed, %d not measured. Ratios of one run, each to its neighbour in the same round;", len(in.Outcomes), reached, missed, unknown)
+	d.linef("how, and everything that is lost: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).\n\n| | wanted | pessimistic quartile | |\n|---|---|---|---|")
+	for _, id := range readmeGoals {
+		i := slices.IndexFunc(in.Outcomes, func(o goal.Outcome) bool { return o.ID == id })
+		if i < 0 || in.Outcomes[i].Why != "" {
+			continue
+		}
+		o := &in.Outcomes[i]
+		verdict := "missed"
+		if o.Met {
+			verdict = "reached"
+		}
+		d.linef("| %s | %s %.4g | %s | %s |", o.Text, strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound, goal.Number(o.Measured), verdict)
+	}
+	for _, f := range readmeFigures {
+		d.figure(&in, f.name, f.text)
+	}
+	return fmt.Sprintf("%s%s%s\n%s%s", before, readmeBegin, d.String(), readmeEnd, after), nil
+}

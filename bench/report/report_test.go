@@ -1,0 +1,80 @@
+package report_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/bench"
+	"github.com/varvedb/varve/bench/goal"
+	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/report"
+)
+
+func input(quick bool) report.Input {
+	r := &bench.Result{Suite: "append", Letter: "a", Quick: quick, Commit: "abc123", Settings: map[string]string{"varve": "tuned so", "floor": "plain"}, Options: json.RawMessage(`{"Ops": 5}`)}
+	for n := range 3 {
+		r.Rounds = append(r.Rounds, paired.Round{Number: n, Samples: []paired.Measured{
+			{Case: "c", Arm: "varve", Metrics: map[string]float64{"p50_us": 30 + float64(n), "flushes_per_commit": 3}},
+			{Case: "c", Arm: "floor", Metrics: map[string]float64{"p50_us": 10}},
+		}})
+	}
+	goals := []goal.Goal{
+		{ID: "a.floor", Text: "near the floor", Suite: "append", Case: "c", Arm: "varve", Peer: "floor", Metric: "p50_us", Op: "<=", Bound: 1.25, Kind: goal.Time},
+		{ID: "a.flushes", Text: "few flushes", Suite: "append", Case: "c", Arm: "varve", Metric: "flushes_per_commit", Op: "<=", Bound: 4, Kind: goal.Counter},
+		{ID: "a.later", Text: "some day", Missing: "no such thing"},
+	}
+	results := []*bench.Result{r}
+	return report.Input{
+		Suites:  []bench.Suite{{Name: "append", Letter: "a", Title: "the log", About: "How."}},
+		Results: results, Outcomes: goal.Judge(goals, results), Figures: []string{"goals"}, Folder: "figures/bench",
+	}
+}
+
+func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
+	text, err := report.Document(input(false))
+	require.NoError(t, err)
+	for _, want := range []string{
+		"3 goals: 1 reached, 1 missed, 1 not measured.",
+		"| c | varve / floor | p50_us | 3.1 | 3.05..3.15 | 3..3.2 | 3 |",
+		"| c | varve | flushes_per_commit | 3 |",
+		"| a.floor: near the floor | time | &lt;= 1.25 | 3.15 | missed |",
+		"| a.later: some day |  |  |  | not built: no such thing |",
+		"| a.floor: near the floor | 2.52x |",
+		"- floor: plain", `{"Ops":5}`, "![distance from each goal](figures/bench/goals.svg)", "Commit abc123",
+	} {
+		require.Contains(t, text, want)
+	}
+	require.NotContains(t, text, "| c | varve | p50_us |", "no time of a machine is stated")
+}
+
+func TestADocumentWithoutResultsListsTheGoals(t *testing.T) {
+	in := input(false)
+	goals, err := goal.All()
+	require.NoError(t, err)
+	in.Results, in.Outcomes, in.Figures = nil, goal.Judge(goals, nil), nil
+	text, err := report.Document(in)
+	require.NoError(t, err)
+	require.Contains(t, text, "No run of record is committed.")
+	require.Contains(t, text, "suite append was not run")
+}
+
+func TestSmokeFeedsNoDocument(t *testing.T) {
+	_, err := report.Document(input(true))
+	require.ErrorIs(t, err, report.ErrSmoke)
+	_, err = report.Readme("<!-- bench:begin --><!-- bench:end -->", input(true))
+	require.ErrorIs(t, err, report.ErrSmoke)
+}
+
+func TestTheReadmeIsWrittenBetweenItsMarks(t *testing.T) {
+	once, err := report.Readme("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n", input(false))
+	require.NoError(t, err)
+	require.NotContains(t, once, "old")
+	require.Regexp(t, `(?s)^a\n<!-- bench:begin -->.*goals\.svg.*<!-- bench:end -->\nb\n$`, once)
+	twice, err := report.Readme(once, input(false))
+	require.NoError(t, err)
+	require.Equal(t, once, twice)
+	_, err = report.Readme("no marks", input(false))
+	require.ErrorContains(t, err, "no marks")
+}
