@@ -323,7 +323,7 @@ func TestErrorsCrossTheWireAsWhatTheyAre(t *testing.T) {
 	require.Equal(t, imported.PrevRecord, prev)
 
 	log := pgwal.NewEncoder(imported.LSN, imported.PrevRecord, imported.SystemID)
-	_, bad := log.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrHash, Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 4, Data: []byte("x")}}})
+	_, bad := log.Append(pgwal.RecordSpec{RMgr: 128, Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 4, Data: []byte("x")}}})
 	safekeeper.commit(mainID, imported.LSN, log.Take())
 	err = tl.WaitLSN(ctx, bad)
 	require.ErrorIs(t, err, timeline.ErrStopped)

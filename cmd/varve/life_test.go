@@ -45,7 +45,7 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	s.sql("main", "INSERT INTO t VALUES (2)")
 	gone := watchProcess(t, s.branches()[0].Endpoint.PID)
 	// Whether it is answered before the endpoint ends does not matter.
-	s.run("psql", "main", "--", "-c", "SET wal_consistency_checking = ''; CREATE TABLE lost (a int); CREATE INDEX ON lost USING hash (a); INSERT INTO lost VALUES (1)")
+	s.run("psql", "main", "--", "-c", "SET wal_consistency_checking = ''; CREATE TABLE lost (a int); CREATE INDEX ON lost USING gist (int4range(a, a)); INSERT INTO lost VALUES (1)")
 	gone()
 	again := lastLine(s.run("endpoint", "start", "main"))
 	s.failed(again, control.CodeFailed, "endpoint main ended before it was ready: ")

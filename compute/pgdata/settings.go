@@ -75,7 +75,7 @@ var everywhere = []Setting{
 	{"synchronous_standby_names", "FIRST 1 (varve)"},
 	// Block references of these resource managers carry images, which stand for redo that
 	// there is none of. With all, for debugging, redo can be checked against the others.
-	{"wal_consistency_checking", "hash,gist,brin"},
+	{"wal_consistency_checking", "gist,brin"},
 	{"wal_compression", "lz4"},
 	// Readiness and promotion are read from the log.
 	{"log_destination", "stderr"},

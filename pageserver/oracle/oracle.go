@@ -143,8 +143,8 @@ func (o *Oracle) take(rec *pgwal.Record) error {
 		if ref.Fork == pgwal.FSMFork {
 			continue
 		}
-		if locked := pgwal.HashLockedBucket(rec); locked != nil && locked.ID == ref.ID && !redo.Native(rec.RMgr) {
-			continue
+		if locked := pgwal.HashLockedBucket(rec); locked != nil && locked.ID == ref.ID {
+			continue // It does not change.
 		}
 		if err := o.change(rec, ref, hits); err != nil {
 			return err

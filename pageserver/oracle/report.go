@@ -122,6 +122,7 @@ var excused = map[Kind]string{
 	{pgwal.RMgrHeap2, "NEW_CID"}:        "changes no page",
 	{pgwal.RMgrBtree, "REUSE_PAGE"}:     "changes no page",
 	{pgwal.RMgrGin, "VACUUM_PAGE"}:      "is an image of the page",
+	{pgwal.RMgrHash, "SPLIT_PAGE"}:      "is an image of the page",
 }
 
 // All lists every kind of record of native resource managers that changes pages.

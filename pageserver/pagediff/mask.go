@@ -247,7 +247,7 @@ func (c *Comparer) maskKind(k Kind, block uint32) {
 // as images have a hole of zeros.
 func (c *Comparer) maskHole(k Kind) {
 	lower, upper := c.stored.lower(), c.stored.upper()
-	redone := k == HeapPage || k == SequencePage || k == BtreePage
+	redone := k == HeapPage || k == SequencePage || k == BtreePage || k == HashPage
 	if c.disk.lower() == lower && c.disk.upper() == upper && (redone || isZero(c.stored[lower:upper])) {
 		c.excuse(HoleMask, lower, upper)
 	}

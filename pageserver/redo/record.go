@@ -12,7 +12,7 @@ import (
 // wal_consistency_checking.
 func Native(rmgr pgwal.RMgr) bool {
 	switch rmgr {
-	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrGeneric:
+	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrHash, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrGeneric:
 		return true
 	}
 	return false
@@ -28,6 +28,8 @@ func change(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 		return heap(page, rec, ref)
 	case pgwal.RMgrBtree:
 		return btree(page, rec, ref)
+	case pgwal.RMgrHash:
+		return hash(page, rec, ref)
 	case pgwal.RMgrGin:
 		return gin(page, rec, ref)
 	case pgwal.RMgrSequence:

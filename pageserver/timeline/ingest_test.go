@@ -296,19 +296,22 @@ func TestCheckpointsAndSettings(t *testing.T) {
 	require.Equal(t, pgkey.AppendUint32(nil, 5), w.value(pgkey.NextOID(), lsn))
 }
 
+// foreign is a resource manager of an extension, of which nothing is known here.
+const foreign = pgwal.RMgr(128)
+
 func TestMissingImageNamesItselfAndStopsOnlyThisTimeline(t *testing.T) {
 	w := newWorld(t, nil)
 	good := w.write(fpi(rel, pgwal.MainFork, 0, 1))
-	w.write(pgwal.RecordSpec{RMgr: pgwal.RMgrHash, Info: pgwal.OpHashInsert, Blocks: []pgwal.BlockSpec{{Rel: other, Block: 4, Data: []byte("x")}}})
+	w.write(pgwal.RecordSpec{RMgr: foreign, Blocks: []pgwal.BlockSpec{{Rel: other, Block: 4, Data: []byte("x")}}})
 	w.write(fpi(rel, pgwal.MainFork, 1, 2))
 	err := w.give()
 	var missing *timeline.MissingImageError
 	require.ErrorAs(t, err, &missing)
 	require.Equal(t, mainID, missing.Timeline)
 	require.Equal(t, pgkey.Block(other, pgwal.MainFork, 4), missing.Key)
-	require.Equal(t, pgwal.RMgrHash, missing.RMgr)
-	require.Equal(t, "INSERT", missing.Kind)
-	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record Hash INSERT: a change of relation 1663/5/16385 fork main block 4 without an image; wal_consistency_checking must name its resource manager", mainID, good))
+	require.Equal(t, foreign, missing.RMgr)
+	require.Equal(t, "UNKNOWN (0)", missing.Kind)
+	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record custom128 UNKNOWN (0): a change of relation 1663/5/16385 fork main block 4 without an image; wal_consistency_checking must name its resource manager", mainID, good))
 	require.Equal(t, good, w.tl.LastLSN(), "what came before is taken in")
 	require.Equal(t, byte(1), w.mustPage(rel, pgwal.MainFork, 0, good)[24])
 
@@ -332,9 +335,9 @@ func TestHintWithoutImageChangesNothing(t *testing.T) {
 func TestImageForCheckingIsContentOnlyWithoutNativeRedo(t *testing.T) {
 	w := newWorld(t, nil)
 	w.ingest(fpi(rel, pgwal.MainFork, 0, 1), fpi(rel, pgwal.MainFork, 1, 1))
-	hash := w.ingest(pgwal.RecordSpec{RMgr: pgwal.RMgrHash, Info: pgwal.OpHashInsert, MainData: []byte{1, 0},
+	other := w.ingest(pgwal.RecordSpec{RMgr: foreign, MainData: []byte{1, 0},
 		Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 0, Image: aPage(2), Data: []byte("x")}}})
-	require.Equal(t, atLSN(aPage(2), hash), w.mustPage(rel, pgwal.MainFork, 0, hash))
+	require.Equal(t, atLSN(aPage(2), other), w.mustPage(rel, pgwal.MainFork, 0, other))
 	generic := w.ingest(pgwal.RecordSpec{RMgr: pgwal.RMgrGeneric,
 		Blocks: []pgwal.BlockSpec{{Rel: rel, Block: 1, Image: aPage(66), Data: []byte{24, 0, 1, 0, 3}}}})
 	require.Equal(t, atLSN(aPage(3), generic), w.mustPage(rel, pgwal.MainFork, 1, generic))

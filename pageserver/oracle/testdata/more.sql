@@ -67,3 +67,8 @@ alter table unlogged set logged;
 create materialized view seen as select k, count(*) from dense group by k;
 create unique index on seen (k);
 refresh materialized view concurrently seen;
+-- A hash index that begins with more buckets than one split point adds at once.
+create table hashed as select i k from generate_series(1, 45000) i;
+analyze hashed;
+create index on hashed using hash (k) with (fillfactor = 10);
+insert into hashed select i from generate_series(100000, 102000) i;
