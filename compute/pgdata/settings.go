@@ -73,9 +73,9 @@ var everywhere = []Setting{
 	// read-only start nothing answers to the name, so that nothing is ever committed.
 	{"synchronous_commit", "on"},
 	{"synchronous_standby_names", "FIRST 1 (varve)"},
-	// Block references of these resource managers carry images, which stand for redo that
+	// Block references of this resource manager carry images, which stand for redo that
 	// there is none of. With all, for debugging, redo can be checked against the others.
-	{"wal_consistency_checking", "gist,brin"},
+	{"wal_consistency_checking", "gist"},
 	{"wal_compression", "lz4"},
 	// Readiness and promotion are read from the log.
 	{"log_destination", "stderr"},

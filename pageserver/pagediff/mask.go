@@ -239,16 +239,14 @@ func (c *Comparer) maskKind(k Kind, block uint32) {
 		c.maskCopied()
 	}
 	if k != RevmapPage && k != VMPage && k != OtherPage {
-		c.maskHole(k)
+		c.maskHole()
 	}
 }
 
-// maskHole runs last: pd_lower and pd_upper are then known to agree. Pages that come
-// as images have a hole of zeros.
-func (c *Comparer) maskHole(k Kind) {
+// maskHole runs last: pd_lower and pd_upper are then known to agree.
+func (c *Comparer) maskHole() {
 	lower, upper := c.stored.lower(), c.stored.upper()
-	redone := k == HeapPage || k == SequencePage || k == BtreePage || k == HashPage
-	if c.disk.lower() == lower && c.disk.upper() == upper && (redone || isZero(c.stored[lower:upper])) {
+	if c.disk.lower() == lower && c.disk.upper() == upper {
 		c.excuse(HoleMask, lower, upper)
 	}
 }

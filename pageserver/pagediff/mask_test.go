@@ -101,8 +101,7 @@ func TestMasks(t *testing.T) {
 	}{
 		{"lsn", LSNMask, GinPage, nil, func(p page) { put32(p, 4, 0x200) }, func(p page) { put32(p, 4, 0x2000) }, false},
 		{"lsn of a sorted build", LSNMask, GistPage, nil, func(p page) { put32(p, 4, 1) }, func(p page) { put32(p, 4, 2) }, true},
-		{"hole", HoleMask, GinPage, nil, func(p page) { p[4000] = 1 }, func(p page) { put16(p, upperOffset, 4000) }, false},
-		{"hole of a redone page", HoleMask, BtreePage, nil, func(p page) { p[4000] = 1 }, func(p page) { put16(p, upperOffset, 4000) }, true},
+		{"hole", HoleMask, BtreePage, nil, func(p page) { p[4000] = 1 }, func(p page) { put16(p, upperOffset, 4000) }, true},
 		{"free lines", FreeLinesMask, HeapPage, func(p page) { put16(p, flagsOffset, flagFreeLines) }, func(p page) { put16(p, flagsOffset, 0) },
 			func(p page) { put16(p, flagsOffset, 4) }, true},
 		{"command", CommandMask, HeapPage, nil, func(p page) { put32(p, tuple+tupleCID, 7) }, func(p page) { put32(p, tuple, 7) }, false},

@@ -139,9 +139,17 @@ func (f *frame) reserve(page []byte, n, size, lower int) ([]byte, error) {
 // addHeap adds a heap tuple at line pointer n, which is unused or the next one.
 func (f *frame) addHeap(page []byte, n, size int) ([]byte, error) {
 	const heapTuplesMax = 291 // MaxHeapTuplesPerPage
+	if n > heapTuplesMax {
+		return nil, corrupt("line pointer of the new tuple", heapTuplesMax, n)
+	}
+	return f.addAt(page, n, size)
+}
+
+// addAt adds a tuple at line pointer n, which is unused or the next one.
+func (f *frame) addAt(page []byte, n, size int) ([]byte, error) {
 	lower, next := f.lower, f.count()+1
 	switch {
-	case n < 1 || n > next || n > heapTuplesMax:
+	case n < 1 || n > next:
 		return nil, corrupt("line pointer of the new tuple", next, n)
 	case n == next:
 		lower += pointerBytes

@@ -12,7 +12,7 @@ import (
 // wal_consistency_checking.
 func Native(rmgr pgwal.RMgr) bool {
 	switch rmgr {
-	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrHash, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrGeneric:
+	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrHash, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrBRIN, pgwal.RMgrGeneric:
 		return true
 	}
 	return false
@@ -36,6 +36,8 @@ func change(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 		return sequence(page, rec, ref)
 	case pgwal.RMgrSPGist:
 		return spgist(page, rec, ref)
+	case pgwal.RMgrBRIN:
+		return brin(page, rec, ref)
 	case pgwal.RMgrGeneric:
 		return generic(page, rec, ref)
 	}
