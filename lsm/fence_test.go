@@ -37,7 +37,7 @@ func TestOfTwoAttachmentsOnlyTheLaterCommits(t *testing.T) {
 	// The zombie's layer lands, its index does not.
 	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
 	require.Equal(t, wal.LSN(20), old.DurableLSN())
-	require.Len(t, b.keys("-00000001.delta"), 2)
+	require.Len(t, b.keys("-00000001-000000"), 2)
 	require.ErrorIs(t, old.Apply(ctx, 50, nil), lsm.ErrFenced)
 	require.ErrorIs(t, old.SetMeta(ctx, nil), lsm.ErrFenced)
 	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
@@ -48,7 +48,7 @@ func TestOfTwoAttachmentsOnlyTheLaterCommits(t *testing.T) {
 	apply(t, young, put(1, 30, "Dx"), put(1, 40, "Dy"))
 	flush(t, young)
 	require.Equal(t, "Ia+Dx+Dy", get(t, young, 1, 40))
-	require.Len(t, b.keys("-00000002.delta"), 1)
+	require.Len(t, b.keys("-00000002-000000"), 1)
 
 	require.NoError(t, oldStore.Close(ctx))
 	require.NoError(t, newStore.Close(ctx))

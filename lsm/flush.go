@@ -108,7 +108,7 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 	x.Durable = f.hi
 	var desc *layer.Desc
 	if f.table.Len() > 0 {
-		id := layer.ID{Timeline: t.node.id, Kind: layer.Delta, LSNLo: f.table.Lo(), LSNHi: f.hi, Generation: x.Generation}
+		id := layer.ID{Timeline: t.node.id, Kind: layer.Delta, LSNLo: f.table.Lo(), LSNHi: f.hi, Generation: x.Generation, Number: f.number}
 		var built layer.Desc
 		var data []byte
 		err := t.store.env.Tasks.Offload(ctx, func() { built, data = buildDelta(id, f.table, t.store.opts.BlockBytes) })

@@ -55,11 +55,12 @@ func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Ke
 	x := t.nextIndex()
 	x.Start, x.Cutoff, x.Durable = at, at, at
 	newBuilder := func() *layer.Builder {
-		return layer.NewBuilder(layer.ID{Timeline: t.node.id, Kind: layer.Image, LSNLo: at, LSNHi: at, Generation: x.Generation}, t.store.opts.BlockBytes)
+		return layer.NewBuilder(layer.ID{Timeline: t.node.id, Kind: layer.Image, LSNLo: at, LSNHi: at, Generation: x.Generation, Number: t.nextNumber()}, t.store.opts.BlockBytes)
 	}
 	b := newBuilder()
 	finish := func() error {
 		desc, data := b.Finish()
+		desc.Level = 1
 		x.Layers = insertLayer(x.Layers, desc)
 		b = newBuilder()
 		return t.upload(ctx, &desc, data)

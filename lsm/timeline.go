@@ -24,6 +24,7 @@ type Timeline struct {
 	writer   manifest.WriterID
 	counts   counters
 	detached atomic.Bool
+	layers   atomic.Uint32 // numbers layers
 
 	mu     sync.Mutex
 	moved  env.Cond // on mu: last, frozen or failed changed
@@ -36,11 +37,16 @@ type Timeline struct {
 	sequence uint64
 }
 
-// frozenTable waits to be written: versions in (table.Lo(), hi].
+// frozenTable waits to be written: versions in (table.Lo(), hi]. However often that is
+// tried, the layer is the same one, of the same number.
 type frozenTable struct {
-	table *memtable.Table
-	hi    wal.LSN
+	table  *memtable.Table
+	hi     wal.LSN
+	number uint32
 }
+
+// nextNumber is what tells a new layer of this attachment from its others.
+func (t *Timeline) nextNumber() uint32 { return t.layers.Add(1) }
 
 type counters struct {
 	reads, tables, layers           atomic.Uint64

@@ -72,7 +72,7 @@ func (t *Timeline) makeRoom(ctx context.Context) error {
 // holds t.mu, and there is room.
 func (t *Timeline) freeze() {
 	last := t.LastLSN()
-	t.frozen = append(t.frozen, frozenTable{t.active, last})
+	t.frozen = append(t.frozen, frozenTable{t.active, last, t.nextNumber()})
 	t.active = memtable.New(last)
 	s := t.store
 	s.mu.Lock()

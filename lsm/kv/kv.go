@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 
 	"github.com/varvedb/varve/wal"
 )
@@ -50,6 +51,15 @@ func (k Key) Compare(other Key) int {
 
 // Less reports whether k lies before other.
 func (k Key) Less(other Key) bool { return k.Compare(other) < 0 }
+
+// Hash mixes the key into 64 bits. It is part of the layer format: filters are made
+// of it.
+func (k Key) Hash() uint64 {
+	a, b, c := binary.LittleEndian.Uint64(k[0:]), binary.LittleEndian.Uint64(k[8:]), uint64(binary.LittleEndian.Uint16(k[16:]))
+	hi, lo := bits.Mul64(a^0x9E3779B97F4A7C15, b^c<<48^0xC2B2AE3D27D4EB4F)
+	hi, lo = bits.Mul64(hi^lo^c, 0xD6E8FEB86659FD93)
+	return hi ^ lo
+}
 
 // Next returns the key right after k, and false if k is [MaxKey].
 func (k Key) Next() (Key, bool) {

@@ -90,15 +90,15 @@ func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {
 type indexBlock []byte
 
 // parseIndexBlock checks that the data blocks follow each other from the header
-// to the index block, in order of their first entries.
-func parseIndexBlock(name string, off int64, raw []byte) (indexBlock, error) {
+// to end, in order of their first entries. off is the index block's own offset.
+func parseIndexBlock(name string, off, end int64, raw []byte) (indexBlock, error) {
 	if len(raw) == 0 || len(raw)%indexEntry != 0 {
 		return nil, wal.Corruptf(name, off, "index block size", fmt.Sprintf("a multiple of %d", indexEntry), len(raw))
 	}
 	index, at := indexBlock(raw), int64(headerSize)
 	for i := range index.len() {
 		begin, size := index.place(i)
-		if begin != at || size < blockHeader || begin+int64(size) > off {
+		if begin != at || size < blockHeader || begin+int64(size) > end {
 			return nil, wal.Corruptf(name, off, fmt.Sprintf("place of data block %d", i), at, fmt.Sprintf("%d+%d", begin, size))
 		}
 		if i > 0 && compareAt(index.key(i-1), index.lsn(i-1), index.key(i), index.lsn(i)) >= 0 {
@@ -106,8 +106,8 @@ func parseIndexBlock(name string, off int64, raw []byte) (indexBlock, error) {
 		}
 		at += int64(size)
 	}
-	if at != off {
-		return nil, wal.Corruptf(name, off, "end of the last data block", off, at)
+	if at != end {
+		return nil, wal.Corruptf(name, off, "end of the last data block", end, at)
 	}
 	return index, nil
 }

@@ -18,8 +18,8 @@ type Builder struct {
 	entries []byte // of the open block
 	offsets []byte // of the entries of the open block
 	index   []byte
+	hashes  []uint64   // of keys
 	last    kv.Version // without its value
-	keys    int64
 	count   int64
 }
 
@@ -44,7 +44,7 @@ func (b *Builder) Add(v kv.Version) {
 		b.id.KeyLo = v.Key
 	}
 	if b.count == 0 || v.Key != b.last.Key {
-		b.keys++
+		b.hashes = append(b.hashes, v.Key.Hash())
 	}
 	b.offsets = le.AppendUint32(b.offsets, uint32(len(b.entries)))
 	b.entries = append(b.entries, v.Key[:]...)
@@ -96,16 +96,19 @@ func (b *Builder) Finish() (Desc, []byte) {
 	b.id.KeyHi = b.last.Key
 	invalid := b.id.Validate()
 	assert.That(invalid == nil, "a finished layer's identity is possible: %v", invalid)
+	filterOffset := int64(len(b.file))
+	b.file = appendBlock(b.file, typeFilter, appendFilter(nil, b.hashes), &b.compressor)
 	indexOffset := int64(len(b.file))
 	b.file = appendBlock(b.file, typeIndex, b.index, &b.compressor)
 	f := footer{
 		indexOffset: indexOffset,
 		indexSize:   int32(int64(len(b.file)) - indexOffset),
+		filterSize:  int32(indexOffset - filterOffset),
 		blocks:      indexBlock(b.index).len(),
 		versions:    b.count,
-		keys:        b.keys,
+		keys:        int64(len(b.hashes)),
 	}
-	b.seal(indexOffset)
+	b.seal(filterOffset, indexOffset)
 	b.file = f.appendTo(b.file, b.id.seed(), int64(len(b.file)))
 	return Desc{
 		ID:          b.id,
@@ -113,18 +116,21 @@ func (b *Builder) Finish() (Desc, []byte) {
 		CRC:         Checksum(b.file),
 		IndexOffset: indexOffset,
 		IndexSize:   f.indexSize,
+		FilterSize:  f.filterSize,
 		Versions:    b.count,
+		Keys:        f.keys,
 	}, b.file
 }
 
 // seal writes what could not be known before the last key: the header, and the
 // checksums that begin with it.
-func (b *Builder) seal(indexOffset int64) {
+func (b *Builder) seal(filterOffset, indexOffset int64) {
 	b.id.AppendTo(b.file[:0])
 	seed, index := b.id.seed(), indexBlock(b.index)
 	for i := range index.len() {
 		off, size := index.place(i)
 		sealBlock(b.file[off:off+int64(size)], seed, off)
 	}
+	sealBlock(b.file[filterOffset:indexOffset], seed, filterOffset)
 	sealBlock(b.file[indexOffset:], seed, indexOffset)
 }

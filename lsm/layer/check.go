@@ -25,12 +25,12 @@ func Check(name string, data []byte, visit func(kv.Version) error) (Desc, error)
 		return Desc{}, err
 	}
 	desc := Desc{ID: id, Size: int64(len(data)), CRC: Checksum(data),
-		IndexOffset: foot.indexOffset, IndexSize: foot.indexSize, Versions: foot.versions}
+		IndexOffset: foot.indexOffset, IndexSize: foot.indexSize, FilterSize: foot.filterSize, Versions: foot.versions, Keys: foot.keys}
 	found, err := checkEntries(NewReader(desc, name, wholeFile(data), NewCache(0)), visit)
 	if err != nil {
 		return Desc{}, err
 	}
-	if want := (footer{foot.indexOffset, foot.indexSize, found.blocks, found.versions, found.keys}); want != foot {
+	if want := (footer{foot.indexOffset, foot.indexSize, foot.filterSize, found.blocks, found.versions, found.keys}); want != foot {
 		return Desc{}, wal.Corruptf(name, end, "layer footer", fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", foot))
 	}
 	if found.first != id.KeyLo || found.last.Key != id.KeyHi {
@@ -48,7 +48,7 @@ type found struct {
 
 func checkEntries(r *Reader, visit func(kv.Version) error) (f found, err error) {
 	ctx := context.Background()
-	index, err := r.index(ctx)
+	index, filter, err := r.tail(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -63,6 +63,9 @@ func checkEntries(r *Reader, visit func(kv.Version) error) (f found, err error) 
 			v := blocks[0].version(at)
 			if at == 0 && compareAt(v.Key, v.LSN, index.key(i), index.lsn(i)) != 0 {
 				return f, wal.Corruptf(r.name, off, "first entry", fmt.Sprintf("%v at %v", index.key(i), index.lsn(i)), fmt.Sprintf("%v at %v", v.Key, v.LSN))
+			}
+			if !filter.mayHave(v.Key.Hash()) {
+				return f, wal.Corruptf(r.name, r.filterOffset(), "key filter", fmt.Sprintf("one that lets %v through", v.Key), "one that does not")
 			}
 			if err := f.add(r, off, v); err != nil {
 				return f, err

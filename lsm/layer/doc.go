@@ -9,16 +9,16 @@
 //
 // # File
 //
-//	+--------+--------------+--------------+-- - --+-------------+--------+
-//	| header | data block 0 | data block 1 |       | index block | footer |
-//	+--------+--------------+--------------+-- - --+-------------+--------+
+//	+--------+--------------+--------------+-- - --+--------------+-------------+--------+
+//	| header | data block 0 | data block 1 |       | filter block | index block | footer |
+//	+--------+--------------+--------------+-- - --+--------------+-------------+--------+
 //
 // Integers are little-endian, keys and ids raw bytes. The header says which layer
-// this is; its bytes 0..84 are the layer's identity.
+// this is; its bytes 0..88 are the layer's identity.
 //
-//	header, 88 bytes
+//	header, 92 bytes
 //	 0  8  magic "varveLYR"
-//	 8  2  format version, 1
+//	 8  2  format version, 2
 //	10  1  kind: 1 delta, 2 image
 //	11  1  zero
 //	12  4  generation
@@ -27,13 +27,14 @@
 //	50 18  last key           the greatest key in the file
 //	68  8  LSNLo
 //	76  8  LSNHi
-//	84  4  CRC32C of bytes 0..84
+//	84  4  number             apart from the other layers of its generation
+//	88  4  CRC32C of bytes 0..88
 //
 //	block, 16 bytes and the payload
 //	 0  4  CRC32C of identity, the block's offset in the file (8 bytes), bytes 4.. of the block
 //	 4  4  size of the payload as stored
 //	 8  4  size of the payload as decoded
-//	12  1  type: 1 data, 2 index
+//	12  1  type: 1 data, 2 index, 3 filter
 //	13  1  codec: 0 none, 1 lz4 block
 //	14  2  zero
 //	16  n  payload
@@ -54,14 +55,22 @@
 //	26  8  offset in the file
 //	34  4  size, with the block's header
 //
-//	footer, 44 bytes
+//	filter payload: a Bloom filter of the keys, lines of 64 bytes; never compressed
+//
+//	footer, 52 bytes
 //	 0  8  offset of the index block
 //	 8  4  its size, with the block's header
-//	12  4  number of data blocks
-//	16  8  number of versions
-//	24  8  number of keys
-//	32  4  CRC32C of identity, the footer's offset in the file (8 bytes), bytes 0..32
-//	36  8  magic "RYLevrav"
+//	12  4  size of the filter block, with its header
+//	16  4  number of data blocks
+//	20  4  zero
+//	24  8  number of versions
+//	32  8  number of keys
+//	40  4  CRC32C of identity, the footer's offset in the file (8 bytes), bytes 0..40
+//	44  8  magic "RYLevrav"
+//
+// With h = kv.Key.Hash of a key, its line is number (h >> 32) * lines >> 32, and with
+// p = h * 0x9E3779B97F4A7C15 its six bits in there are p & 511, then the same of p
+// rotated right by 9, 18, and so on.
 //
 // Because a block's checksum covers the layer's identity and its place, a sound
 // block of another file or offset is as wrong as a flipped bit.
@@ -72,9 +81,9 @@
 //
 // # Reading
 //
-// The index of layers knows where the index block is, so the first read of a
-// layer fetches that, the next the data block, and no read asks for the whole
-// file. A chain that does not end in its newest block is fetched
+// The index of layers knows where filter and index block are, so the first read of a
+// layer fetches those two, the next the data block, and no read asks for the whole
+// file. A key that the filter does not let through costs no read. A chain that does not end in its newest block is fetched
 // [chainReadBlocks] blocks at a time. Decoded blocks live in a [Cache].
 //
 // The package checks and decodes; where bytes come from is a [Source]'s matter.

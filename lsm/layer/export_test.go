@@ -11,8 +11,8 @@ func Reseal(data []byte) {
 	seed := Checksum(data[:identitySize])
 	end := len(data) - footerSize
 	foot := data[end:]
-	copy(foot[36:], footerMagic)
-	le.PutUint32(foot[32:], sumAt(seed, int64(end), foot[:32]))
+	copy(foot[footerSum+4:], footerMagic)
+	le.PutUint32(foot[footerSum:], sumAt(seed, int64(end), foot[:footerSum]))
 	for at := headerSize; at+blockHeader <= end; {
 		size := blockHeader + int(le.Uint32(data[at+4:]))
 		if size > end-at {

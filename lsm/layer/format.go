@@ -14,11 +14,11 @@ import (
 const (
 	magic        = "varveLYR"
 	footerMagic  = "RYLevrav"
-	formatV1     = 1
-	headerSize   = 88
-	identitySize = 84
+	formatV2     = 2
+	headerSize   = 92
+	identitySize = 88
 	blockHeader  = 16
-	footerSize   = 44
+	footerSize   = 52
 	entryHeader  = kv.KeySize + 8 + 1
 	indexEntry   = kv.KeySize + 8 + 8 + 4
 
@@ -29,8 +29,9 @@ const (
 )
 
 const (
-	typeData  = 1
-	typeIndex = 2
+	typeData   = 1
+	typeIndex  = 2
+	typeFilter = 3
 
 	codecNone = 0
 	codecLZ4  = 1
@@ -46,14 +47,15 @@ var le = binary.LittleEndian
 // appendIdentity appends the first identitySize bytes of the header.
 func (id *ID) appendIdentity(dst []byte) []byte {
 	dst = append(dst, magic...)
-	dst = le.AppendUint16(dst, formatV1)
+	dst = le.AppendUint16(dst, formatV2)
 	dst = append(dst, byte(id.Kind), 0)
 	dst = le.AppendUint32(dst, uint32(id.Generation))
 	dst = append(dst, id.Timeline[:]...)
 	dst = append(dst, id.KeyLo[:]...)
 	dst = append(dst, id.KeyHi[:]...)
 	dst = le.AppendUint64(dst, uint64(id.LSNLo))
-	return le.AppendUint64(dst, uint64(id.LSNHi))
+	dst = le.AppendUint64(dst, uint64(id.LSNHi))
+	return le.AppendUint32(dst, id.Number)
 }
 
 // AppendTo appends the file header.
@@ -79,8 +81,8 @@ func DecodeHeader(name string, data []byte) (id ID, err error) {
 	if want, got := Checksum(data[:identitySize]), le.Uint32(data[identitySize:]); want != got {
 		return id, wal.Corruptf(name, 0, "layer header checksum", hex32(want), hex32(got))
 	}
-	if version := le.Uint16(data[8:]); version != formatV1 {
-		return id, fmt.Errorf("layer %s has format version %d; this program knows version %d", name, version, formatV1)
+	if version := le.Uint16(data[8:]); version != formatV2 {
+		return id, fmt.Errorf("layer %s has format version %d; this program knows version %d", name, version, formatV2)
 	}
 	id.Kind = Kind(data[10])
 	id.Generation = wal.Generation(le.Uint32(data[12:]))
@@ -89,6 +91,7 @@ func DecodeHeader(name string, data []byte) (id ID, err error) {
 	copy(id.KeyHi[:], data[50:])
 	id.LSNLo = wal.LSN(le.Uint64(data[68:]))
 	id.LSNHi = wal.LSN(le.Uint64(data[76:]))
+	id.Number = le.Uint32(data[84:])
 	if err := id.Validate(); err != nil || data[11] != 0 {
 		return ID{}, wal.Corruptf(name, 0, "layer header", "a possible identity", err)
 	}
@@ -111,8 +114,14 @@ func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compres
 	header := func() []byte { return dst[begin : begin+blockHeader] }
 	header()[12] = blockType
 	worthwhile := len(raw) - len(raw)/8
+	if blockType == typeFilter {
+		worthwhile = 0 // its bits are as good as random
+	}
 	dst = append(dst, make([]byte, worthwhile)...)
-	n, err := compressor.CompressBlock(raw, dst[begin+blockHeader:])
+	n, err := 0, error(nil)
+	if worthwhile > 0 {
+		n, err = compressor.CompressBlock(raw, dst[begin+blockHeader:])
+	}
 	if err == nil && n > 0 && n < worthwhile {
 		dst = dst[:begin+blockHeader+n]
 		header()[13] = codecLZ4
@@ -171,16 +180,22 @@ func decodePayload(name string, off int64, block []byte) ([]byte, error) {
 type footer struct {
 	indexOffset int64
 	indexSize   int32
+	filterSize  int32
 	blocks      int
 	versions    int64
 	keys        int64
 }
 
+// footerSum is where the footer's checksum lies.
+const footerSum = 40
+
 func (f *footer) appendTo(dst []byte, seed uint32, off int64) []byte {
 	begin := len(dst)
 	dst = le.AppendUint64(dst, uint64(f.indexOffset))
 	dst = le.AppendUint32(dst, uint32(f.indexSize))
+	dst = le.AppendUint32(dst, uint32(f.filterSize))
 	dst = le.AppendUint32(dst, uint32(f.blocks))
+	dst = le.AppendUint32(dst, 0)
 	dst = le.AppendUint64(dst, uint64(f.versions))
 	dst = le.AppendUint64(dst, uint64(f.keys))
 	dst = le.AppendUint32(dst, sumAt(seed, off, dst[begin:]))
@@ -188,21 +203,25 @@ func (f *footer) appendTo(dst []byte, seed uint32, off int64) []byte {
 }
 
 func decodeFooter(name string, seed uint32, off int64, data []byte) (f footer, err error) {
-	if got := string(data[36:footerSize]); got != footerMagic {
-		return f, wal.Corruptf(name, off+36, "layer footer magic", fmt.Sprintf("%q", footerMagic), fmt.Sprintf("%q", got))
+	if got := string(data[footerSum+4 : footerSize]); got != footerMagic {
+		return f, wal.Corruptf(name, off+footerSum+4, "layer footer magic", fmt.Sprintf("%q", footerMagic), fmt.Sprintf("%q", got))
 	}
-	if want, got := sumAt(seed, off, data[:32]), le.Uint32(data[32:]); want != got {
+	if want, got := sumAt(seed, off, data[:footerSum]), le.Uint32(data[footerSum:]); want != got {
 		return f, wal.Corruptf(name, off, "layer footer checksum", hex32(want), hex32(got))
 	}
 	f = footer{
 		indexOffset: int64(le.Uint64(data)),
 		indexSize:   int32(le.Uint32(data[8:])),
-		blocks:      int(le.Uint32(data[12:])),
-		versions:    int64(le.Uint64(data[16:])),
-		keys:        int64(le.Uint64(data[24:])),
+		filterSize:  int32(le.Uint32(data[12:])),
+		blocks:      int(le.Uint32(data[16:])),
+		versions:    int64(le.Uint64(data[24:])),
+		keys:        int64(le.Uint64(data[32:])),
 	}
-	if f.indexOffset < headerSize || f.indexSize < blockHeader || f.indexOffset+int64(f.indexSize) != off {
-		return f, wal.Corruptf(name, off, "place of the index block", fmt.Sprintf("a block that ends at %d", off), fmt.Sprintf("%d+%d", f.indexOffset, f.indexSize))
+	if le.Uint32(data[20:]) != 0 {
+		return f, wal.Corruptf(name, off+20, "layer footer padding", 0, le.Uint32(data[20:]))
+	}
+	if f.filterSize < blockHeader || f.indexOffset < headerSize+int64(f.filterSize) || f.indexSize < blockHeader || f.indexOffset+int64(f.indexSize) != off {
+		return f, wal.Corruptf(name, off, "place of filter and index block", fmt.Sprintf("blocks that end at %d", off), fmt.Sprintf("%d, %d+%d", f.filterSize, f.indexOffset, f.indexSize))
 	}
 	return f, nil
 }

@@ -37,33 +37,35 @@ type ID struct {
 	LSNLo      wal.LSN
 	LSNHi      wal.LSN
 	Generation wal.Generation
+	Number     uint32 // tells apart layers of one generation
 }
 
 // Name is the layer's file name, without its timeline:
-// KEYLO-KEYHI__LSNLO-LSNHI-GENERATION.KIND, in hexadecimal.
+// KEYLO-KEYHI__LSNLO-LSNHI-GENERATION-NUMBER.KIND, in hexadecimal.
 func (id ID) Name() string {
-	return fmt.Sprintf("%s-%s__%016X-%016X-%08x.%s", id.KeyLo, id.KeyHi, uint64(id.LSNLo), uint64(id.LSNHi), uint32(id.Generation), id.Kind)
+	return fmt.Sprintf("%s-%s__%016X-%016X-%08x-%08x.%s", id.KeyLo, id.KeyHi, uint64(id.LSNLo), uint64(id.LSNHi), uint32(id.Generation), id.Number, id.Kind)
 }
 
 // ParseName reads what [ID.Name] writes; the timeline is left zero.
 func ParseName(name string) (id ID, err error) {
 	refuse := func() (ID, error) {
-		return ID{}, fmt.Errorf("parse layer name %q: want KEYLO-KEYHI__LSNLO-LSNHI-GENERATION.KIND in hexadecimal", name)
+		return ID{}, fmt.Errorf("parse layer name %q: want KEYLO-KEYHI__LSNLO-LSNHI-GENERATION-NUMBER.KIND in hexadecimal", name)
 	}
 	keys, rest, _ := strings.Cut(name, "__")
 	keyLo, keyHi, _ := strings.Cut(keys, "-")
 	numbers, kind, _ := strings.Cut(rest, ".")
 	parts := strings.Split(numbers, "-")
-	if len(parts) != 3 {
+	if len(parts) != 4 {
 		return refuse()
 	}
 	lsnLo, errLo := strconv.ParseUint(parts[0], 16, 64)
 	lsnHi, errHi := strconv.ParseUint(parts[1], 16, 64)
 	generation, errGen := strconv.ParseUint(parts[2], 16, 32)
-	if errLo != nil || errHi != nil || errGen != nil {
+	number, errNum := strconv.ParseUint(parts[3], 16, 32)
+	if errLo != nil || errHi != nil || errGen != nil || errNum != nil {
 		return refuse()
 	}
-	id = ID{LSNLo: wal.LSN(lsnLo), LSNHi: wal.LSN(lsnHi), Generation: wal.Generation(generation), Kind: Delta}
+	id = ID{LSNLo: wal.LSN(lsnLo), LSNHi: wal.LSN(lsnHi), Generation: wal.Generation(generation), Number: uint32(number), Kind: Delta}
 	if kind == Image.String() {
 		id.Kind = Image
 	}
@@ -110,9 +112,12 @@ func (id *ID) Start() wal.LSN {
 // Desc describes a finished layer file: what the index of layers keeps of it.
 type Desc struct {
 	ID
+	Level       uint8  // 0 as it was flushed, 1 once merged; not in the file
 	Size        int64  // of the file, bytes
 	CRC         uint32 // CRC32C of the file
 	IndexOffset int64
 	IndexSize   int32
+	FilterSize  int32 // of the block before the index block
 	Versions    int64
+	Keys        int64
 }

@@ -41,7 +41,7 @@ func (f *file) ReadRange(_ context.Context, off int64, size int, sound func([]by
 }
 
 func deltaID() layer.ID {
-	return layer.ID{Timeline: wal.TimelineID{1, 2, 3}, Kind: layer.Delta, LSNLo: 0x100, LSNHi: 0x1000, Generation: 7}
+	return layer.ID{Timeline: wal.TimelineID{1, 2, 3}, Kind: layer.Delta, LSNLo: 0x100, LSNHi: 0x1000, Generation: 7, Number: 5}
 }
 
 func imageID() layer.ID {
@@ -202,7 +202,7 @@ func TestASoundBlockInTheWrongPlaceIsCorruption(t *testing.T) {
 	other.Generation++
 	_, twin := build(other, sampleBlock, sample())
 	require.Len(t, twin, len(data))
-	mixed := slices.Concat(data[:88], twin[88:])
+	mixed := slices.Concat(data[:92], twin[92:])
 	_, err := layer.Check("layer", mixed, func(kv.Version) error { return nil })
 	require.ErrorIs(t, err, wal.ErrCorruption)
 
@@ -212,20 +212,20 @@ func TestASoundBlockInTheWrongPlaceIsCorruption(t *testing.T) {
 		versions = append(versions, kv.Version{Key: key(k), LSN: 0x101, Kind: kv.Image, Value: make([]byte, 100)})
 	}
 	desc, data := build(deltaID(), 64, versions)
-	size := (int(desc.IndexOffset) - 88) / 3
-	swapped := slices.Concat(data[:88], data[88+size:88+2*size], data[88:88+size], data[88+2*size:])
+	size := (int(desc.IndexOffset) - int(desc.FilterSize) - 92) / 3
+	swapped := slices.Concat(data[:92], data[92+size:92+2*size], data[92:92+size], data[92+2*size:])
 	r := layer.NewReader(desc, "layer", &file{data: swapped}, layer.NewCache(0))
 	_, _, err = r.Walk(context.Background(), key(0), 0x1000, 0, nil)
 	require.ErrorIs(t, err, wal.ErrCorruption)
-	require.ErrorContains(t, err, "corruption in layer at offset 88: block checksum")
+	require.ErrorContains(t, err, "corruption in layer at offset 92: block checksum")
 
-	for _, short := range []int{0, 50, 88, 100, len(data) - 1} {
+	for _, short := range []int{0, 50, 92, 100, len(data) - 1} {
 		_, err := layer.Check("layer", data[:short], func(kv.Version) error { return nil })
 		require.ErrorIs(t, err, wal.ErrCorruption, "first %d bytes", short)
 	}
 }
 
-// golden bytes pin format version 1: a store of today must be read for ever.
+// golden bytes pin format version 2: a store of today must be read for ever.
 func TestGoldenBytes(t *testing.T) {
 	image := []kv.Version{{Key: key(4), LSN: 0x90, Kind: kv.Image, Value: make([]byte, 300)}, {Key: key(5), LSN: 0x100, Kind: kv.Image, Value: []byte("five")}}
 	for _, c := range []struct {
@@ -239,7 +239,7 @@ func TestGoldenBytes(t *testing.T) {
 		}
 		dump, err := os.ReadFile(name)
 		require.NoError(t, err)
-		require.Equal(t, string(dump), hex.Dump(data), "what is written is what version 1 is")
+		require.Equal(t, string(dump), hex.Dump(data), "what is written is what version 2 is")
 
 		var read []kv.Version
 		checked, err := layer.Check(name, undump(t, string(dump)), func(v kv.Version) error { read = append(read, v); return nil })
@@ -342,10 +342,10 @@ func TestUnknownVersionIsRefusedByName(t *testing.T) {
 	id := deltaID()
 	id.KeyHi = key(1)
 	header := id.AppendTo(nil)
-	header[8] = 2
-	binary.LittleEndian.PutUint32(header[84:], layer.Checksum(header[:84]))
+	header[8] = 3
+	binary.LittleEndian.PutUint32(header[88:], layer.Checksum(header[:88]))
 	_, err := layer.DecodeHeader("layer", header)
-	require.EqualError(t, err, "layer layer has format version 2; this program knows version 1")
+	require.EqualError(t, err, "layer layer has format version 3; this program knows version 2")
 }
 
 func TestOneReadPerBlockAndLittleMoreForAChain(t *testing.T) {
@@ -362,7 +362,7 @@ func TestOneReadPerBlockAndLittleMoreForAChain(t *testing.T) {
 	chain, _, err := r.Walk(ctx, key(50), 0x1000, 0, nil)
 	require.NoError(t, err)
 	require.Len(t, chain, 80)
-	require.Equal(t, 3, source.reads, "index, newest block, the rest of the chain in one read")
+	require.Equal(t, 3, source.reads, "filter and index, newest block, the rest of the chain in one read")
 	_, _, err = r.Walk(ctx, key(50), 0x1000, 0, nil)
 	require.NoError(t, err)
 	require.Equal(t, 3, source.reads, "the second time all is cached")
@@ -405,4 +405,31 @@ func TestCacheStaysWithinItsBytesAndKeepsWhatIsUsed(t *testing.T) {
 	_, _, err := r.Walk(context.Background(), key(7), 0x1000, 0, nil)
 	require.NoError(t, err)
 	require.Equal(t, reads, source.reads, "a block used all the time stays")
+}
+
+func TestAbsentKeysCostNoRead(t *testing.T) {
+	const keys = 20_000
+	var versions []kv.Version
+	for k := range keys {
+		versions = append(versions, kv.Version{Key: key(2 * k), LSN: 0x101, Kind: kv.Image, Value: []byte("value")})
+	}
+	desc, data := build(deltaID(), 1024, versions)
+	source := &file{data: data}
+	r := layer.NewReader(desc, "layer", source, layer.NewCache(64<<20))
+	require.False(t, r.Skips(key(1)), "nothing is in memory yet")
+	passed := 0
+	for k := range keys {
+		before := source.reads
+		found, _, err := r.Walk(context.Background(), key(2*k+1), 0x1000, 0, nil)
+		require.NoError(t, err)
+		require.Empty(t, found)
+		if k > 0 && r.Skips(key(2*k+1)) {
+			require.Equal(t, before, source.reads)
+		} else {
+			passed++
+		}
+		require.False(t, r.Skips(key(2*k)), "what is there gets through")
+	}
+	require.Less(t, passed, keys/50)
+	require.Less(t, int(desc.FilterSize), keys*10/8+128)
 }

@@ -44,11 +44,14 @@ func (r *Reader) Desc() *Desc { return &r.desc }
 // first, down to the first that is no delta. done reports whether nothing older
 // can matter: there was such a version, or the layer is an image layer.
 func (r *Reader) Walk(ctx context.Context, key kv.Key, ceil, floor wal.LSN, dst []kv.Version) (_ []kv.Version, done bool, err error) {
-	index, err := r.index(ctx)
+	index, filter, err := r.tail(ctx)
 	if err != nil {
 		return dst, false, err
 	}
 	done = r.desc.Kind == Image
+	if !filter.mayHave(key.Hash()) {
+		return dst, done, nil
+	}
 	// loaded holds the blocks i-len(loaded)+1 to i.
 	var loaded []dataBlock
 	for i := index.find(key, ceil); i >= 0; i-- {
@@ -94,7 +97,7 @@ func chainStart(index indexBlock, key kv.Key, i int) int {
 
 // NextKeys appends to dst the keys in [lo, hi], in order, at most limit of them.
 func (r *Reader) NextKeys(ctx context.Context, lo, hi kv.Key, limit int, dst []kv.Key) ([]kv.Key, error) {
-	index, err := r.index(ctx)
+	index, _, err := r.tail(ctx)
 	if err != nil {
 		return dst, err
 	}
@@ -124,27 +127,55 @@ func (r *Reader) NextKeys(ctx context.Context, lo, hi kv.Key, limit int, dst []k
 	return dst, nil
 }
 
-func (r *Reader) index(ctx context.Context) (indexBlock, error) {
-	off, size := r.desc.IndexOffset, int(r.desc.IndexSize)
-	if cached := r.cache.get(blockKey{r.id, off}); cached != nil {
-		return indexBlock(cached), nil
+// Skips reports whether what is in memory of the layer suffices to know that it has
+// no version of key.
+func (r *Reader) Skips(key kv.Key) bool {
+	cached := r.cache.get(blockKey{r.id, r.filterOffset()})
+	return cached != nil && !keyFilter(cached).mayHave(key.Hash())
+}
+
+func (r *Reader) filterOffset() int64 { return r.desc.IndexOffset - int64(r.desc.FilterSize) }
+
+// tail returns the index and the filter, which lie side by side.
+func (r *Reader) tail(ctx context.Context) (indexBlock, keyFilter, error) {
+	index := r.cache.get(blockKey{r.id, r.desc.IndexOffset})
+	filter := r.cache.get(blockKey{r.id, r.filterOffset()})
+	if index != nil && filter != nil {
+		return indexBlock(index), keyFilter(filter), nil
 	}
-	data, err := r.src.ReadRange(ctx, off, size, func(data []byte) error {
-		return checkBlock(r.name, r.seed, off, data, typeIndex)
+	return r.readTail(ctx)
+}
+
+func (r *Reader) readTail(ctx context.Context) (indexBlock, keyFilter, error) {
+	begin, split := r.filterOffset(), int(r.desc.FilterSize)
+	data, err := r.src.ReadRange(ctx, begin, split+int(r.desc.IndexSize), func(data []byte) error {
+		if err := checkBlock(r.name, r.seed, begin, data[:split], typeFilter); err != nil {
+			return err
+		}
+		return checkBlock(r.name, r.seed, r.desc.IndexOffset, data[split:], typeIndex)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read index of layer: %w", err)
+		return nil, nil, fmt.Errorf("read index of layer: %w", err)
 	}
-	raw, err := decodePayload(r.name, off, data)
+	rawFilter, err := decodePayload(r.name, begin, data[:split])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	index, err := parseIndexBlock(r.name, off, raw)
+	filter, err := parseFilter(r.name, begin, rawFilter)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r.cache.put(blockKey{r.id, off}, raw)
-	return index, nil
+	rawIndex, err := decodePayload(r.name, r.desc.IndexOffset, data[split:])
+	if err != nil {
+		return nil, nil, err
+	}
+	index, err := parseIndexBlock(r.name, r.desc.IndexOffset, begin, rawIndex)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.cache.put(blockKey{r.id, begin}, rawFilter)
+	r.cache.put(blockKey{r.id, r.desc.IndexOffset}, rawIndex)
+	return index, filter, nil
 }
 
 // cached returns a data block if it is in memory, else nil.

@@ -109,7 +109,7 @@ func TestMapAgreesWithItsTwin(t *testing.T) {
 			for _, n := range []int{0, 1, 3, 6, 9, 13, 18, -1} {
 				for ceil := range wal.LSN(52) {
 					want, wantOK := p.model.next(key(n), ceil)
-					got, ok := p.m.Next(key(n), ceil)
+					got, ok := p.m.Next(p.m.Locate(key(n), max(n, 0)%2), key(n), ceil)
 					require.Equal(t, wantOK, ok)
 					if want.Image {
 						// Of two image layers at one LSN either may answer.
@@ -170,8 +170,48 @@ func BenchmarkNext(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i++
-				m.Next(key(i*7919%100_000), wal.LSN(i*104729)%top+1)
+				k := key(i * 7919 % 100_000)
+				m.Next(m.Locate(k, 0), k, wal.LSN(i*104729)%top+1)
 			}
 		})
 	}
+}
+
+// BenchmarkNextOfBatch looks up the pages of sorted batches of 32.
+func BenchmarkNextOfBatch(b *testing.B) {
+	items := manyLayers(27_000)
+	m, err := layermap.Build(items)
+	require.NoError(b, err)
+	top := items[len(items)-1].ID.LSNHi
+	b.ReportAllocs()
+	i, at := 0, 0
+	for b.Loop() {
+		i++
+		k := key((i/32*7919 + i%32) % 100_000)
+		at = m.Locate(k, at)
+		m.Next(at, k, top)
+	}
+}
+
+// BenchmarkBuild makes the map anew, as after a merge, and appends to it, as after a
+// flush.
+func BenchmarkBuild(b *testing.B) {
+	items := manyLayers(27_000)
+	b.Run("anew", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := layermap.Build(items); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	last := len(items) - 1
+	m, err := layermap.Build(items[:last])
+	require.NoError(b, err)
+	b.Run("append", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := m.With(items[last]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -20,14 +20,19 @@ var rewrite = flag.Bool("rewrite", false, "write golden files anew")
 func sample() *manifest.Index {
 	desc := func(kind layer.Kind, lo, hi wal.LSN) layer.Desc {
 		return layer.Desc{
-			ID:   layer.ID{Timeline: wal.TimelineID{1}, Kind: kind, KeyLo: kv.Key{1}, KeyHi: kv.Key{2}, LSNLo: lo, LSNHi: hi, Generation: 3},
-			Size: 4096, CRC: 0xabcdef, IndexOffset: 3000, IndexSize: 1052, Versions: 17,
+			ID:    layer.ID{Timeline: wal.TimelineID{1}, Kind: kind, KeyLo: kv.Key{1}, KeyHi: kv.Key{2}, LSNLo: lo, LSNHi: hi, Generation: 3, Number: 6},
+			Level: 1, Size: 4096, CRC: 0xabcdef, IndexOffset: 3000, IndexSize: 1044, FilterSize: 80, Versions: 17, Keys: 4,
 		}
 	}
 	return &manifest.Index{
 		Timeline: wal.TimelineID{1}, Parent: wal.TimelineID{2}, BranchLSN: 0x10, Start: 0x10, Durable: 0x40, Cutoff: 0x12,
 		Generation: 4, Writer: manifest.WriterID{9, 9}, Sequence: 5, Meta: []byte("meta"),
+		Next:   0x14,
 		Layers: []layer.Desc{desc(layer.Image, 0x20, 0x20), desc(layer.Delta, 0x10, 0x30)},
+		Dead:   []layer.ID{desc(layer.Delta, 0x10, 0x20).ID},
+		Leases: []manifest.Lease{{ID: manifest.LeaseID{1}, LSN: 0x13, End: 1000}, {ID: manifest.LeaseID{2}, LSN: 0x11, End: 2000}},
+		Marks:  []manifest.Mark{{Time: 500, LSN: 0x20}, {Time: 600, LSN: 0x30}},
+		Pins:   []wal.LSN{0x10, 0x11},
 	}
 }
 
@@ -43,7 +48,7 @@ func TestRoundTripAndGoldenBytes(t *testing.T) {
 	}
 	golden, err := os.ReadFile("testdata/index.hex")
 	require.NoError(t, err)
-	require.Equal(t, string(golden), string(dump), "the format of version 1 may not change")
+	require.Equal(t, string(golden), string(dump), "the format of version 2 may not change")
 }
 
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
@@ -68,9 +73,9 @@ func resum(data []byte) []byte {
 
 func TestUnknownVersionIsRefusedByName(t *testing.T) {
 	data := sample().AppendTo(nil)
-	data[8] = 2
+	data[8] = 3
 	_, err := manifest.Decode("index", resum(data))
-	require.EqualError(t, err, "index index has format version 2; this program knows version 1")
+	require.EqualError(t, err, "index index has format version 3; this program knows version 2")
 }
 
 func TestImpossibleIndexIsRefused(t *testing.T) {
@@ -84,6 +89,15 @@ func TestImpossibleIndexIsRefused(t *testing.T) {
 		"same layer twice":     func(x *manifest.Index) { x.Layers[1] = x.Layers[0] },
 		"foreign layer":        func(x *manifest.Index) { x.Layers[0].Timeline = wal.TimelineID{7} },
 		"large meta":           func(x *manifest.Index) { x.Meta = make([]byte, manifest.MetaBytesMax+1) },
+		"unknown level":        func(x *manifest.Index) { x.Layers[0].Level = 2 },
+		"a dead layer lives":   func(x *manifest.Index) { x.Dead[0] = x.Layers[1].ID },
+		"foreign dead layer":   func(x *manifest.Index) { x.Dead[0].Timeline = wal.TimelineID{7} },
+		"leases out of order":  func(x *manifest.Index) { slices.Reverse(x.Leases) },
+		"marks out of order":   func(x *manifest.Index) { slices.Reverse(x.Marks) },
+		"pins out of order":    func(x *manifest.Index) { slices.Reverse(x.Pins) },
+		"too many leases":      func(x *manifest.Index) { x.Leases = make([]manifest.Lease, manifest.LeasesMax+1) },
+		"no filter":            func(x *manifest.Index) { x.Layers[0].FilterSize = 0 },
+		"a root that moves":    func(x *manifest.Index) { x.Parent, x.BranchLSN = wal.TimelineID{}, 0 },
 		"index past the end":   func(x *manifest.Index) { x.Layers[0].IndexSize = 2000 },
 	} {
 		x := sample()
