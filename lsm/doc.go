@@ -37,10 +37,25 @@
 // good. Layer names carry the generation, so a fenced writer's late objects never
 // take the name of a good one.
 //
+// # Merging
+//
+// One task of each attachment merges layers as package picker decides, streaming, in
+// bounded memory; reads and Apply go on meanwhile. With a [Redo] a merge puts an image
+// in place of a long chain's newest delta. A reader whose layer was replaced under it
+// begins anew.
+//
+// # History
+//
+// What is older than [Options.HistoryBytes] and [Options.HistoryTime] may be collected:
+// the cutoff in the index rises, reads below it are refused with [ErrBelowHorizon], but
+// at branch points and at leases ([Timeline.Lease]), and merges drop every version that
+// no read can meet. [Timeline.Collect] does all of it at once. docs/PROTOCOL.md says why
+// that is safe beside branches and other owners.
+//
 // # What it does not do
 //
-// It neither merges layers nor removes history. It does not retry a read of the
-// bucket that failed; a failed write it does retry, a bounded number of times.
+// It does not retry a read of the bucket that failed; a failed write it does retry, a
+// bounded number of times. It knows no more of time than when it flushed.
 //
 // # Inside
 //
@@ -48,6 +63,7 @@
 //	memtable   versions in memory: append only, newest first
 //	layer      the layer file: format, writer, reader, cache of decoded blocks
 //	layermap   which layers may hold a key at an LSN (pure)
+//	picker     which layers are merged next (pure)
 //	manifest   the index object's format
 //	remote     names of objects; objects read by range through local files
 package lsm

@@ -34,10 +34,10 @@ func TestOfTwoAttachmentsOnlyTheLaterCommits(t *testing.T) {
 	require.Equal(t, wal.LSN(20), young.LastLSN())
 	require.Equal(t, wal.Generation(2), young.Generation())
 
-	// The zombie's layer lands, its index does not.
+	// The zombie's layer lands, and may be swept at once; its index does not.
 	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
 	require.Equal(t, wal.LSN(20), old.DurableLSN())
-	require.Len(t, b.keys("-00000001-000000"), 2)
+	require.NotEmpty(t, b.keys("-00000001-000000"))
 	require.ErrorIs(t, old.Apply(ctx, 50, nil), lsm.ErrFenced)
 	require.ErrorIs(t, old.SetMeta(ctx, nil), lsm.ErrFenced)
 	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
@@ -196,7 +196,9 @@ func TestACrashBetweenLayerAndIndexLosesNothingDurable(t *testing.T) {
 	apply(t, tl, put(1, 30, "Db"))
 	flush(t, tl)
 	require.Equal(t, "Ia+Db", get(t, tl, 1, 30))
-	require.Len(t, b.keys(".delta"), 3, "the orphan keeps its own name")
+	require.NoError(t, tl.Compact(ctx))
+	require.Len(t, b.keys(".delta"), 1, "the orphan is swept, and what the index names is merged")
+	require.Equal(t, "Ia+Db", get(t, tl, 1, 30))
 	require.NoError(t, s.Close(ctx))
 }
 

@@ -106,6 +106,7 @@ func (t *Timeline) flushFrozen(ctx context.Context) error {
 func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 	x := t.nextIndex()
 	x.Durable = f.hi
+	t.mark(x)
 	var desc *layer.Desc
 	if f.table.Len() > 0 {
 		id := layer.ID{Timeline: t.node.id, Kind: layer.Delta, LSNLo: f.table.Lo(), LSNHi: f.hi, Generation: x.Generation, Number: f.number}
@@ -156,10 +157,20 @@ func (t *Timeline) upload(ctx context.Context, desc *layer.Desc, data []byte) er
 	return nil
 }
 
-// nextIndex is the index as this attachment wrote it last, to be changed.
+// nextIndex is the index as this attachment wrote it last, to be changed. It names no
+// dead layer whose object is deleted. The caller holds t.flushing.
 func (t *Timeline) nextIndex() *manifest.Index {
 	x := *t.index()
 	x.Layers = slices.Clone(x.Layers)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dead := x.Dead
+	x.Dead = nil
+	for _, id := range dead {
+		if !t.swept[id] {
+			x.Dead = append(x.Dead, id)
+		}
+	}
 	return &x
 }
 
@@ -195,6 +206,8 @@ func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) error {
 	t.frozen = slices.Delete(slices.Clone(t.frozen), 0, 1)
 	t.node.tables = t.tableRefs()
 	t.moved.Broadcast()
+	t.works.Add(1)
+	t.worked.Broadcast()
 	return s.addLayer(t.node, x, desc)
 }
 

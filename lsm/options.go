@@ -3,6 +3,7 @@ package lsm
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/wal"
@@ -38,9 +39,32 @@ type Options struct {
 	// hundred deltas share one.
 	BlockBytes int
 
-	// ImageLayerBytes is the size at which an image layer is closed. Default
-	// 64 MiB. A layer is built in memory.
-	ImageLayerBytes int64
+	// LayerBytes is the size at which a layer that is imported or merged is closed.
+	// Default 64 MiB. A layer is built in memory, so this bounds what a merge takes.
+	LayerBytes int64
+
+	// FlushedMax is how many flushed layers are merged together. Default 8. A read may
+	// look into each of them: more, and reads cost more; fewer, and bytes are written
+	// more often.
+	FlushedMax int
+
+	// TierFanout is how many neighbouring tiers of layers are merged into one.
+	// Default 4: a byte is written log4 of (history / MemtableBytes / FlushedMax) times.
+	TierFanout int
+
+	// ChainMax is the length of a chain of deltas in whose place a merge puts an image,
+	// if there is a Redo. Default 64: an image costs about what thirty deltas do. What
+	// is read much gets its images sooner.
+	ChainMax int
+
+	// HistoryBytes and HistoryTime say how much history stays readable: as much log, and
+	// as far back in time, whichever is more. Default 64 MiB and 7 days. Negative
+	// HistoryBytes: all of it, for ever.
+	HistoryBytes int64
+	HistoryTime  time.Duration
+
+	// Redo lets merges make images. Nil: none are made.
+	Redo Redo
 }
 
 func (o Options) withDefaults() Options {
@@ -52,11 +76,16 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MemtableBytes, 64<<20)
 	setDefault(&o.FrozenMax, 2)
 	setDefault(&o.BlockBytes, 16<<10)
-	setDefault(&o.ImageLayerBytes, 64<<20)
+	setDefault(&o.LayerBytes, 64<<20)
+	setDefault(&o.FlushedMax, 8)
+	setDefault(&o.TierFanout, 4)
+	setDefault(&o.ChainMax, 64)
+	setDefault(&o.HistoryBytes, 64<<20)
+	setDefault(&o.HistoryTime, 7*24*time.Hour)
 	return o
 }
 
-func setDefault[T int | int64](field *T, value T) {
+func setDefault[T int | int64 | time.Duration](field *T, value T) {
 	if *field == 0 {
 		*field = value
 	}
@@ -79,6 +108,13 @@ func (o Options) Validate() error {
 	bound("memtable bytes", o.MemtableBytes, 1, 1<<30)
 	bound("frozen memtables", int64(o.FrozenMax), 1, 64)
 	bound("block bytes", int64(o.BlockBytes), 64, kv.ValueBytesMax)
-	bound("image layer bytes", o.ImageLayerBytes, 1, 1<<30)
+	bound("layer bytes", o.LayerBytes, 1, 1<<30)
+	bound("flushed layers", int64(o.FlushedMax), 1, flushedInputsMax)
+	bound("tier fanout", int64(o.TierFanout), 2, 64)
+	bound("chain length", int64(o.ChainMax), 1, 1<<20)
+	bound("history bytes", o.HistoryBytes, -1, 1<<60)
+	if o.HistoryTime < 0 {
+		problems = append(problems, fmt.Errorf("history time %v is negative", o.HistoryTime))
+	}
 	return errors.Join(problems...)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
 )
@@ -25,10 +27,24 @@ func (t *Timeline) Get(ctx context.Context, reads []Read, out []Chain) error {
 	for i := range reads {
 		lo, hi = min(lo, reads[i].LSN), max(hi, reads[i].LSN)
 	}
-	v, err := t.viewFor(hi)
-	if err != nil {
-		return err
+	for again := 0; ; again++ {
+		v, err := t.viewFor(hi)
+		if err != nil {
+			return err
+		}
+		err = t.getFrom(ctx, v, reads, out)
+		if err == nil || !isGone(err) || again == readAgainMax || !t.renew(ctx, v) {
+			return err
+		}
+		t.counts.again.Add(1)
 	}
+}
+
+// readAgainMax bounds how often a read begins anew because layers were replaced under
+// it: that takes a merge each time, so twice is rare.
+const readAgainMax = 16
+
+func (t *Timeline) getFrom(ctx context.Context, v *view, reads []Read, out []Chain) error {
 	for i := range reads {
 		if err := v.checkHorizon(reads[i].LSN); err != nil {
 			return err
@@ -41,7 +57,24 @@ func (t *Timeline) Get(ctx context.Context, reads []Read, out []Chain) error {
 			return fmt.Errorf("get %v at %v of timeline %v: %w", r.Key, r.LSN, t.node.id, err)
 		}
 	}
+	if w.walked > 0 && t.counts.walked.Add(w.walked) >= t.store.opts.LayerBytes {
+		t.counts.walked.Store(0)
+		t.noteWork()
+	}
 	return nil
+}
+
+// renew reports whether there is a view that differs from v, in which a layer is gone.
+// Of ancestors that are attached elsewhere it reads the indexes again.
+func (t *Timeline) renew(ctx context.Context, v *view) bool {
+	if t.node.state.view.Load() != v {
+		return true
+	}
+	for i := 1; i < len(v.lines); i++ {
+		// What cannot be read now leaves the view as it is.
+		_ = t.store.refresh(ctx, v.lines[i].id)
+	}
+	return t.node.state.view.Load() != v
 }
 
 // viewFor returns a view that has all versions up to lsn, or says why there is none.
@@ -82,14 +115,15 @@ func (v *view) checkAncestors(lsn wal.LSN) error {
 	return nil
 }
 
-// checkHorizon reports whether history at lsn is kept. A branch point always is.
+// checkHorizon reports whether history at lsn is kept. A branch point always is, and so
+// is what is leased.
 func (v *view) checkHorizon(lsn wal.LSN) error {
 	for i := range v.lines {
 		l := &v.lines[i]
 		if lsn <= l.lo && !l.root {
 			continue
 		}
-		if lsn >= l.cutoff || lsn == l.hi {
+		if lsn >= l.cutoff || lsn == l.hi || slices.ContainsFunc(l.leases, func(lease manifest.Lease) bool { return lease.LSN == lsn }) {
 			return nil
 		}
 		return fmt.Errorf("%w: read at %v, kept from %v", ErrBelowHorizon, lsn, l.cutoff)
@@ -102,7 +136,8 @@ func (v *view) checkHorizon(lsn wal.LSN) error {
 type walk struct {
 	view   *view
 	counts *counters
-	at     int // interval of the layer map that the last key lay in
+	at     int   // interval of the layer map that the last key lay in
+	walked int64 // bytes of deltas taken from layers
 }
 
 // chain fills c with what determines key at lsn: tables and layers are visited
@@ -146,17 +181,44 @@ func (w *walk) layers(ctx context.Context, key Key, ceil, floor wal.LSN, version
 		if !ok || step.Ceil <= floor || step.Image && step.Floor <= floor {
 			break
 		}
+		if step.Layer.Skips(key) {
+			w.counts.skipped.Add(1)
+			if step.Image {
+				return versions, at, true, nil
+			}
+			at = step.Floor
+			continue
+		}
 		w.counts.layers.Add(1)
 		below := max(floor, step.Floor)
 		if step.Image {
 			below = floor
 		}
-		if versions, done, err = step.Layer.Walk(ctx, key, step.Ceil, below, versions); err != nil || done {
+		before := len(versions)
+		if versions, done, err = step.Layer.Walk(ctx, key, step.Ceil, below, versions); err != nil {
 			return versions, at, done, err
+		}
+		w.noteWalked(step.Layer, versions[before:])
+		if done {
+			return versions, at, true, nil
 		}
 		at = step.Floor
 	}
 	return versions, min(ceil, floor), false, nil
+}
+
+// noteWalked counts the deltas that a layer cost.
+func (w *walk) noteWalked(from *layer.Reader, versions []Version) {
+	var bytes int64
+	for i := range versions {
+		if versions[i].Kind == Delta {
+			bytes += int64(len(versions[i].Value))
+		}
+	}
+	if bytes > 0 {
+		from.NoteWalked(bytes)
+		w.walked += bytes
+	}
 }
 
 // finish makes the chain of versions, which come newest first.

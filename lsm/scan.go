@@ -14,36 +14,52 @@ const scanKeys = 256
 // order; a key whose newest version is a tombstone is skipped. All is read from
 // one state of the layers. An error of fn ends the scan and is returned as it is.
 func (t *Timeline) Scan(ctx context.Context, lo, hi Key, at wal.LSN, fn func(Key, Chain) error) error {
-	v, err := t.viewFor(at)
-	if err != nil {
-		return err
+	for again := 0; ; again++ {
+		v, err := t.viewFor(at)
+		if err != nil {
+			return err
+		}
+		if err := v.checkHorizon(at); err != nil {
+			return err
+		}
+		if !lo.Less(hi) {
+			return nil
+		}
+		from, err := t.scanFrom(ctx, v, lo, hi, at, fn)
+		if err == nil || !isGone(err) || again == readAgainMax || !t.renew(ctx, v) {
+			return err
+		}
+		if lo.Less(from) {
+			lo, again = from, 0
+		}
+		t.counts.again.Add(1)
 	}
-	if err := v.checkHorizon(at); err != nil {
-		return err
-	}
-	if !lo.Less(hi) {
-		return nil
-	}
+}
+
+// scanFrom scans one view. It returns the key to go on from if a layer is gone.
+func (t *Timeline) scanFrom(ctx context.Context, v *view, lo, hi Key, at wal.LSN, fn func(Key, Chain) error) (Key, error) {
 	keys := v.keys(lo, hi, at)
 	w := walk{view: v, counts: &t.counts}
 	for {
 		key, ok, err := keys.next(ctx)
 		if err != nil {
-			return fmt.Errorf("scan timeline %v at %v: %w", t.node.id, at, err)
+			return lo, fmt.Errorf("scan timeline %v at %v: %w", t.node.id, at, err)
 		}
 		if !ok || !key.Less(hi) {
-			return nil
+			return hi, nil
 		}
+		lo = key
 		var c Chain
 		if err := w.chain(ctx, key, at, 0, &c); err != nil {
-			return fmt.Errorf("scan %v at %v of timeline %v: %w", key, at, t.node.id, err)
+			return lo, fmt.Errorf("scan %v at %v of timeline %v: %w", key, at, t.node.id, err)
 		}
 		if c.Empty() {
 			continue
 		}
 		if err := fn(key, c); err != nil {
-			return err
+			return lo, err
 		}
+		lo, _ = key.Next()
 	}
 }
 

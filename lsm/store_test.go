@@ -17,6 +17,16 @@ import (
 
 var tenant = wal.TenantID{0xaa}
 
+// hostEnv is the tasks, clock and randomness of tests that bring their own bucket and
+// disk.
+var hostEnv = func() env.Env {
+	e, err := osenv.New(osenv.Config{Root: os.TempDir()})
+	if err != nil {
+		panic(err)
+	}
+	return e
+}()
+
 func timelineID(n int) wal.TimelineID { return wal.TimelineID{0xbb, byte(n)} }
 
 func key(n int) (k lsm.Key) {

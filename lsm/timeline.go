@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/memtable"
 	"github.com/varvedb/varve/lsm/remote"
@@ -25,12 +26,23 @@ type Timeline struct {
 	counts   counters
 	detached atomic.Bool
 	layers   atomic.Uint32 // numbers layers
+	// generation is this attachment's.
+	generation wal.Generation
 
 	mu     sync.Mutex
 	moved  env.Cond // on mu: last, frozen or failed changed
 	active *memtable.Table
-	frozen []frozenTable // oldest first
-	failed error         // for good: fenced, detached, or a failed import
+	frozen []frozenTable     // oldest first
+	failed error             // for good: fenced, detached, or a failed import
+	worked env.Cond          // on mu: works rose, or failed changed
+	works  atomic.Uint64     // counts what may make work for the compaction
+	swept  map[layer.ID]bool // dead layers whose objects are deleted
+
+	compacting *env.Lock         // held by who merges
+	settled    map[layer.ID]bool // by compacting: layers made for their reads
+	pinned     pinned            // by compacting
+	// orphansSwept, by compacting: what earlier generations left is deleted.
+	orphansSwept bool
 
 	flushing *env.Lock // held by who writes the index; guards tag and sequence
 	tag      env.ETag
@@ -49,8 +61,11 @@ type frozenTable struct {
 func (t *Timeline) nextNumber() uint32 { return t.layers.Add(1) }
 
 type counters struct {
-	reads, tables, layers           atomic.Uint64
-	versions, flushes, flushedBytes atomic.Uint64
+	reads, tables, layers, skipped       atomic.Uint64
+	versions, flushes, flushedBytes      atomic.Uint64
+	merges, mergedBytes, images, dropped atomic.Uint64
+	deleted, again                       atomic.Uint64
+	walked                               atomic.Int64 // since the compaction last heard of it
 }
 
 // attachAttemptsMax bounds how often Attach takes over from others that attach
@@ -68,8 +83,9 @@ func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error
 	if s.attached(id) != nil {
 		return nil, fmt.Errorf("%w: %v", ErrAttached, id)
 	}
-	t := &Timeline{store: s, writer: s.newWriter(), flushing: env.NewLock(s.env.Tasks)}
-	t.moved = s.env.Tasks.NewCond(&t.mu)
+	t := &Timeline{store: s, writer: s.newWriter(), flushing: env.NewLock(s.env.Tasks), compacting: env.NewLock(s.env.Tasks),
+		swept: make(map[layer.ID]bool), settled: make(map[layer.ID]bool)}
+	t.moved, t.worked = s.env.Tasks.NewCond(&t.mu), s.env.Tasks.NewCond(&t.mu)
 	x, err := t.takeOver(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("attach timeline %v: %w", id, err)
@@ -85,6 +101,7 @@ func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error
 	// The task outlives the call: Detach ends it, not the caller's context.
 	t.group = s.env.Tasks.NewGroup(context.WithoutCancel(ctx))
 	t.group.Go("lsm flush", t.flushLoop)
+	t.group.Go("lsm compact", t.compactLoop)
 	s.env.Trace.Event("lsm.attach", "timeline", id, "generation", x.Generation, "durable", x.Durable)
 	return t, nil
 }
@@ -120,7 +137,7 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 
 // install shows the attachment to readers.
 func (s *Store) install(t *Timeline, x *manifest.Index) error {
-	t.active = memtable.New(x.Durable)
+	t.active, t.generation = memtable.New(x.Durable), x.Generation
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.node.timeline = t
@@ -175,6 +192,7 @@ func (t *Timeline) fail(reason error) {
 		t.failed = reason
 	}
 	t.moved.Broadcast()
+	t.worked.Broadcast()
 }
 
 // ID names the timeline.
@@ -234,6 +252,19 @@ func (t *Timeline) Stats() Stats {
 		Versions:      t.counts.versions.Load(),
 		Flushes:       t.counts.flushes.Load(),
 		FlushedBytes:  t.counts.flushedBytes.Load(),
+		LayersSkipped: t.counts.skipped.Load(),
+		ReadsAgain:    t.counts.again.Load(),
+		Merges:        t.counts.merges.Load(),
+		MergedBytes:   t.counts.mergedBytes.Load(),
+		Images:        t.counts.images.Load(),
+		Dropped:       t.counts.dropped.Load(),
+		Deleted:       t.counts.deleted.Load(),
+		Dead:          len(x.Dead) - len(t.swept),
+	}
+	for i := range x.Layers {
+		if x.Layers[i].Level == 0 {
+			st.Flushed++
+		}
 	}
 	for _, f := range t.frozen {
 		st.MemtableBytes += f.table.Bytes()

@@ -104,11 +104,20 @@ type Stats struct {
 	LayerBytes    int64 // gauge: their size
 	MemtableBytes int64 // gauge: active and frozen memtables
 	Frozen        int   // gauge: memtables that wait to be written
+	Flushed       int   // gauge: own layers that were not merged yet
+	Dead          int   // gauge: layers that are replaced and whose objects are not deleted yet
 
 	Reads         uint64 // keys read
 	TablesVisited uint64 // memtables looked into
 	LayersVisited uint64 // layers looked into
+	LayersSkipped uint64 // layers that a key filter spared
+	ReadsAgain    uint64 // batches read again because a layer had been replaced
 	Versions      uint64 // versions applied
 	Flushes       uint64 // delta layers written
 	FlushedBytes  uint64 // their size
+	Merges        uint64 // jobs of the compaction
+	MergedBytes   uint64 // size of the layers they wrote
+	Images        uint64 // values they put in place of a chain
+	Dropped       uint64 // bytes of versions they found that nobody can read
+	Deleted       uint64 // layer objects deleted
 }

@@ -40,6 +40,7 @@ type line struct {
 	id     wal.TimelineID
 	lo, hi wal.LSN
 	cutoff wal.LSN
+	leases []manifest.Lease
 	root   bool
 }
 
@@ -147,7 +148,7 @@ func (n *node) publish() {
 	for at := n; at != nil; at = at.parent {
 		lo := at.index.BranchLSN
 		if hi > lo || at.parent == nil {
-			v.lines = append(v.lines, line{at.state, at.id, lo, hi, at.index.Cutoff, at.parent == nil})
+			v.lines = append(v.lines, line{at.state, at.id, lo, hi, at.index.Cutoff, at.index.Leases, at.parent == nil})
 		}
 		for _, t := range at.tables {
 			if t.lo < hi {

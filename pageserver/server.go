@@ -11,6 +11,7 @@ import (
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/frame"
@@ -26,7 +27,7 @@ type Config struct {
 	OpenDir func(path string) (fs.FS, error)
 	// Ready is called once, with the address that is listened on. It may be nil.
 	Ready func(addr string)
-	// Store tunes the layered store; its Tenant is overridden.
+	// Store tunes the layered store; its Tenant and Redo are overridden.
 	Store lsm.Options
 }
 
@@ -46,7 +47,7 @@ type Server struct {
 
 // New makes a server.
 func New(e env.Env, cfg Config) *Server {
-	cfg.Store.Tenant = cfg.Tenant
+	cfg.Store.Tenant, cfg.Store.Redo = cfg.Tenant, timeline.Redo{}
 	return &Server{env: e, cfg: cfg, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
 }
 

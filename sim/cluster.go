@@ -47,6 +47,7 @@ type cluster struct {
 	out       map[*world.Node]bool // dead for good
 	slices    int                  // that the world was run for
 	damaged   int                  // copies of logs that are
+	cutoffs   []check.Op           // of timelines, as samples of the bucket show them
 	ended     ending
 }
 
@@ -159,6 +160,8 @@ func (c *cluster) pageserverMain(i int) func(context.Context, env.Env) error {
 		Store: lsm.Options{
 			CacheBytes: c.opts.DiskBytes, BlockCacheBytes: 256 << 10,
 			MemtableBytes: c.opts.MemtableBytes, BlockBytes: c.opts.BlockBytes,
+			LayerBytes: c.opts.LayerBytes, FlushedMax: c.opts.FlushedMax, TierFanout: 2, ChainMax: c.opts.ChainMax,
+			HistoryBytes: c.opts.HistoryBytes, HistoryTime: c.opts.HistoryTime,
 		},
 	}
 	for _, m := range c.members {

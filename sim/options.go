@@ -31,8 +31,13 @@ type Options struct {
 	CachePages    int           // of a compute
 	MemtableBytes int64
 	BlockBytes    int
-	DiskBytes     int64  // of a pageserver's cache
-	BranchPer     uint32 // per million of a historian's operations: a branch
+	LayerBytes    int64         // at which a merged layer is closed
+	FlushedMax    int           // layers that are merged together
+	ChainMax      int           // deltas in whose place a merge puts an image
+	HistoryBytes  int64         // of log that stay readable
+	HistoryTime   time.Duration // as long as it stays readable
+	DiskBytes     int64         // of a pageserver's cache
+	BranchPer     uint32        // per million of a historian's operations: a branch
 	Shape         workload.Shape
 }
 
@@ -112,10 +117,8 @@ func Draw(seed uint64, profile string) (Options, error) {
 	}
 	o.Conduct = world.Range{Lo: 500 * time.Millisecond, Hi: time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
 	o.CachePages = 1 + int(c.Below(20))
-	// A run writes some hundred kilobytes: with larger ones nothing is flushed. Nothing
-	// merges layers: with smaller ones, a page that changes often is read from hundreds
-	// of them, which takes seconds.
-	o.MemtableBytes = 32 << 10 << c.Below(7)
+	// A run writes some hundred kilobytes: with larger ones nothing is flushed.
+	o.MemtableBytes = 16 << 10 << c.Below(7)
 	o.BlockBytes = 1 << 10 << c.Below(5)
 	o.DiskBytes = 64 << 10 << c.Below(10)
 	o.BranchPer = 10_000
@@ -124,6 +127,11 @@ func Draw(seed uint64, profile string) (Options, error) {
 		o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: 2 * time.Second})}
 		o.Historians, o.BranchPer, o.Shape.Branch = 0, 0, 0
 	}
+	o.LayerBytes = 16 << 10 << c.Below(8)
+	o.FlushedMax = 2 + int(c.Below(4))
+	o.ChainMax = 1 + int(c.Below(16))
+	o.HistoryBytes = 16 << 10 << c.Below(10)
+	o.HistoryTime = time.Second + c.Skewed(world.Range{Hi: time.Minute})
 	return o, nil
 }
 

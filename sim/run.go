@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varvedb/varve/sim/check"
@@ -59,7 +61,8 @@ func Run(opts Options, play Play) *Result {
 	if c.ended.done {
 		r.Err = errors.Join(r.Err, c.decoded())
 	}
-	c.run.Ops = c.ledger.Ops()
+	c.run.Ops = append(c.ledger.Ops(), c.cutoffs...)
+	slices.SortStableFunc(c.run.Ops, func(a, b check.Op) int { return cmp.Compare(a.Call, b.Call) })
 	r.Run, r.Damaged = c.run, c.damaged
 	if r.Err == nil {
 		r.Verdicts = check.All(&c.run)

@@ -147,6 +147,27 @@ func (c *cluster) sampleBucket() error {
 	if err != nil {
 		return fmt.Errorf("sample the bucket at %v: %w", c.w.Now(), err)
 	}
+	c.noteCutoffs(&sample)
 	c.run.Bucket = append(c.run.Bucket, sample)
 	return nil
+}
+
+// noteCutoffs records the cutoffs that rose since the bucket was last looked at. When a
+// server learns of them is not known, so none must refuse what lies below.
+func (c *cluster) noteCutoffs(sample *check.BucketSample) {
+	since, before := check.Event(0), map[wal.TimelineID]wal.LSN{}
+	if n := len(c.run.Bucket); n > 0 {
+		since = c.run.Bucket[n-1].At
+		for i := range c.run.Bucket[n-1].Indexes {
+			x := &c.run.Bucket[n-1].Indexes[i]
+			before[x.Timeline] = x.Cutoff
+		}
+	}
+	for i := range sample.Indexes {
+		if x := &sample.Indexes[i]; x.Cutoff > max(before[x.Timeline], x.Start) {
+			c.cutoffs = append(c.cutoffs, check.Op{
+				Kind: check.CutoffAdvance, Client: c.ledger.NewClient(), Call: since, Return: check.Never, Branch: x.Timeline, LSN: x.Cutoff,
+			})
+		}
+	}
 }

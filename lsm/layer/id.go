@@ -112,7 +112,7 @@ func (id *ID) Start() wal.LSN {
 // Desc describes a finished layer file: what the index of layers keeps of it.
 type Desc struct {
 	ID
-	Level       uint8  // 0 as it was flushed, 1 once merged; not in the file
+	Level       uint8  // 0 as it was flushed, 1 merged, 2 collected; not in the file
 	Size        int64  // of the file, bytes
 	CRC         uint32 // CRC32C of the file
 	IndexOffset int64

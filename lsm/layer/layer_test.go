@@ -127,6 +127,15 @@ func checkReader(t *rapid.T, id layer.ID) {
 	require.Equal(t, desc, checked)
 	require.Equal(t, versions, all)
 
+	from, merged := key(rapid.IntRange(0, 201).Draw(t, "from")), []kv.Version(nil)
+	cursor, err := layer.NewReader(desc, "layer", &file{data: data}, layer.NewCache(0)).Cursor(ctx, from)
+	require.NoError(t, err)
+	for ; !cursor.Done(); require.NoError(t, cursor.Next(ctx)) {
+		merged = append(merged, cursor.Version())
+	}
+	first, _ := slices.BinarySearchFunc(versions, from, func(v kv.Version, k kv.Key) int { return v.Key.Compare(k) })
+	require.Equal(t, versions[first:], append([]kv.Version{}, merged...))
+
 	cache := layer.NewCache(rapid.Int64Range(0, 40_000).Draw(t, "cache bytes"))
 	r := layer.NewReader(desc, "layer", &file{data: data}, cache)
 	for range 30 {

@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/wal"
@@ -29,7 +30,15 @@ type Reader struct {
 	src   Source
 	cache *Cache
 	id    uint64
+
+	walked atomic.Int64
 }
+
+// Walked counts the bytes of deltas that reads took from the layer.
+func (r *Reader) Walked() int64 { return r.walked.Load() }
+
+// NoteWalked counts bytes of deltas that a read took from the layer.
+func (r *Reader) NoteWalked(bytes int64) { r.walked.Add(bytes) }
 
 // NewReader makes a reader of the file that desc describes; name names it in
 // errors. It reads nothing.
@@ -184,8 +193,14 @@ func (r *Reader) cached(index indexBlock, i int) dataBlock {
 	return dataBlock(r.cache.get(blockKey{r.id, off}))
 }
 
-// fetch reads the data blocks first to last at once.
+// fetch reads the data blocks first to last at once, and keeps them in the cache.
 func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
+	return r.load(ctx, index, first, last, func(off int64, raw []byte) { r.cache.put(blockKey{r.id, off}, raw) })
+}
+
+// load reads the data blocks first to last at once, and gives each to keep unless that
+// is nil.
+func (r *Reader) load(ctx context.Context, index indexBlock, first, last int, keep func(off int64, raw []byte)) ([]dataBlock, error) {
 	begin, _ := index.place(first)
 	end, size := index.place(last)
 	end += int64(size)
@@ -216,7 +231,9 @@ func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) (
 		if err != nil {
 			return err
 		}
-		r.cache.put(blockKey{r.id, off}, raw)
+		if keep != nil {
+			keep(off, raw)
+		}
 		blocks = append(blocks, block)
 		return nil
 	})

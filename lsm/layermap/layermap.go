@@ -53,7 +53,7 @@ func (it *Item[T]) hi() wal.LSN { return min(it.ID.LSNHi, it.Clip) }
 type Map[T any] struct {
 	items  []Item[T] // in order of Start; the trees list them
 	recent []Item[T] // the same, above all items
-	top    wal.LSN // no delta layer lies above it
+	top    wal.LSN   // no delta layer lies above it
 	bounds []kv.Key
 	deltas tree
 	images tree

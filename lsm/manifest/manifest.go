@@ -37,7 +37,8 @@
 //	 0  1  kind: 1 delta, 2 image          0  1  kind
 //	 1 18  first key                       1 18  first key
 //	19 18  last key                       19 18  last key
-//	37  1  level: 0 flushed, 1 merged     37  3  zero
+//	37  1  level: 0 flushed, 1 merged,    37  3  zero
+//	       2 collected
 //	38  2  zero                           40  8  LSNLo
 //	40  8  LSNLo                          48  8  LSNHi
 //	48  8  LSNHi                          56  4  generation
@@ -203,7 +204,7 @@ func (x *Index) Validate() error {
 		switch err := d.Validate(); {
 		case err != nil:
 			return err
-		case d.Level > 1:
+		case d.Level > 2:
 			return fmt.Errorf("layer %s has level %d", d.Name(), d.Level)
 		case d.Timeline != x.Timeline:
 			return fmt.Errorf("layer %s is of timeline %v", d.Name(), d.Timeline)

@@ -89,7 +89,7 @@ func TestImpossibleIndexIsRefused(t *testing.T) {
 		"same layer twice":     func(x *manifest.Index) { x.Layers[1] = x.Layers[0] },
 		"foreign layer":        func(x *manifest.Index) { x.Layers[0].Timeline = wal.TimelineID{7} },
 		"large meta":           func(x *manifest.Index) { x.Meta = make([]byte, manifest.MetaBytesMax+1) },
-		"unknown level":        func(x *manifest.Index) { x.Layers[0].Level = 2 },
+		"unknown level":        func(x *manifest.Index) { x.Layers[0].Level = 3 },
 		"a dead layer lives":   func(x *manifest.Index) { x.Dead[0] = x.Layers[1].ID },
 		"foreign dead layer":   func(x *manifest.Index) { x.Dead[0].Timeline = wal.TimelineID{7} },
 		"leases out of order":  func(x *manifest.Index) { slices.Reverse(x.Leases) },

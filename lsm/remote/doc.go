@@ -33,5 +33,6 @@
 // bucket and written again. So the directory may be wiped or damaged at any
 // moment, nothing in it is ever synced, and its errors are only noted.
 //
-// The package keeps no list of what is in the bucket and deletes no layer.
+// The package keeps no list of what is in the bucket and decides of no layer that it is
+// to be deleted.
 package remote

@@ -119,6 +119,14 @@ func (f *Files) Put(ctx context.Context, desc *layer.Desc, data []byte) {
 	f.keep(ctx, localName(&desc.ID), 0, data)
 }
 
+// Forget removes the copy of a layer that will not be read again.
+func (f *Files) Forget(ctx context.Context, id *layer.ID) {
+	if entry := f.lookup(localName(id)); entry != nil {
+		f.drop(ctx, entry)
+		f.release(entry)
+	}
+}
+
 func (f *Files) keep(ctx context.Context, name string, off int64, data []byte) {
 	if int64(len(data)) > f.maxBytes {
 		return

@@ -9,6 +9,10 @@ import (
 	"github.com/varvedb/varve/wal/env"
 )
 
+// ErrGone says that a layer's object is not there. For whoever knows that the layer is
+// still named, that is corruption, which the error matches too.
+var ErrGone = errors.New("layer is gone")
+
 // object is a layer in the bucket, read through a local file.
 type object struct {
 	files *Files
@@ -59,7 +63,7 @@ func (o *object) readLocal(ctx context.Context, off int64, size int, sound func(
 // short into the corruption that it is.
 func (o *object) explain(ctx context.Context, cause error) error {
 	if errors.Is(cause, env.ErrNoObject) {
-		return wal.Corruptf(o.key, 0, "layer object", fmt.Sprintf("%d bytes", o.size), "no such object")
+		return fmt.Errorf("%w: %w", ErrGone, wal.Corruptf(o.key, 0, "layer object", fmt.Sprintf("%d bytes", o.size), "no such object"))
 	}
 	if info, err := o.files.env.Bucket.Head(ctx, o.key); err == nil && info.Size != o.size {
 		return wal.Corruptf(o.key, 0, "layer object", fmt.Sprintf("%d bytes", o.size), fmt.Sprintf("%d bytes", info.Size))

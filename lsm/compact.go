@@ -1,0 +1,321 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/picker"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
+)
+
+const (
+	// compactPauseMin and compactPauseMax are the pauses after a merge that failed: the
+	// bucket is away, or an input is damaged, which no repetition cures.
+	compactPauseMin = time.Second
+	compactPauseMax = time.Minute
+	// flushedInputsMax bounds the layers of level 0 that one merge takes: with each it
+	// has blocks of 256 KiB in memory.
+	flushedInputsMax = 32
+)
+
+// compactLoop merges layers and collects history as it pays, until the attachment
+// ends. It waits for something to do: a flush, reads that cost, or time that passed.
+func (t *Timeline) compactLoop(ctx context.Context) error {
+	for pause := compactPauseMin; ; {
+		seen := t.works.Load()
+		err := t.tidy(ctx)
+		switch {
+		case ctx.Err() != nil || t.failure() != nil:
+			return nil
+		case err == nil:
+			pause = compactPauseMin
+			if t.awaitWork(ctx, seen) != nil {
+				return nil
+			}
+			continue
+		}
+		t.store.env.Trace.Event("lsm.compact.error", "timeline", t.node.id, "error", err)
+		if t.store.env.Clock.Sleep(ctx, pause) != nil {
+			return nil
+		}
+		pause = min(2*pause, compactPauseMax)
+	}
+}
+
+// noteWork tells the task that there may be something to merge or to collect.
+func (t *Timeline) noteWork() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.works.Add(1)
+	t.worked.Broadcast()
+}
+
+// awaitWork returns when noteWork was called after seen was read, or when history has
+// become old enough to be collected.
+func (t *Timeline) awaitWork(ctx context.Context, seen uint64) error {
+	limited := ctx
+	if after, ok := t.untilOlder(); ok {
+		bounded, cancel := t.store.env.Tasks.WithTimeout(ctx, after)
+		defer cancel()
+		limited = bounded
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.failed == nil && t.works.Load() == seen {
+		if err := t.worked.Wait(limited); err != nil {
+			return ctx.Err()
+		}
+	}
+	return t.failed
+}
+
+// tidy deletes what is dead and runs jobs until there is none.
+func (t *Timeline) tidy(ctx context.Context) error {
+	if err := t.compacting.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.compacting.Unlock()
+	return t.runJobs(ctx)
+}
+
+// runJobs is tidy for who holds t.compacting.
+func (t *Timeline) runJobs(ctx context.Context) error {
+	if err := t.sweep(ctx); err != nil {
+		return err
+	}
+	if err := t.sweepOrphans(ctx); err != nil {
+		return err
+	}
+	for {
+		job, ok, err := t.nextJob(ctx)
+		if err != nil || !ok {
+			return err
+		}
+		if err := t.runJob(ctx, job); err != nil {
+			return err
+		}
+	}
+}
+
+// nextJob picks a job. If that is to collect what lies below the horizon, the horizon
+// is made the cutoff first. The caller holds t.compacting.
+func (t *Timeline) nextJob(ctx context.Context) (work, bool, error) {
+	horizon := t.horizon()
+	w := t.snapshot()
+	job, ok := picker.Pick(w.layers, max(horizon, w.index.Cutoff), t.store.pickerOptions())
+	if !ok {
+		return work{}, false, nil
+	}
+	if job.Kind == picker.Collect && horizon > w.index.Cutoff {
+		if err := t.raiseCutoff(ctx, horizon); err != nil {
+			return work{}, false, err
+		}
+		w = t.snapshot()
+		if job, ok = picker.Pick(w.layers, w.index.Cutoff, t.store.pickerOptions()); !ok {
+			return work{}, false, nil
+		}
+	}
+	w.job = job
+	return w, true, nil
+}
+
+// work is a job and the layers that it was picked from.
+type work struct {
+	job     picker.Job
+	index   *manifest.Index
+	readers []*layer.Reader
+	layers  []picker.Layer
+}
+
+// snapshot describes the timeline's layers to the picker.
+func (t *Timeline) snapshot() work {
+	t.store.mu.Lock()
+	w := work{index: t.node.index, readers: t.node.readers}
+	t.store.mu.Unlock()
+	w.layers = make([]picker.Layer, len(w.readers))
+	for i, r := range w.readers {
+		d := r.Desc()
+		w.layers[i] = picker.Layer{ID: d.ID, Level: d.Level, Bytes: d.Size, Walked: r.Walked(), Settled: t.settled[d.ID]}
+	}
+	return w
+}
+
+func (s *Store) pickerOptions() picker.Options {
+	return picker.Options{Flushed: s.opts.FlushedMax, InputsMax: flushedInputsMax, Fanout: s.opts.TierFanout, LayerBytes: s.opts.LayerBytes}
+}
+
+// runJob merges a job's inputs and commits what comes out. The caller holds
+// t.compacting.
+func (t *Timeline) runJob(ctx context.Context, w work) error {
+	keep, err := t.retained(ctx, w.index)
+	if err != nil {
+		return err
+	}
+	m := &merge{t: t, job: w.job, keep: keep, images: w.job.Kind == picker.Read, isRoot: w.index.IsRoot(), level: 1}
+	if w.job.Kind == picker.Collect && w.job.LSNHi <= keep.cutoff() {
+		m.level = 2
+	}
+	m.walk = walk{view: t.node.state.view.Load(), counts: &counters{}}
+	for _, i := range w.job.Inputs {
+		m.inputs = append(m.inputs, w.readers[i])
+	}
+	if err := m.run(ctx); err != nil {
+		m.discard(context.WithoutCancel(ctx))
+		return fmt.Errorf("%v job of timeline %v in (%v, %v]: %w", w.job.Kind, t.node.id, w.job.LSNLo, w.job.LSNHi, err)
+	}
+	if err := t.commitMerge(ctx, m); err != nil {
+		return fmt.Errorf("commit %v job of timeline %v in (%v, %v]: %w", w.job.Kind, t.node.id, w.job.LSNLo, w.job.LSNHi, err)
+	}
+	t.countMerge(m)
+	return t.sweep(ctx)
+}
+
+func (t *Timeline) countMerge(m *merge) {
+	t.counts.merges.Add(1)
+	t.counts.images.Add(uint64(m.made))
+	t.counts.dropped.Add(uint64(m.dropped))
+	t.store.env.Trace.Cover("lsm merge " + m.job.Kind.String())
+	t.store.env.Trace.Event("lsm.merge", "timeline", t.node.id, "kind", m.job.Kind, "inputs", len(m.inputs), "outputs", len(m.outputs),
+		"lo", m.job.LSNLo, "hi", m.job.LSNHi, "images", m.made, "dropped", m.dropped)
+}
+
+// commitMerge puts the outputs in the place of the inputs: one PUT of the index, in
+// which the inputs are dead, then one step that shows it to readers.
+func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
+	if err := t.flushing.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.flushing.Unlock()
+	if err := t.failure(); err != nil {
+		return err
+	}
+	x := t.nextIndex()
+	for _, r := range m.inputs {
+		at, found := slices.BinarySearchFunc(x.Layers, *r.Desc(), manifest.Compare)
+		assert.That(found, "only the compaction removes layers, and %s is here", r.Desc().Name())
+		x.Layers = slices.Delete(x.Layers, at, at+1)
+		x.Dead = append(x.Dead, r.Desc().ID)
+	}
+	for _, d := range m.outputs {
+		x.Layers = insertLayer(x.Layers, d)
+	}
+	if m.level == 2 {
+		x.Pins = union(x.Pins, m.keep.points)
+	}
+	if err := t.commit(ctx, x); err != nil {
+		return err
+	}
+	for _, r := range m.inputs {
+		delete(t.settled, r.Desc().ID)
+	}
+	for _, d := range m.outputs {
+		if m.images {
+			t.settled[d.ID] = true
+		}
+	}
+	return t.showIndex(x)
+}
+
+// union merges rising LSNs.
+func union(a, b []wal.LSN) []wal.LSN {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// showIndex makes an index that was committed what readers see. The caller holds
+// t.flushing.
+func (t *Timeline) showIndex(x *manifest.Index) error {
+	s := t.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.node.timeline != t {
+		return ErrDetached
+	}
+	return s.setIndex(t.node, x)
+}
+
+// sweep deletes the objects of dead layers. They are never named again, so deleting
+// one twice, or by a writer that was fenced since, harms nothing. The list in the index
+// is cut with the next PUT that has another reason.
+func (t *Timeline) sweep(ctx context.Context) error {
+	for _, id := range t.index().Dead {
+		if t.swept[id] {
+			continue
+		}
+		if err := remote.Delete(ctx, t.store.env, remote.LayerKey(t.store.opts.Tenant, id)); err != nil {
+			return err
+		}
+		t.store.files.Forget(ctx, &id)
+		t.mu.Lock()
+		t.swept[id] = true
+		t.mu.Unlock()
+		t.counts.deleted.Add(1)
+	}
+	return nil
+}
+
+// sweepOrphans deletes layers of earlier generations that the index does not name: what
+// a writer left that ended between upload and commit. No index can name them any more,
+// and there will be no more of them: once is enough.
+func (t *Timeline) sweepOrphans(ctx context.Context) error {
+	if t.orphansSwept {
+		return nil
+	}
+	prefix := remote.LayersPrefix(t.store.opts.Tenant, t.node.id)
+	objects, err := t.store.env.Bucket.List(ctx, prefix)
+	if err != nil {
+		return fmt.Errorf("list layers: %w", err)
+	}
+	x := t.index()
+	named := make(map[string]bool, len(x.Layers))
+	for i := range x.Layers {
+		named[x.Layers[i].Name()] = true
+	}
+	for _, o := range objects {
+		name := o.Key[len(prefix):]
+		id, err := layer.ParseName(name)
+		if err != nil || named[name] || id.Generation >= t.generation {
+			continue
+		}
+		if err := remote.Delete(ctx, t.store.env, o.Key); err != nil {
+			return err
+		}
+		t.store.env.Trace.Cover("lsm orphan swept")
+	}
+	t.orphansSwept = true
+	return nil
+}
+
+// Compact merges all that a running compaction would, and layers of level 0 however
+// few. It returns when there is nothing left to merge.
+func (t *Timeline) Compact(ctx context.Context) error {
+	if err := t.compacting.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.compacting.Unlock()
+	if err := t.runJobs(ctx); err != nil {
+		return err
+	}
+	w := t.snapshot()
+	job, ok := picker.FlushedAll(w.layers, t.store.pickerOptions())
+	if !ok {
+		return nil
+	}
+	w.job = job
+	if err := t.runJob(ctx, w); err != nil {
+		return err
+	}
+	return t.runJobs(ctx)
+}
+
+// isGone reports whether a read failed for an object that is not there: it may have
+// been merged into another since the reader looked.
+func isGone(err error) bool { return errors.Is(err, remote.ErrGone) }

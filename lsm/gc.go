@@ -1,0 +1,300 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/picker"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+// horizon is the LSN below which history is older than Options allow it to become:
+// Options.HistoryBytes below the durable end, and what was durable Options.HistoryTime
+// ago, whichever is lower.
+func (t *Timeline) horizon() wal.LSN {
+	x := t.index()
+	return horizonOf(x, t.store.opts, t.store.env.Clock.Wall())
+}
+
+func horizonOf(x *manifest.Index, opts Options, now time.Time) wal.LSN {
+	if opts.HistoryBytes < 0 || x.Durable <= wal.LSN(opts.HistoryBytes) {
+		return x.Cutoff
+	}
+	limit := x.Durable - wal.LSN(opts.HistoryBytes)
+	old := now.Add(-opts.HistoryTime).Unix()
+	byTime := x.Start
+	for _, m := range x.Marks {
+		if m.Time <= old {
+			byTime = m.LSN
+		}
+	}
+	return max(x.Cutoff, min(limit, byTime))
+}
+
+// untilOlder is when the horizon may rise though nothing is written: never, if all that
+// is durable lies below it already.
+func (t *Timeline) untilOlder() (after time.Duration, ok bool) {
+	x, now := t.index(), t.store.env.Clock.Wall()
+	if t.store.opts.HistoryBytes < 0 || len(x.Layers) == 0 {
+		return 0, false
+	}
+	for _, m := range x.Marks {
+		due := time.Unix(m.Time, 0).Add(t.store.opts.HistoryTime).Sub(now)
+		if m.LSN > x.Cutoff && due > 0 {
+			return due + time.Second, true
+		}
+	}
+	return 0, false
+}
+
+// mark notes in an index that is about to be written when its layers were durable, and
+// forgets what no horizon can need.
+func (t *Timeline) mark(x *manifest.Index) {
+	now := t.store.env.Clock.Wall()
+	old := now.Add(-t.store.opts.HistoryTime).Unix()
+	for len(x.Marks) > 1 && x.Marks[1].Time <= old {
+		x.Marks = x.Marks[1:]
+	}
+	x.Marks = slices.Clone(x.Marks)
+	last := manifest.Mark{Time: -1 << 62}
+	if n := len(x.Marks); n > 0 {
+		last = x.Marks[n-1]
+	}
+	if x.Durable <= last.LSN || now.Unix() <= last.Time {
+		return
+	}
+	if len(x.Marks) == manifest.MarksMax {
+		x.Marks = thin(x.Marks)
+	}
+	x.Marks = append(x.Marks, manifest.Mark{Time: now.Unix(), LSN: x.Durable})
+}
+
+// thin halves the marks. A horizon by fewer marks is lower, never higher.
+func thin(marks []manifest.Mark) (kept []manifest.Mark) {
+	for i := 0; i < len(marks); i += 2 {
+		kept = append(kept, marks[i])
+	}
+	return kept
+}
+
+// raiseCutoff commits a new cutoff: from then on no branch is made below it and no read
+// served there, but at branch points and leases. Only then does anybody look for what
+// still is read below. The caller holds t.compacting.
+func (t *Timeline) raiseCutoff(ctx context.Context, cutoff wal.LSN) error {
+	if err := t.flushing.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.flushing.Unlock()
+	if err := t.failure(); err != nil {
+		return err
+	}
+	x := t.nextIndex()
+	if cutoff <= x.Cutoff {
+		return nil
+	}
+	now := t.store.env.Clock.Wall().Unix()
+	x.Leases = slices.DeleteFunc(slices.Clone(x.Leases), func(l manifest.Lease) bool { return l.End <= now })
+	x.Cutoff = cutoff
+	if err := t.commit(ctx, x); err != nil {
+		return fmt.Errorf("raise cutoff of timeline %v to %v: %w", t.node.id, cutoff, err)
+	}
+	t.store.env.Trace.Cover("lsm cutoff raised")
+	t.store.env.Trace.Event("lsm.cutoff", "timeline", t.node.id, "cutoff", cutoff)
+	return t.showIndex(x)
+}
+
+// retained lists at which LSNs below the cutoff of index, which is committed, somebody
+// reads. What is made later is made at or above the cutoff.
+func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, error) {
+	points := []wal.LSN{x.Cutoff}
+	if x.Cutoff > x.Start {
+		if t.pinned.children == nil || t.pinned.cutoff != x.Cutoff {
+			children, err := t.store.children(ctx, x.Timeline)
+			if err != nil {
+				return retained{}, err
+			}
+			t.pinned = pinned{x.Cutoff, children}
+		}
+		for _, p := range slices.Concat(t.pinned.children, leasePins(x)) {
+			if p.LSN < x.Cutoff {
+				points = append(points, p.LSN)
+			}
+		}
+	}
+	slices.Sort(points)
+	return retained{slices.Compact(points)}, nil
+}
+
+// Pin is who keeps an LSN of a timeline readable.
+type Pin struct {
+	LSN    wal.LSN
+	Branch wal.TimelineID // zero if it is a lease
+	Lease  LeaseID
+}
+
+// pinned is the branches as they were listed after a cutoff was committed. Later ones
+// lie at or above it; of those that have gone since, more is kept than need be.
+type pinned struct {
+	cutoff   wal.LSN
+	children []Pin // nil if they are not listed
+}
+
+// children lists a timeline's branches. It fails if the index of one cannot be read:
+// that might pin anything.
+func (s *Store) children(ctx context.Context, parent wal.TimelineID) ([]Pin, error) {
+	objects, err := s.env.Bucket.List(ctx, remote.ChildrenPrefix(s.opts.Tenant, parent))
+	if err != nil {
+		return nil, fmt.Errorf("list children of timeline %v: %w", parent, err)
+	}
+	pins := make([]Pin, 0, len(objects))
+	for _, o := range objects {
+		_, id, ok := remote.ParseIndexKey(s.opts.Tenant, o.Key)
+		if !ok {
+			return nil, fmt.Errorf("list children of timeline %v: %s is not the key of an index", parent, o.Key)
+		}
+		child, _, err := remote.Index{Env: s.env, Key: o.Key}.Load(ctx)
+		if errors.Is(err, env.ErrNoObject) {
+			continue // deleted since it was listed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read child %v of timeline %v: %w", id, parent, err)
+		}
+		if child.Parent != parent {
+			continue // it has left
+		}
+		pins = append(pins, Pin{LSN: child.BranchLSN, Branch: id})
+		if child.Next != 0 {
+			pins = append(pins, Pin{LSN: child.Next, Branch: id})
+		}
+	}
+	return pins, nil
+}
+
+func leasePins(x *manifest.Index) (pins []Pin) {
+	for _, l := range x.Leases {
+		pins = append(pins, Pin{LSN: l.LSN, Lease: l.ID})
+	}
+	return pins
+}
+
+// Collection is what a collection of history did, or would do.
+type Collection struct {
+	Cutoff  wal.LSN // history below it is gone
+	Pins    []Pin   // what is kept readable below it
+	Layers  int     // that were made anew, or would be
+	Bytes   int64   // of those layers
+	Dropped int64   // bytes of versions that nobody could read; not known of a dry run
+}
+
+// CollectOptions say how to collect.
+type CollectOptions struct {
+	// Cutoff is what to collect below, at most the durable LSN. Zero is the horizon.
+	Cutoff wal.LSN
+	// DryRun changes nothing.
+	DryRun bool
+}
+
+// Collect drops, from all layers that begin below the cutoff, every version that no
+// read can meet: none at or above the cutoff, at a branch point, or at a lease. The
+// running compaction does the same where it pays.
+func (t *Timeline) Collect(ctx context.Context, opts CollectOptions) (c Collection, err error) {
+	if err := t.compacting.Lock(ctx); err != nil {
+		return c, err
+	}
+	defer t.compacting.Unlock()
+	x := t.index()
+	c.Cutoff = max(x.Cutoff, t.horizon())
+	if opts.Cutoff != 0 {
+		c.Cutoff = max(x.Cutoff, min(opts.Cutoff, x.Durable))
+	}
+	if !opts.DryRun {
+		if err := t.raiseCutoff(ctx, c.Cutoff); err != nil {
+			return c, err
+		}
+	}
+	planned := *t.index()
+	planned.Cutoff = c.Cutoff
+	t.pinned = pinned{}
+	keep, err := t.retained(ctx, &planned)
+	if err != nil {
+		return c, err
+	}
+	for _, p := range slices.Concat(t.pinned.children, leasePins(&planned)) {
+		if p.LSN < c.Cutoff {
+			c.Pins = append(c.Pins, p)
+		}
+	}
+	if opts.DryRun {
+		t.pinned = pinned{} // they were listed before a cutoff was committed
+	}
+	before := t.counts.dropped.Load()
+	err = t.collectAll(ctx, keep, opts.DryRun, &c)
+	c.Dropped = int64(t.counts.dropped.Load() - before)
+	return c, err
+}
+
+// collectAll runs every job that a collection takes. The caller holds t.compacting.
+func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c *Collection) error {
+	opts := t.store.pickerOptions()
+	for !dryRun {
+		w := t.snapshot()
+		job, ok := picker.FlushedAll(w.layers, opts)
+		if !ok || job.LSNLo >= keep.cutoff() {
+			break
+		}
+		w.job = job
+		if err := t.runJob(ctx, w); err != nil {
+			return err
+		}
+	}
+	w := t.snapshot()
+	pinsGone := slices.ContainsFunc(w.index.Pins, func(pin wal.LSN) bool {
+		_, found := slices.BinarySearch(keep.points, pin)
+		return !found
+	})
+	jobs := picker.CollectAll(w.layers, keep.cutoff(), pinsGone, opts)
+	for _, job := range jobs {
+		for _, i := range job.Inputs {
+			c.Layers++
+			c.Bytes += w.layers[i].Bytes
+		}
+	}
+	if dryRun {
+		return nil
+	}
+	// A job touches no other part, but the numbers of the layers change.
+	for _, job := range jobs {
+		now := t.snapshot()
+		now.job = job.Renumber(w.layers, now.layers)
+		if err := t.runJob(ctx, now); err != nil {
+			return err
+		}
+	}
+	return t.forgetPins(ctx, keep)
+}
+
+// forgetPins notes that all layers of level 2 were made for these points.
+func (t *Timeline) forgetPins(ctx context.Context, keep retained) error {
+	if err := t.flushing.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.flushing.Unlock()
+	x := t.nextIndex()
+	if slices.Equal(x.Pins, keep.points) || !slices.ContainsFunc(x.Pins, func(pin wal.LSN) bool {
+		_, found := slices.BinarySearch(keep.points, pin)
+		return !found
+	}) {
+		return nil
+	}
+	x.Pins = keep.points
+	if err := t.commit(ctx, x); err != nil {
+		return err
+	}
+	return t.showIndex(x)
+}

@@ -1,0 +1,363 @@
+package lsm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/picker"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+)
+
+const (
+	// keyBytesMax bounds the versions of one key that a merge has in memory. Of a key
+	// with more, the older ones are kept as they are, readable or not.
+	keyBytesMax = 16 << 20
+)
+
+// merge makes new layers of a job's inputs. It streams: in memory are some blocks of
+// each input (layer.Cursor), the versions of one key up to keyBytesMax, and the layer
+// that is being built, up to Options.LayerBytes and one key's versions more.
+type merge struct {
+	t       *Timeline
+	job     picker.Job
+	inputs  []*layer.Reader // in order of LSN
+	images  bool            // make an image of every chain
+	keep    retained
+	isRoot  bool // nothing lies below what is collected
+	level   uint8
+	walk    walk
+	cursors []*layer.Cursor // of inputs; delta layers rise in LSN for each key
+
+	out     output
+	outputs []layer.Desc
+	dropped int64 // bytes of versions
+	made    int   // images
+}
+
+// retained is the LSNs at or below the cutoff at which somebody reads, rising; the
+// last is the cutoff itself, from which on all is read.
+type retained struct {
+	points []wal.LSN
+}
+
+func (k *retained) cutoff() wal.LSN { return k.points[len(k.points)-1] }
+
+// output is the layers under construction: one for delta layers, and one for each LSN
+// of the image layers that go in.
+type output struct {
+	deltas *layer.Builder
+	images []imageOutput
+	guard  int // of job.Guards: the next one above the last key
+}
+
+type imageOutput struct {
+	at      wal.LSN
+	builder *layer.Builder
+}
+
+// item is a version of the current key, or what an image layer says of it.
+type item struct {
+	kv.Version
+	at    wal.LSN // where reads meet it: the version's LSN, or the image layer's
+	image bool    // from an image layer
+	keep  bool
+}
+
+// run merges, uploading each layer when it is full.
+func (m *merge) run(ctx context.Context) error {
+	for _, r := range m.inputs {
+		c, err := r.Cursor(ctx, Key{})
+		if err != nil {
+			return err
+		}
+		m.cursors = append(m.cursors, c)
+	}
+	var items []item
+	for {
+		key, ok := m.leastKey()
+		if !ok {
+			break
+		}
+		if err := m.cut(ctx, key); err != nil {
+			return err
+		}
+		var err error
+		if items, err = m.gather(ctx, key, items[:0]); err != nil {
+			return err
+		}
+		if err := m.reduce(ctx, key, items); err != nil {
+			return err
+		}
+		m.emit(items)
+	}
+	return m.finish(ctx)
+}
+
+func (m *merge) leastKey() (least Key, ok bool) {
+	for _, c := range m.cursors {
+		if !c.Done() && (!ok || c.Version().Key.Less(least)) {
+			least, ok = c.Version().Key, true
+		}
+	}
+	return least, ok
+}
+
+// gather takes the versions of key from all inputs, in order of where reads meet them.
+func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, error) {
+	bytes, mixed := 0, false
+	for i, c := range m.cursors {
+		desc := m.inputs[i].Desc()
+		for !c.Done() && c.Version().Key == key {
+			it := item{Version: c.Version(), at: c.Version().LSN}
+			if desc.Kind == layer.Image {
+				it.at, it.image, mixed = desc.LSNHi, true, true
+			}
+			items = append(items, it)
+			if bytes += len(it.Value); bytes > keyBytesMax && !mixed {
+				for k := range items {
+					items[k].keep = true
+				}
+				m.emit(items)
+				items, bytes = items[:0], 0
+			}
+			if err := c.Next(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if mixed {
+		slices.SortStableFunc(items, func(a, b item) int {
+			switch {
+			case a.at < b.at || a.at == b.at && !a.image && b.image:
+				return -1
+			case a.at == b.at && a.image == b.image:
+				return 0
+			}
+			return 1
+		})
+	}
+	return items, nil
+}
+
+// reduce marks what is to be kept, and makes an image of a long chain.
+func (m *merge) reduce(ctx context.Context, key Key, items []item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	if err := m.makeImage(ctx, key, items); err != nil {
+		return err
+	}
+	cutoff := m.keep.cutoff()
+	for i := range items {
+		items[i].keep = items[i].at > cutoff
+	}
+	for _, point := range m.keep.points {
+		if items[0].at > point {
+			continue
+		}
+		floor, exists, err := m.floor(ctx, key, point)
+		if err != nil {
+			return err
+		}
+		if exists {
+			markReadable(items, point, floor)
+		}
+	}
+	if m.job.Kind == picker.Collect && m.isRoot {
+		dropTombstones(items)
+	}
+	for i := range items {
+		if !items[i].keep {
+			m.dropped += int64(len(items[i].Value))
+		}
+	}
+	return nil
+}
+
+// dropTombstones drops those that have nothing below them to hide.
+func dropTombstones(items []item) {
+	for i := range items {
+		if items[i].keep && items[i].Kind != Tombstone {
+			return
+		}
+		items[i].keep = false
+	}
+}
+
+// markReadable keeps what a read at an LSN meets: down to the first that is no delta.
+func markReadable(items []item, at, floor wal.LSN) {
+	for i := len(items) - 1; i >= 0; i-- {
+		it := &items[i]
+		if it.at > at {
+			continue
+		}
+		if it.LSN <= floor {
+			return
+		}
+		it.keep = true
+		if it.Kind != Delta {
+			return
+		}
+	}
+}
+
+func (m *merge) floor(ctx context.Context, key Key, at wal.LSN) (floor wal.LSN, exists bool, err error) {
+	if m.t.store.opts.Redo == nil {
+		return 0, true, nil
+	}
+	return m.t.store.opts.Redo.Floor(ctx, key, at, func(ctx context.Context, other Key) (c Chain, err error) {
+		err = m.walk.chain(ctx, other, at, 0, &c)
+		return c, err
+	})
+}
+
+// makeImage puts the value in place of the newest version, if that ends a chain that is
+// long.
+func (m *merge) makeImage(ctx context.Context, key Key, items []item) error {
+	newest := &items[len(items)-1]
+	redo := m.t.store.opts.Redo
+	if redo == nil || newest.Kind != Delta || !m.isLong(items) || m.walk.view.checkAncestors(newest.LSN) != nil {
+		return nil
+	}
+	// Reads above the newest version have the floor of the cutoff, if they may ask at all.
+	at := max(newest.LSN, m.keep.cutoff())
+	floor, exists, err := m.floor(ctx, key, at)
+	if err != nil || !exists || newest.LSN <= floor {
+		return err
+	}
+	var c Chain
+	if err := m.walk.chain(ctx, key, newest.LSN, floor, &c); err != nil {
+		return err
+	}
+	value, err := redo.Apply(nil, key, &c)
+	if err != nil {
+		return fmt.Errorf("make image of %v at %v: %w", key, newest.LSN, err)
+	}
+	newest.Kind, newest.Value = Image, value
+	m.made++
+	return nil
+}
+
+// isLong reports whether the newest version ends a chain of Options.ChainMax deltas, or
+// of any if images are to be made.
+func (m *merge) isLong(items []item) bool {
+	if m.images {
+		return true
+	}
+	if len(items) < m.t.store.opts.ChainMax {
+		return false
+	}
+	for i := range m.t.store.opts.ChainMax {
+		if items[len(items)-1-i].Kind != Delta {
+			return false
+		}
+	}
+	return true
+}
+
+// emit adds what is kept of one key.
+func (m *merge) emit(items []item) {
+	for i := range items {
+		it := &items[i]
+		switch {
+		case !it.keep:
+		case it.image:
+			m.imageBuilder(it.at).Add(it.Version)
+		default:
+			if m.out.deltas == nil {
+				m.out.deltas = m.newBuilder(layer.Delta, m.job.LSNLo, m.job.LSNHi)
+			}
+			m.out.deltas.Add(it.Version)
+		}
+	}
+}
+
+func (m *merge) imageBuilder(at wal.LSN) *layer.Builder {
+	for _, o := range m.out.images {
+		if o.at == at {
+			return o.builder
+		}
+	}
+	m.out.images = append(m.out.images, imageOutput{at, m.newBuilder(layer.Image, at, at)})
+	return m.out.images[len(m.out.images)-1].builder
+}
+
+func (m *merge) newBuilder(kind layer.Kind, lo, hi wal.LSN) *layer.Builder {
+	id := layer.ID{Timeline: m.t.node.id, Kind: kind, LSNLo: lo, LSNHi: hi, Generation: m.t.generation, Number: m.t.nextNumber()}
+	return layer.NewBuilder(id, m.t.store.opts.BlockBytes)
+}
+
+// cut finishes the layers that key shall not be in: those that are full, and all where
+// a guard lies between the last key and this one.
+func (m *merge) cut(ctx context.Context, key Key) error {
+	passed := false
+	for m.out.guard < len(m.job.Guards) && !key.Less(m.job.Guards[m.out.guard]) {
+		m.out.guard++
+		passed = true
+	}
+	most := m.t.store.opts.LayerBytes
+	if d := m.out.deltas; d != nil && (passed || d.Size() >= most) {
+		m.out.deltas = nil
+		if err := m.upload(ctx, d); err != nil {
+			return err
+		}
+	}
+	for i := 0; i < len(m.out.images); i++ {
+		if b := m.out.images[i].builder; passed || b.Size() >= most {
+			m.out.images = slices.Delete(m.out.images, i, i+1)
+			i--
+			if err := m.upload(ctx, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *merge) upload(ctx context.Context, b *layer.Builder) error {
+	var desc layer.Desc
+	var data []byte
+	if err := m.t.store.env.Tasks.Offload(ctx, func() { desc, data = b.Finish() }); err != nil {
+		return err
+	}
+	desc.Level = m.level
+	m.outputs = append(m.outputs, desc)
+	if err := remote.PutLayer(ctx, m.t.store.env, remote.LayerKey(m.t.store.opts.Tenant, desc.ID), &desc, data); err != nil {
+		return err
+	}
+	m.t.store.files.Put(ctx, &desc, data)
+	m.t.counts.mergedBytes.Add(uint64(desc.Size))
+	return nil
+}
+
+func (m *merge) finish(ctx context.Context) error {
+	if d := m.out.deltas; d != nil {
+		if err := m.upload(ctx, d); err != nil {
+			return err
+		}
+	}
+	for _, o := range m.out.images {
+		if err := m.upload(ctx, o.builder); err != nil {
+			return err
+		}
+	}
+	m.out = output{}
+	return nil
+}
+
+// discard deletes the layers of a merge that failed before its commit was tried: no
+// index can name them. What is not deleted now is swept at the next attachment.
+func (m *merge) discard(ctx context.Context) {
+	for i := range m.outputs {
+		key := remote.LayerKey(m.t.store.opts.Tenant, m.outputs[i].ID)
+		if err := m.t.store.env.Bucket.Delete(ctx, key); err != nil {
+			m.t.store.env.Trace.Event("lsm.merge.leak", "layer", key, "error", err)
+			return
+		}
+		m.t.store.files.Forget(ctx, &m.outputs[i].ID)
+	}
+}

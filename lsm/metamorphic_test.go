@@ -1,0 +1,570 @@
+package lsm_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+)
+
+var rounds = flag.Int("rounds", 0, "random histories of the metamorphic test; 0: as many as rapid checks")
+
+// A history is a store and its naive twin: per timeline a plain list of versions,
+// the log, of which the store has applied a prefix. Closing a store loses what it
+// had not flushed, as a crash does, and the log is applied again.
+type history struct {
+	env       env.Env
+	disk      *memFS
+	bucket    *memBucket
+	opts      lsm.Options
+	store     *lsm.Store
+	timelines []*twin
+	made      int // timelines and leases, for their ids
+}
+
+// textRedo makes text of chains, as text does. Two keys have floors: theirs begin a new
+// life every lifeBytes of log, and one of them is dead in every other of its lives.
+type textRedo struct{}
+
+const (
+	lifeBytes  = 64
+	mortalKey  = 3
+	fickleKey  = 4
+	historyMax = 8 // timelines
+)
+
+func floorOf(k lsm.Key, at wal.LSN) (floor wal.LSN, exists bool) {
+	life := at / lifeBytes
+	switch k {
+	case key(mortalKey):
+		return life * lifeBytes, true
+	case key(fickleKey):
+		return life * lifeBytes, life%2 == 0
+	}
+	return 0, true
+}
+
+func (textRedo) Floor(ctx context.Context, k lsm.Key, at wal.LSN, read func(context.Context, lsm.Key) (lsm.Chain, error)) (wal.LSN, bool, error) {
+	if k == key(mortalKey) {
+		if _, err := read(ctx, key(0)); err != nil {
+			return 0, false, err
+		}
+	}
+	floor, exists := floorOf(k, at)
+	return floor, exists, nil
+}
+
+func (textRedo) Apply(dst []byte, _ lsm.Key, c *lsm.Chain) ([]byte, error) {
+	return append(dst, text(*c)...), nil
+}
+
+const (
+	historyStart = wal.LSN(100)
+	historyKeys  = 6
+)
+
+// twin is one timeline of the naive model.
+type twin struct {
+	id      wal.TimelineID
+	parent  *twin
+	at      wal.LSN // branch point
+	log     []lsm.Version
+	ends    []wal.LSN // ends of records; versions of one record share its end
+	last    wal.LSN   // applied
+	durable wal.LSN   // flushed, at least
+	cutoff  wal.LSN   // as it was when it was last open
+	leased  map[lsm.LeaseID]wal.LSN
+	open    *lsm.Timeline
+}
+
+func (m *twin) cutoffNow() wal.LSN {
+	if m.open != nil {
+		m.cutoff = m.open.Info().Cutoff
+	}
+	return m.cutoff
+}
+
+// owner is whose history an LSN of m is, and where that ends for m.
+func (m *twin) owner(lsn wal.LSN) (o *twin, hi wal.LSN) {
+	hi = ^wal.LSN(0)
+	for o = m; o.parent != nil && lsn <= o.at; o = o.parent {
+		hi = min(hi, o.at)
+	}
+	return o, hi
+}
+
+// pinned reports whether an LSN of m stays readable whatever the cutoff.
+func (m *twin) pinned(lsn wal.LSN) bool {
+	o, hi := m.owner(lsn)
+	for _, at := range o.leased {
+		if at == lsn {
+			return true
+		}
+	}
+	return lsn == hi
+}
+
+// visible lists the versions at or below lsn, oldest first.
+func (m *twin) visible(lsn wal.LSN) (versions []lsm.Version) {
+	if m.parent != nil {
+		versions = m.parent.visible(min(lsn, m.at))
+	}
+	for _, v := range m.log {
+		if v.LSN <= lsn {
+			versions = append(versions, v)
+		}
+	}
+	return versions
+}
+
+func (m *twin) chain(k lsm.Key, lsn, floor wal.LSN) (c lsm.Chain) {
+	for _, v := range m.visible(lsn) {
+		if v.Key != k || v.LSN <= floor {
+			continue
+		}
+		switch v.Kind {
+		case lsm.Image:
+			c = lsm.Chain{HasBase: true, BaseLSN: v.LSN, Base: v.Value}
+		case lsm.Tombstone:
+			c = lsm.Chain{}
+		case lsm.Delta:
+			c.Deltas = append(c.Deltas, v)
+		}
+	}
+	return c
+}
+
+func (m *twin) end() wal.LSN {
+	if len(m.ends) == 0 {
+		return m.at
+	}
+	return m.ends[len(m.ends)-1]
+}
+
+func newHistory(t *rapid.T) *history {
+	h := &history{disk: newMemFS(), bucket: newMemBucket(), opts: lsm.Options{
+		Tenant:          tenant,
+		MemtableBytes:   rapid.Int64Range(1, 4000).Draw(t, "memtable bytes"),
+		FrozenMax:       rapid.IntRange(1, 3).Draw(t, "frozen max"),
+		BlockBytes:      rapid.IntRange(64, 512).Draw(t, "block bytes"),
+		BlockCacheBytes: rapid.Int64Range(1, 20_000).Draw(t, "block cache bytes"),
+		CacheBytes:      rapid.Int64Range(1, 20_000).Draw(t, "cache bytes"),
+		LayerBytes:      rapid.Int64Range(1, 8000).Draw(t, "layer bytes"),
+		FlushedMax:      rapid.IntRange(1, 5).Draw(t, "flushed max"),
+		TierFanout:      rapid.IntRange(2, 4).Draw(t, "tier fanout"),
+		ChainMax:        rapid.IntRange(1, 6).Draw(t, "chain max"),
+		HistoryBytes:    rapid.SampledFrom([]int64{-1, 30, 300}).Draw(t, "history bytes"),
+		HistoryTime:     1,
+	}}
+	if rapid.Bool().Draw(t, "redo") {
+		h.opts.Redo = textRedo{}
+	}
+	h.env = hostEnv
+	h.bucket.fate = randomFates(rapid.Uint64().Draw(t, "fates"))
+	h.env.Bucket, h.env.Clock, h.env.FS = h.bucket, hastyClock{h.env.Clock}, h.disk
+	h.openStore(t)
+	root := &twin{id: timelineID(0), at: historyStart, last: historyStart, durable: historyStart, cutoff: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
+	require.NoError(t, h.store.Create(context.Background(), root.id, historyStart, nil))
+	h.timelines = []*twin{root}
+	h.attach(t, root)
+	return h
+}
+
+func (h *history) openStore(t *rapid.T) {
+	var err error
+	h.store, err = lsm.Open(context.Background(), h.env, h.opts)
+	require.NoError(t, err)
+}
+
+func (h *history) any(t *rapid.T) *twin { return rapid.SampledFrom(h.timelines).Draw(t, "timeline") }
+
+func (h *history) anyOpen(t *rapid.T) *twin {
+	m := h.any(t)
+	if m.open == nil {
+		h.attach(t, m)
+	}
+	return m
+}
+
+func (h *history) attach(t *rapid.T, m *twin) {
+	m.open = attach(t, h.store, m.id)
+	last := m.open.LastLSN()
+	require.GreaterOrEqual(t, last, m.durable)
+	require.LessOrEqual(t, last, m.last)
+	require.True(t, last == m.at || slices.Contains(m.ends, last), "%v is the end of a record", last)
+	m.last, m.durable = last, last
+}
+
+func (h *history) detach(t *rapid.T, m *twin) {
+	require.NoError(t, m.open.Detach(context.Background()))
+	m.open = nil
+	info := h.info(t, m)
+	require.GreaterOrEqual(t, info.Cutoff, m.cutoff)
+	m.durable, m.cutoff = info.Durable, info.Cutoff
+	require.LessOrEqual(t, m.durable, m.last)
+}
+
+func (h *history) info(t *rapid.T, m *twin) lsm.Info {
+	infos, err := h.store.List(context.Background())
+	require.NoError(t, err)
+	i := slices.IndexFunc(infos, func(i lsm.Info) bool { return i.ID == m.id })
+	return infos[i]
+}
+
+// write lets the log grow by a few records.
+func (m *twin) write(t *rapid.T) {
+	end := m.end()
+	for range rapid.IntRange(1, 12).Draw(t, "records") {
+		end += wal.LSN(rapid.IntRange(1, 4).Draw(t, "record size"))
+		keys := rapid.SliceOfNDistinct(rapid.IntRange(0, historyKeys-1), 0, 3, rapid.ID[int]).Draw(t, "keys")
+		for _, k := range keys {
+			v := lsm.Version{Key: key(k), LSN: end, Kind: lsm.Delta, Value: fmt.Appendf(nil, "change of %d at %d", k, end)}
+			switch rapid.IntRange(0, 9).Draw(t, "kind") {
+			case 0:
+				v.Kind, v.Value = lsm.Tombstone, nil
+			case 1, 2:
+				v.Kind, v.Value = lsm.Image, slices.Repeat(v.Value, rapid.IntRange(1, 20).Draw(t, "repeat"))
+			}
+			m.log = append(m.log, v)
+		}
+		m.ends = append(m.ends, end)
+	}
+}
+
+// applyMore applies what was not, or, if all was, more.
+func (h *history) applyMore(t *rapid.T) {
+	m := h.anyOpen(t)
+	if m.last == m.end() {
+		m.write(t)
+	}
+	todo := m.ends
+	for len(todo) > 0 && todo[0] <= m.last {
+		todo = todo[1:]
+	}
+	for _, end := range todo {
+		if rapid.IntRange(0, 2).Draw(t, "batch on") > 0 && end != todo[len(todo)-1] {
+			continue // several records in one call
+		}
+		var batch []lsm.Version
+		for _, v := range m.log {
+			if v.LSN > m.last && v.LSN <= end {
+				batch = append(batch, v)
+			}
+		}
+		require.NoError(t, m.open.Apply(context.Background(), end, batch))
+		m.last = end
+	}
+}
+
+func (h *history) flush(t *rapid.T) {
+	m := h.anyOpen(t)
+	flush(t, m.open)
+	m.durable = m.last
+}
+
+func (h *history) branch(t *rapid.T) {
+	if len(h.timelines) == historyMax {
+		return
+	}
+	parent := h.any(t)
+	at := wal.LSN(rapid.Uint64Range(uint64(historyStart), uint64(parent.end())+6).Draw(t, "at"))
+	h.made++
+	child := &twin{id: timelineID(h.made), parent: parent, at: at, last: at, durable: at, leased: map[lsm.LeaseID]wal.LSN{}}
+	err := h.store.Branch(context.Background(), parent.id, child.id, at, nil)
+	owner := parent
+	for owner.parent != nil && at < owner.at {
+		owner = owner.parent
+	}
+	if errors.Is(err, lsm.ErrBelowHorizon) {
+		require.Less(t, at, owner.cutoffNow())
+		return
+	}
+	require.NoError(t, err)
+	for child.parent.parent != nil && at < child.parent.at {
+		child.parent = child.parent.parent
+	}
+	h.timelines = append(h.timelines, child)
+}
+
+// reopen drops the store and opens another on the same bucket.
+func (h *history) reopen(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "stay open") > 0 {
+		return
+	}
+	for _, m := range h.timelines {
+		if m.open != nil {
+			h.detach(t, m)
+		}
+	}
+	require.NoError(t, h.store.Close(context.Background()))
+	if rapid.Bool().Draw(t, "wipe") {
+		h.disk.wipe()
+	}
+	h.openStore(t)
+}
+
+func (h *history) detachOne(t *rapid.T) {
+	if m := h.any(t); m.open != nil {
+		h.detach(t, m)
+	}
+}
+
+// wantError is the error that a read of m at lsn ends with, if any.
+func (m *twin) wantError(lsn wal.LSN) error {
+	if lsn > m.last {
+		return lsm.ErrFutureLSN
+	}
+	hi := m.at
+	for a := m.parent; a != nil; a = a.parent {
+		readable := a.durable
+		if a.open != nil {
+			readable = a.last
+		}
+		if min(lsn, hi) > readable {
+			return lsm.ErrAncestorNotReady
+		}
+		hi = min(hi, a.at)
+	}
+	return nil
+}
+
+// judge says whether an answer to a read of m at lsn has the error that it must have.
+// before is the cutoff that was known before the read.
+func (m *twin) judge(t *rapid.T, lsn, before wal.LSN, err error) (answered bool) {
+	if want := m.wantError(lsn); want != nil {
+		require.ErrorIs(t, err, want, "timeline %v at %v", m.id, lsn)
+		return false
+	}
+	o, _ := m.owner(lsn)
+	switch {
+	case m.pinned(lsn) && lsn >= historyStart:
+		require.NoError(t, err, "pinned %v of timeline %v", lsn, m.id)
+	case lsn < before || lsn < historyStart:
+		require.ErrorIs(t, err, lsm.ErrBelowHorizon)
+	case errors.Is(err, lsm.ErrBelowHorizon):
+		require.Less(t, lsn, o.cutoffNow(), "refused, and kept")
+	default:
+		require.NoError(t, err)
+	}
+	return err == nil
+}
+
+// ownerCutoff is the cutoff that holds for m at lsn.
+func (m *twin) ownerCutoff(lsn wal.LSN) wal.LSN {
+	o, _ := m.owner(lsn)
+	return o.cutoffNow()
+}
+
+// moment draws an LSN to read m at: any, one that somebody pins, or one near a cutoff.
+func (h *history) moment(t *rapid.T, m *twin) wal.LSN {
+	var special []wal.LSN
+	for o := m; o != nil; o = o.parent {
+		cutoff := o.cutoffNow()
+		special = append(special, o.at, cutoff, cutoff, cutoff+1)
+		for id := range h.made + 1 {
+			if at, ok := o.leased[leaseID(id)]; ok {
+				special = append(special, at, at)
+			}
+		}
+	}
+	if rapid.Bool().Draw(t, "special") {
+		return rapid.SampledFrom(special).Draw(t, "lsn")
+	}
+	return wal.LSN(rapid.Uint64Range(uint64(historyStart)-1, uint64(m.last)+1).Draw(t, "lsn"))
+}
+
+func leaseID(n int) lsm.LeaseID { return lsm.LeaseID{byte(n), byte(n >> 8)} }
+
+func (h *history) read(t *rapid.T) {
+	m := h.anyOpen(t)
+	lsn := h.moment(t, m)
+	reads := make([]lsm.Read, rapid.IntRange(1, 5).Draw(t, "reads"))
+	for i := range reads {
+		reads[i] = lsm.Read{Key: key(rapid.IntRange(0, historyKeys).Draw(t, "key")), LSN: lsn}
+		if h.opts.Redo == nil {
+			reads[i].Floor = wal.LSN(rapid.Uint64Range(0, uint64(lsn)).Draw(t, "floor"))
+			continue
+		}
+		reads[i].Floor, _ = floorOf(reads[i].Key, lsn)
+	}
+	out := make([]lsm.Chain, len(reads))
+	before := m.ownerCutoff(lsn)
+	err := m.open.Get(context.Background(), reads, out)
+	if !m.judge(t, lsn, before, err) {
+		return
+	}
+	for i, r := range reads {
+		if _, exists := floorOf(r.Key, lsn); exists || h.opts.Redo == nil {
+			h.requireChain(t, m.chain(r.Key, r.LSN, r.Floor), out[i])
+		}
+	}
+}
+
+// requireChain demands the chain, or, if merges make images, its value.
+func (h *history) requireChain(t *rapid.T, want, got lsm.Chain) {
+	if h.opts.Redo != nil {
+		require.Equal(t, text(want), text(got))
+		return
+	}
+	if len(got.Deltas) == 0 {
+		got.Deltas = nil
+	}
+	require.Equal(t, want, got)
+}
+
+// scan reads a range of keys, or two where those with floors are left out.
+func (h *history) scan(t *rapid.T) {
+	m := h.anyOpen(t)
+	lsn := h.moment(t, m)
+	most := historyKeys
+	if h.opts.Redo != nil {
+		most = mortalKey
+	}
+	lo, hi := rapid.IntRange(0, most).Draw(t, "lo"), rapid.IntRange(0, most).Draw(t, "hi")
+	var keys []lsm.Key
+	var chains []lsm.Chain
+	before := m.ownerCutoff(lsn)
+	err := m.open.Scan(context.Background(), key(lo), key(hi), lsn, func(k lsm.Key, c lsm.Chain) error {
+		keys, chains = append(keys, k), append(chains, c)
+		return nil
+	})
+	if !m.judge(t, lsn, before, err) {
+		return
+	}
+	for at := lo; at < hi; at++ {
+		want := m.chain(key(at), lsn, 0)
+		if want.Empty() {
+			continue
+		}
+		require.NotEmpty(t, keys, "scan left out key %d", at)
+		require.Equal(t, key(at), keys[0])
+		h.requireChain(t, want, chains[0])
+		keys, chains = keys[1:], chains[1:]
+	}
+	require.Empty(t, keys)
+}
+
+func (h *history) compact(t *rapid.T) {
+	require.NoError(t, h.anyOpen(t).open.Compact(context.Background()))
+}
+
+func (h *history) collect(t *rapid.T) {
+	m := h.anyOpen(t)
+	before := m.cutoffNow()
+	opts := lsm.CollectOptions{DryRun: rapid.IntRange(0, 3).Draw(t, "dry run") == 0, Cutoff: wal.LSN(rapid.Uint64Range(0, uint64(m.last)+2).Draw(t, "cutoff"))}
+	c, err := m.open.Collect(context.Background(), opts)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, c.Cutoff, before)
+	if !opts.DryRun {
+		require.GreaterOrEqual(t, m.cutoffNow(), c.Cutoff)
+	}
+}
+
+func (h *history) lease(t *rapid.T) {
+	m := h.anyOpen(t)
+	at := wal.LSN(rapid.Uint64Range(uint64(m.at), uint64(m.last)+1).Draw(t, "at"))
+	h.made++
+	id := leaseID(h.made)
+	err := m.open.Lease(context.Background(), id, at, time.Now().Add(time.Hour))
+	switch {
+	case at > m.last:
+		require.ErrorIs(t, err, lsm.ErrFutureLSN)
+	case errors.Is(err, lsm.ErrBelowHorizon):
+		require.Less(t, at, m.cutoffNow())
+	default:
+		require.NoError(t, err)
+		m.leased[id] = at
+	}
+}
+
+func (h *history) release(t *rapid.T) {
+	m := h.anyOpen(t)
+	for n := range h.made + 1 {
+		if _, ok := m.leased[leaseID(n)]; ok {
+			require.NoError(t, m.open.Release(context.Background(), leaseID(n)))
+			delete(m.leased, leaseID(n))
+			return
+		}
+	}
+}
+
+// remove deletes a timeline, if nothing hangs from it.
+func (h *history) remove(t *rapid.T) {
+	m := h.any(t)
+	err := h.store.Delete(context.Background(), m.id)
+	var blocked *lsm.HasChildrenError
+	if slices.ContainsFunc(h.timelines, func(c *twin) bool { return c.parent == m }) {
+		require.ErrorAs(t, err, &blocked)
+		return
+	}
+	if m.parent == nil {
+		require.NoError(t, err)
+		require.NoError(t, h.store.Create(context.Background(), m.id, historyStart, nil))
+		*m = twin{id: m.id, at: historyStart, last: historyStart, durable: historyStart, cutoff: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
+		return
+	}
+	require.NoError(t, err)
+	h.timelines = slices.DeleteFunc(h.timelines, func(c *twin) bool { return c == m })
+}
+
+// close checks in the end that the bucket holds the layers that are named, and no more.
+func (h *history) close(t *rapid.T) {
+	ctx := context.Background()
+	h.bucket.mu.Lock()
+	h.bucket.fate = nil
+	h.bucket.mu.Unlock()
+	named := map[string]bool{}
+	for _, m := range h.timelines {
+		if m.open == nil {
+			h.attach(t, m)
+		}
+		require.NoError(t, m.open.Compact(ctx))
+		h.detach(t, m)
+		h.attach(t, m)
+		require.NoError(t, m.open.Compact(ctx))
+		require.NoError(t, m.open.Detach(ctx))
+	}
+	for _, key := range h.bucket.keys("/index") {
+		x, err := manifest.Decode(key, h.bucket.objects[key])
+		require.NoError(t, err)
+		for i := range x.Layers {
+			named[remote.LayerKey(tenant, x.Layers[i].ID)] = true
+		}
+	}
+	for _, key := range h.bucket.keys("/layers/") {
+		require.True(t, named[key], "%s is named", key)
+		delete(named, key)
+	}
+	require.Empty(t, named, "what is named is there")
+	require.NoError(t, h.store.Close(ctx))
+}
+
+func TestMetamorphic(t *testing.T) {
+	if *rounds > 0 {
+		require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(*rounds)))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(t)
+		defer func() { _ = h.store.Close(context.Background()) }()
+		t.Repeat(map[string]func(*rapid.T){
+			"apply": h.applyMore, "apply more": h.applyMore, "flush": h.flush, "branch": h.branch,
+			"reopen": h.reopen, "detach": h.detachOne, "remove": h.remove,
+			"compact": h.compact, "collect": h.collect, "lease": h.lease, "release": h.release,
+			"read": h.read, "read again": h.read, "scan": h.scan,
+		})
+		h.close(t)
+	})
+}
