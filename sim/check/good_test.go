@@ -113,7 +113,7 @@ func goodOps() []Op {
 func layerOf(id wal.TimelineID, first byte, lo, hi wal.LSN, body string) layer.Desc {
 	return layer.Desc{
 		ID:   layer.ID{Timeline: id, Kind: layer.Delta, KeyLo: kv.Key{first}, KeyHi: kv.Key{first, 1}, LSNLo: lo, LSNHi: hi, Generation: 1},
-		Size: int64(len(body)), CRC: layer.Checksum([]byte(body)), IndexOffset: 1, IndexSize: 1,
+		Size: int64(len(body)), CRC: layer.Checksum([]byte(body)), IndexOffset: 2, IndexSize: 1, FilterSize: 1,
 	}
 }
 
