@@ -209,8 +209,13 @@ func (s *scrub) loadIndex(ctx context.Context, t *scrubbed) (x *manifest.Index, 
 	return nil, true, nil
 }
 
+// layersOf has true for each layer that the index names, and false for each that has
+// left it and is about to be deleted.
 func (s *scrub) layersOf(x *manifest.Index) map[string]bool {
 	named := map[string]bool{}
+	for _, id := range x.Dead {
+		named[remote.LayerKey(s.opts.Tenant, id)] = false
+	}
 	for i := range x.Layers {
 		named[remote.LayerKey(s.opts.Tenant, x.Layers[i].ID)] = true
 	}
@@ -317,8 +322,11 @@ func (s *scrub) readUnnamed(ctx context.Context, key string, id wal.TimelineID) 
 // or the timeline, or the object, is being deleted.
 func (s *scrub) noteLeaked(ctx context.Context, t *scrubbed, object env.ObjectInfo) error {
 	named, err := s.namedNow(ctx, t)
-	if err != nil || named == nil || named[object.Key] {
+	if err != nil || named == nil {
 		return err
+	}
+	if _, known := named[object.Key]; known {
+		return nil
 	}
 	_, err = s.env.Bucket.Head(ctx, object.Key)
 	if errors.Is(err, env.ErrNoObject) {
