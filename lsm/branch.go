@@ -9,6 +9,7 @@ import (
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
 )
 
 // Create makes a root timeline that starts, empty, at an LSN.
@@ -103,6 +104,8 @@ func mayBranch(owner *manifest.Index, at wal.LSN) error {
 	switch {
 	case owner.State == manifest.Deleting:
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+	case owner.State == manifest.Resetting:
+		return ErrResetting
 	case owner.Cutoff > at:
 		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
 	}
@@ -141,7 +144,7 @@ func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
 	if err != nil {
 		return err
 	}
-	if x.State == manifest.Live {
+	if x.State != manifest.Deleting {
 		if err := s.checkChildren(ctx, id); err != nil {
 			return err
 		}
@@ -183,9 +186,17 @@ func (s *Store) checkChildren(ctx context.Context, id wal.TimelineID) error {
 	}
 	var children []wal.TimelineID
 	for _, object := range objects {
-		if _, child, ok := remote.ParseIndexKey(s.opts.Tenant, object.Key); ok {
-			children = append(children, child)
+		_, child, ok := remote.ParseIndexKey(s.opts.Tenant, object.Key)
+		if !ok {
+			continue
 		}
+		// One that was detached from its parent keeps its index where it was made. One
+		// whose index cannot be read may be a child.
+		x, _, err := remote.Index{Env: s.env, Key: object.Key}.Load(ctx)
+		if errors.Is(err, env.ErrNoObject) || err == nil && x.Parent != id {
+			continue
+		}
+		children = append(children, child)
 	}
 	if len(children) > 0 {
 		return &HasChildrenError{Timeline: id, Children: children}

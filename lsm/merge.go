@@ -25,7 +25,10 @@ type merge struct {
 	t       *Timeline
 	job     picker.Job
 	inputs  []*layer.Reader // in order of LSN
+	clips   []wal.LSN       // of inputs: what lies above is not seen; nil if all is
 	images  bool            // make an image of every chain
+	flatten bool            // what comes out is delta layers only
+	whole   bool            // have all versions of a key in memory, however many
 	keep    retained
 	isRoot  bool // nothing lies below what is collected
 	level   uint8
@@ -113,11 +116,17 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 		desc := m.inputs[i].Desc()
 		for !c.Done() && c.Version().Key == key {
 			it := item{Version: c.Version(), at: c.Version().LSN}
+			if m.clips != nil && desc.Kind == layer.Delta && it.LSN > m.clips[i] {
+				if err := c.Next(ctx); err != nil {
+					return nil, err
+				}
+				continue
+			}
 			if desc.Kind == layer.Image {
 				it.at, it.image, mixed = desc.LSNHi, true, true
 			}
 			items = append(items, it)
-			if bytes += len(it.Value); bytes > keyBytesMax && !mixed {
+			if bytes += len(it.Value); bytes > keyBytesMax && !mixed && !m.whole {
 				for k := range items {
 					items[k].keep = true
 				}
@@ -265,7 +274,7 @@ func (m *merge) emit(items []item) {
 		it := &items[i]
 		switch {
 		case !it.keep:
-		case it.image:
+		case it.image && !m.flatten:
 			m.imageBuilder(it.at).Add(it.Version)
 		default:
 			if m.out.deltas == nil {

@@ -28,7 +28,7 @@ import (
 //	lease, release        on=NAME id=N [at=LSN]
 //	read on=NAME          a line per read: KEY LSN
 //	layers on=NAME        what every layer holds
-//	delete, detach, reset on=NAME [at=LSN]
+//	delete, leave, reset  on=NAME [at=LSN]
 //	explain on=NAME
 //	reopen [redo]
 type script struct {
@@ -112,6 +112,13 @@ func (s *script) command(ctx context.Context, d *datadriven.TestData) (string, e
 	case "delete":
 		delete(s.open, on)
 		return "", s.store.Delete(ctx, s.ids[on])
+	case "leave":
+		return "", s.timeline(on).DetachFromParent(ctx)
+	case "reset":
+		delete(s.open, on)
+		return "", s.store.ResetToParent(ctx, s.ids[on], lsn)
+	case "explain":
+		return s.explain(ctx, on)
 	case "reopen":
 		s.redo = d.HasArg("redo")
 		err := s.store.Close(ctx)
@@ -169,6 +176,20 @@ func (s *script) read(ctx context.Context, on, input string) (string, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *script) explain(ctx context.Context, on string) (string, error) {
+	e, err := s.timeline(on).Explain(ctx)
+	out := fmt.Sprintf("cutoff %d, durable %d: %d versions of %d bytes\nhistory %d, current %d, garbage %d\n",
+		e.Cutoff, e.Durable, e.Versions, e.Bytes, e.History, e.Current, e.Garbage)
+	for _, p := range e.Pins {
+		who := "lease " + fmt.Sprint(p.Lease[0])
+		if !p.Branch.IsZero() {
+			who = "branch " + s.name(p.Branch)
+		}
+		out += fmt.Sprintf("%s at %d: %d bytes, %d of them alone\n", who, p.LSN, p.Bytes, p.Only)
+	}
+	return out, err
 }
 
 // layers draws a timeline's layers: of each its level, kind, LSNs and versions.

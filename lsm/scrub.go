@@ -180,7 +180,7 @@ func (s *scrub) readIndex(ctx context.Context, object env.ObjectInfo) error {
 	if t.index = x; x != nil {
 		t.named = s.layersOf(x)
 	}
-	if !t.parent.IsZero() && s.timelines[t.parent] == nil {
+	if detached := x != nil && x.IsRoot(); !detached && !t.parent.IsZero() && s.timelines[t.parent] == nil {
 		s.noteLost(t.parent, "the parent of timeline "+id.String())
 	}
 	return nil
@@ -197,7 +197,7 @@ func (s *scrub) loadIndex(ctx context.Context, t *scrubbed) (x *manifest.Index, 
 	if bad == nil && x.Timeline != t.id {
 		bad = wal.Corruptf(t.key, 16, "timeline", t.id, x.Timeline)
 	}
-	if bad == nil && x.Parent != t.parent {
+	if bad == nil && x.Parent != t.parent && !x.IsRoot() { // a root may have been detached
 		bad = wal.Corruptf(t.key, 32, "parent", t.parent, x.Parent)
 	}
 	if bad == nil {

@@ -44,6 +44,8 @@ var (
 	ErrBelowHorizon = errors.New("LSN is below the retention horizon")
 	// ErrAncestorNotReady: an ancestor has not yet applied what the read needs.
 	ErrAncestorNotReady = errors.New("ancestor has not reached the LSN")
+	// ErrResetting: the timeline is being reset to its parent.
+	ErrResetting = errors.New("timeline is being reset")
 	// ErrNotEmpty: images may be imported only into an empty root timeline.
 	ErrNotEmpty = errors.New("timeline is not an empty root")
 )
@@ -59,7 +61,7 @@ func (e *HasChildrenError) Error() string {
 	for i, id := range e.Children {
 		names[i] = id.String()
 	}
-	return fmt.Sprintf("timeline %s has children: %s", e.Timeline, strings.Join(names, ", "))
+	return fmt.Sprintf("timeline %s has children: %s; delete them first, or detach them from it", e.Timeline, strings.Join(names, ", "))
 }
 
 // Read asks for one key at one LSN.

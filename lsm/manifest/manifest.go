@@ -12,7 +12,7 @@
 //
 //	 0  8  magic "varveIDX"
 //	 8  2  format version, 2
-//	10  1  state: 0 live, 1 being deleted
+//	10  1  state: 0 live, 1 being deleted, 2 being reset to its parent
 //	11  1  zero
 //	12  4  generation
 //	16 16  timeline
@@ -92,8 +92,9 @@ type State uint8
 
 // The states of a timeline.
 const (
-	Live     State = 0
-	Deleting State = 1 // refuses branches and attachments
+	Live      State = 0
+	Deleting  State = 1 // refuses branches and attachments
+	Resetting State = 2 // the same, until it has left its parent at Next
 )
 
 // WriterID names one attachment, or one creation: 16 random bytes.
@@ -189,7 +190,7 @@ func (x *Index) Validate() error {
 		return fmt.Errorf("branch LSN %v with start %v and parent %v", x.BranchLSN, x.Start, x.Parent)
 	case x.Start > x.Durable:
 		return fmt.Errorf("durable LSN %v lies below start %v", x.Durable, x.Start)
-	case x.State != Live && x.State != Deleting:
+	case x.State > Resetting:
 		return fmt.Errorf("unknown state %d", x.State)
 	case x.IsRoot() && x.Next != 0:
 		return fmt.Errorf("a root is to leave its parent at %v", x.Next)

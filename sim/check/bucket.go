@@ -25,7 +25,8 @@ func SampleBucket(at Event, tenant wal.TenantID, objects iter.Seq2[string, []byt
 		if err != nil {
 			return sample, err
 		}
-		if x.Parent != parent || x.Timeline != timeline {
+		// One that was detached from its parent keeps its index where it was.
+		if x.Parent != parent && !x.IsRoot() || x.Timeline != timeline {
 			return sample, fmt.Errorf("index %s says that it is of timeline %v and parent %v", key, x.Timeline, x.Parent)
 		}
 		sample.Indexes = append(sample.Indexes, *x)

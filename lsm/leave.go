@@ -1,0 +1,209 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/lsm/picker"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
+)
+
+// DetachFromParent makes a branch a root: what a read at its branch point meets in its
+// ancestors is copied into layers of its own, and one PUT of its index makes those its
+// beginning. Nobody waits for it; answers at and above the branch point stay what they
+// were, and below it there is no history any more ([ErrBelowHorizon]). The ancestors may
+// then be deleted. A root is left as it is.
+//
+// Ancestors that are attached here are flushed; it fails with [ErrAncestorNotReady] if
+// others have not reached the branch point.
+func (t *Timeline) DetachFromParent(ctx context.Context) error {
+	if err := t.compacting.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.compacting.Unlock()
+	x := t.index()
+	if x.IsRoot() {
+		return nil
+	}
+	if err := t.leave(ctx, x.BranchLSN); err != nil {
+		return fmt.Errorf("detach timeline %v from its parent %v: %w", t.node.id, x.Parent, err)
+	}
+	t.store.env.Trace.Event("lsm.leave", "timeline", t.node.id, "parent", x.Parent, "at", x.BranchLSN)
+	return nil
+}
+
+func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
+	if err := t.settleAncestors(ctx, at); err != nil {
+		return err
+	}
+	m := &merge{t: t, keep: retained{[]wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
+		job: picker.Job{Kind: picker.Collect, LSNHi: at}}
+	m.walk = walk{view: t.node.state.view.Load(), counts: &counters{}}
+	t.store.mu.Lock()
+	inherited := t.node.parent.flat.Clipped(at)
+	t.store.mu.Unlock()
+	slices.SortStableFunc(inherited, func(a, b flatItem) int { return compareLSN(a.ID.LSNHi, b.ID.LSNHi) })
+	for _, it := range inherited {
+		m.inputs, m.clips = append(m.inputs, it.Layer), append(m.clips, it.Clip)
+	}
+	if err := m.run(ctx); err != nil {
+		m.discard(context.WithoutCancel(ctx))
+		return err
+	}
+	return t.commitLeave(ctx, m, at)
+}
+
+func compareLSN(a, b wal.LSN) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// settleAncestors returns when all that the ancestors have up to an LSN is in layers
+// that are known here.
+func (t *Timeline) settleAncestors(ctx context.Context, at wal.LSN) error {
+	if err := t.AncestorReady(ctx, at); err != nil {
+		return err
+	}
+	s := t.store
+	v := t.node.state.view.Load()
+	for i := 1; i < len(v.lines); i++ {
+		l := &v.lines[i]
+		s.mu.Lock()
+		n := s.nodes[l.id]
+		var attached *Timeline
+		if n != nil && n.index.Durable < min(at, l.hi) {
+			attached = n.timeline
+		}
+		s.mu.Unlock()
+		if attached == nil {
+			continue // not attached here: it is ready no further than it is durable
+		}
+		if err := attached.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitLeave makes the merge's outputs the beginning of the timeline.
+func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error {
+	s := t.store
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	if err := t.flushing.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.flushing.Unlock()
+	if err := t.failure(); err != nil {
+		return err
+	}
+	x := t.nextIndex()
+	x.Parent, x.BranchLSN, x.Next, x.Cutoff = wal.TimelineID{}, 0, 0, max(x.Cutoff, at)
+	for _, d := range m.outputs {
+		x.Layers = insertLayer(x.Layers, d)
+	}
+	if err := t.commit(ctx, x); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.node.timeline != t {
+		return ErrDetached
+	}
+	n, parent := t.node, t.node.parent
+	parent.children = slices.DeleteFunc(parent.children, func(c *node) bool { return c == n })
+	n.parent = nil
+	s.prune(parent)
+	return s.setIndex(n, x)
+}
+
+// ResetToParent gives up what a branch has of its own: it equals its parent up to an LSN
+// again, and nothing lies above. It is detached first if it is attached here;
+// attachments elsewhere are fenced. It is refused with a *HasChildrenError while others
+// branch from it. Call it again if it fails half-way; until it has succeeded the branch
+// cannot be attached, and its parent keeps both LSNs.
+func (s *Store) ResetToParent(ctx context.Context, id wal.TimelineID, at wal.LSN) error {
+	if t := s.attached(id); t != nil && !t.index().IsRoot() {
+		if err := s.checkChildren(ctx, id); err != nil {
+			return err
+		}
+		if err := t.Detach(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	if err := s.reset(ctx, id, at); err != nil {
+		return fmt.Errorf("reset timeline %v to its parent at %v: %w", id, at, err)
+	}
+	s.env.Trace.Event("lsm.reset", "timeline", id, "at", at)
+	return nil
+}
+
+// reset announces the LSN in the branch's index before it looks whether the parent has
+// it still: who collects history raises the cutoff first and lists the children after,
+// so one of the two sees the other. The caller holds s.change.
+func (s *Store) reset(ctx context.Context, id wal.TimelineID, at wal.LSN) error {
+	x, object, tag, err := s.loadIndex(ctx, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case x.IsRoot():
+		return errors.New("it has no parent")
+	case x.State == manifest.Deleting:
+		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+	}
+	if err := s.mayReset(ctx, x, at); err != nil {
+		return err
+	}
+	x.State, x.Next, x.Generation = manifest.Resetting, at, x.Generation+1
+	x.Writer, x.Sequence = s.newWriter(), 1
+	if tag, err = object.Replace(ctx, x, tag); err != nil {
+		return err
+	}
+	refused := s.checkChildren(ctx, id)
+	if refused == nil {
+		refused = s.mayReset(ctx, x, at)
+	}
+	x.State, x.Next = manifest.Live, 0
+	x.Sequence++
+	if refused != nil {
+		_, undo := object.Replace(ctx, x, tag)
+		return errors.Join(refused, undo)
+	}
+	for i := range x.Layers {
+		x.Dead = append(x.Dead, x.Layers[i].ID)
+	}
+	x.BranchLSN, x.Start, x.Durable, x.Cutoff = at, at, at, 0
+	x.Layers, x.Leases, x.Marks, x.Pins = []layer.Desc{}, nil, nil, nil
+	_, err = object.Replace(ctx, x, tag)
+	return err
+}
+
+// mayReset reports whether the parent has what a branch at an LSN needs.
+func (s *Store) mayReset(ctx context.Context, x *manifest.Index, at wal.LSN) error {
+	parent, _, _, err := s.loadIndex(ctx, x.Parent)
+	if err != nil {
+		return err
+	}
+	if !parent.IsRoot() && at < parent.BranchLSN {
+		return fmt.Errorf("%w: history at %v is that of %v, an ancestor further up", ErrBelowHorizon, at, parent.Parent)
+	}
+	assert.That(x.Parent == parent.Timeline, "the parent of %v is %v", x.Timeline, x.Parent)
+	return mayBranch(parent, at)
+}
