@@ -56,6 +56,14 @@ func (s *script) timeline(name string) *lsm.Timeline {
 	return s.open[name]
 }
 
+// closed notes that a timeline is not attached any more, unless that was refused.
+func (s *script) closed(name string, err error) error {
+	if err == nil {
+		delete(s.open, name)
+	}
+	return err
+}
+
 func (s *script) name(id wal.TimelineID) string {
 	for name, other := range s.ids {
 		if other == id {
@@ -110,13 +118,11 @@ func (s *script) command(ctx context.Context, d *datadriven.TestData) (string, e
 	case "layers":
 		return s.layers(on), nil
 	case "delete":
-		delete(s.open, on)
-		return "", s.store.Delete(ctx, s.ids[on])
+		return "", s.closed(on, s.store.Delete(ctx, s.ids[on]))
 	case "leave":
 		return "", s.timeline(on).DetachFromParent(ctx)
 	case "reset":
-		delete(s.open, on)
-		return "", s.store.ResetToParent(ctx, s.ids[on], lsn)
+		return "", s.closed(on, s.store.ResetToParent(ctx, s.ids[on], lsn))
 	case "explain":
 		return s.explain(ctx, on)
 	case "reopen":
