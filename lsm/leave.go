@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 	t.store.mu.Lock()
 	inherited := t.node.parent.flat.Clipped(at)
 	t.store.mu.Unlock()
-	slices.SortStableFunc(inherited, func(a, b flatItem) int { return compareLSN(a.ID.LSNHi, b.ID.LSNHi) })
+	slices.SortStableFunc(inherited, func(a, b flatItem) int { return cmp.Compare(min(a.ID.LSNHi, a.Clip), min(b.ID.LSNHi, b.Clip)) })
 	for _, it := range inherited {
 		m.inputs, m.clips = append(m.inputs, it.Layer), append(m.clips, it.Clip)
 	}
@@ -56,16 +57,6 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 		return err
 	}
 	return t.commitLeave(ctx, m, at)
-}
-
-func compareLSN(a, b wal.LSN) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // settleAncestors returns when all that the ancestors have up to an LSN is in layers
@@ -167,6 +158,9 @@ func (s *Store) reset(ctx context.Context, id wal.TimelineID, at wal.LSN) error 
 		return errors.New("it has no parent")
 	case x.State == manifest.Deleting:
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+	}
+	if err := s.checkChildren(ctx, id); err != nil {
+		return err
 	}
 	if err := s.mayReset(ctx, x, at); err != nil {
 		return err
