@@ -46,6 +46,7 @@ type cluster struct {
 	samplers  []*sampler
 	out       map[*world.Node]bool // dead for good
 	slices    int                  // that the world was run for
+	unwatched bool                 // no samples are taken
 	damaged   int                  // copies of logs that are
 	cutoffs   []check.Op           // of timelines, as samples of the bucket show them
 	ended     ending

@@ -28,10 +28,8 @@ func (c *cluster) controlMain(ctx context.Context, e env.Env) error {
 		}
 		group.Go(fmt.Sprintf("historian %d", i), func(ctx context.Context) error { return h.Run(ctx, e) })
 	}
-	for i := range c.members {
-		s := newSampler(c, e, i)
-		c.samplers = append(c.samplers, s)
-		group.Go(fmt.Sprintf("sampler %d", i), s.run)
+	if !c.unwatched {
+		c.sampleLogs(group, e)
 	}
 	group.Go("conductor", func(ctx context.Context) error { return c.conduct(ctx, e) })
 	group.Go("caretaker", func(ctx context.Context) error { return c.takeCare(ctx, e) })

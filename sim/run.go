@@ -80,13 +80,9 @@ const (
 
 // phases drives the world through the run's phases.
 func (c *cluster) phases(r *Result) error {
-	c.weather(world.Faults{})
-	c.start()
-	if err := c.until(setUpMax, func() bool { return len(c.ledger.Branches) > 0 }); err != nil {
-		return fmt.Errorf("set up: %w", err)
+	if err := c.setUp(); err != nil {
+		return err
 	}
-	c.weather(c.opts.Faults)
-	c.w.Storm(c.stormed()...)
 	if err := c.storm(c.w.Now() + c.opts.Storm); err != nil {
 		return fmt.Errorf("storm: %w", err)
 	}
@@ -111,6 +107,18 @@ func (c *cluster) phases(r *Result) error {
 		return fmt.Errorf("judgement: %w", err)
 	}
 	return errors.Join(c.ended.err, c.sampleBucket())
+}
+
+// setUp imports the root, and then lets the storm begin.
+func (c *cluster) setUp() error {
+	c.weather(world.Faults{})
+	c.start()
+	if err := c.until(setUpMax, func() bool { return len(c.ledger.Branches) > 0 }); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	c.weather(c.opts.Faults)
+	c.w.Storm(c.stormed()...)
+	return nil
 }
 
 // stormed is the nodes that episodes of faults hit.
@@ -155,7 +163,7 @@ func (c *cluster) tick() error {
 		return err
 	}
 	c.slices++
-	if c.slices%bucketEvery == 0 && !c.ended.rest {
+	if c.slices%bucketEvery == 0 && !c.ended.rest && !c.unwatched {
 		if err := c.sampleBucket(); err != nil {
 			return err
 		}

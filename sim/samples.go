@@ -57,6 +57,15 @@ func newSampler(c *cluster, e env.Env, node int) *sampler {
 	return &sampler{c: c, e: e, node: node, logs: map[wal.TimelineID]*followed{}, seen: map[wal.TimelineID]time.Duration{}}
 }
 
+// sampleLogs has the logs of all safekeepers followed.
+func (c *cluster) sampleLogs(group env.Group, e env.Env) {
+	for i := range c.members {
+		s := newSampler(c, e, i)
+		c.samplers = append(c.samplers, s)
+		group.Go(fmt.Sprintf("sampler %d", i), s.run)
+	}
+}
+
 // sampleEvery is the pause between two rounds: long enough to cost little.
 var sampleEvery = world.Range{Lo: 300 * time.Millisecond, Hi: 2 * time.Second}
 

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 10, "number of fresh seeds, derived from the commit")
+	seeds   = flag.Int("seeds", 60, "number of fresh seeds, derived from the commit")
 	seed    = flag.Uint64("seed", 0, "run this seed only")
 	profile = flag.String("profile", "swarm", "of -seed")
 )

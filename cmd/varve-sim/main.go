@@ -16,7 +16,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRunCommand(), newSoakCommand(), newReplayCommand(), newViewCommand(), newMinimizeCommand(), newMutantsCommand(), newBatchCommand())
+	root.AddCommand(newRunCommand(), newSoakCommand(), newReplayCommand(), newViewCommand(), newMinimizeCommand(), newMutantsCommand(), newBatchCommand(), newSpeedCommand())
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "varve-sim:", err)
 		os.Exit(1)

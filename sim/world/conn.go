@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -19,21 +20,22 @@ type conn struct {
 	prev, next *conn // among its life's open ones
 }
 
-// pipe is one direction of a connection: bytes under way, and bytes that arrived
-// and were not read.
+// pipe is one direction of a connection: bytes that arrived and were not read, and
+// bytes under way. Both lie in one buffer, so that sending makes no garbage.
 type pipe struct {
 	link     *link
 	from, to *conn
-	way      []parcel // under way, in order
+	way      fifo[parcel] // under way, in order
 	last     time.Duration
 	armed    bool   // a moment of the queue is for the first of way
 	stuck    uint64 // not 0: waits for its link or for the node's power; counts the stalls
 	stalls   uint64
-	hole     bool // what goes in vanishes
-	here     [][]byte
-	unread   int
-	flying   int
-	ended    bool // nothing comes after what is here
+	hole     bool   // what goes in vanishes
+	bytes    []byte // that were read, arrived, and are under way
+	done     int    // of bytes: were read
+	unread   int    // of bytes: arrived and were not read
+	flying   int    // were sent and did not arrive: the window has no room for them
+	ended    bool   // nothing comes after what is here
 	reader   waiter
 	writer   waiter
 }
@@ -42,7 +44,7 @@ type pipe struct {
 type parcel struct {
 	at    time.Duration // when it arrives
 	sent  time.Duration
-	data  []byte
+	size  int // of the pipe's bytes
 	end   bool
 	reset bool
 }
@@ -90,19 +92,12 @@ func (c *conn) Read(ctx context.Context, p []byte) (int, error) {
 
 // read takes what is here, and gives the writer room.
 func (p *pipe) read(dst []byte) (total int) {
-	for len(dst) > 0 && len(p.here) > 0 {
-		n := copy(dst, p.here[0])
-		dst, total = dst[n:], total+n
-		if n < len(p.here[0]) {
-			p.here[0] = p.here[0][n:]
-			break
-		}
-		p.here[0] = nil
-		if p.here = p.here[1:]; len(p.here) == 0 {
-			p.here = nil
-		}
-	}
+	total = copy(dst, p.bytes[p.done:][:p.unread])
+	p.done += total
 	p.unread -= total
+	if p.done == len(p.bytes) {
+		p.bytes, p.done = p.bytes[:0], 0
+	}
 	p.writer.wake(nil)
 	return total
 }
@@ -157,8 +152,12 @@ func (p *pipe) send(data []byte) {
 			p.from.in.hole = p.from.in.hole || choices.Below(2) == 1
 		}
 	}
+	if len(p.bytes)+len(data) > cap(p.bytes) {
+		p.bytes, p.done = p.bytes[:copy(p.bytes, p.bytes[p.done:])], 0
+	}
+	p.bytes = append(p.bytes, data...)
 	p.flying += len(data)
-	p.ship(parcel{data: append([]byte(nil), data...)})
+	p.ship(parcel{size: len(data)})
 }
 
 // sever resets the connection from within the network. What is under way is lost,
@@ -167,12 +166,14 @@ func (p *pipe) sever(choices *Choices) {
 	n := p.from.l.n
 	for _, q := range []*pipe{p, p.from.in} {
 		if !n.hit(NetLate, choices) {
-			q.way = q.way[:0]
+			q.way.clear()
+			q.bytes = q.bytes[:q.done+q.unread]
 			q.last = 0
-		} else if len(q.way) > 0 {
+		} else if q.way.len() > 0 {
 			q.last = max(q.last, n.w.now+choices.Between(n.faults[NetLate].Lasts))
-			for i := range q.way {
-				q.way[i].at = max(q.way[i].at, q.last)
+			late := q.way.rest()
+			for i := range late {
+				late[i].at = max(late[i].at, q.last)
 			}
 		}
 		q.ship(parcel{reset: true})
@@ -185,14 +186,14 @@ func (p *pipe) ship(x parcel) {
 	x.sent = n.w.now
 	x.at = max(p.last, x.sent+n.way(p.link))
 	p.last = x.at
-	p.way = append(p.way, x)
+	p.way.push(x)
 	p.arm()
 }
 
 func (p *pipe) arm() {
-	if !p.armed && p.stuck == 0 && len(p.way) > 0 {
+	if !p.armed && p.stuck == 0 && p.way.len() > 0 {
 		p.armed = true
-		p.from.l.n.w.at(p.way[0].at, p, 0)
+		p.from.l.n.w.at(p.way.first().at, p, 0)
 	}
 }
 
@@ -200,10 +201,10 @@ func (p *pipe) arm() {
 func (p *pipe) fire(uint64) {
 	w := p.from.l.n.w
 	p.armed = false
-	if len(p.way) == 0 || p.stuck != 0 {
+	if p.way.len() == 0 || p.stuck != 0 {
 		return
 	}
-	if p.way[0].at > w.now {
+	if p.way.first().at > w.now {
 		p.arm()
 		return
 	}
@@ -215,12 +216,7 @@ func (p *pipe) fire(uint64) {
 	case to.off:
 		p.stall(&to.downed)
 	default:
-		x := p.way[0]
-		p.way[0] = parcel{}
-		if p.way = p.way[1:]; len(p.way) == 0 {
-			p.way = nil
-		}
-		p.deliver(x)
+		p.deliver(p.way.pop())
 		p.arm()
 	}
 }
@@ -244,24 +240,25 @@ func (p *pipe) stall(until *[]*pipe) {
 func (p *pipe) deliver(x parcel) {
 	n := p.to.l.n
 	n.w.events++
-	p.flying -= len(x.data)
+	p.flying -= x.size
+	arrived := p.done + p.unread
 	switch {
 	case x.reset:
 		n.w.note(n, KindReset, 0, p.to.addr)
 		p.to.fail(ErrReset)
 	case p.to.gone:
 		// Nobody is here any more: the sender hears that.
+		p.bytes = slices.Delete(p.bytes, arrived, arrived+x.size)
 		if !x.end {
 			p.to.out.ship(parcel{reset: true})
 		}
 	case x.end:
-		n.w.noteArrival(n, p.from.l.n, x, p.to.addr)
+		n.w.noteArrival(n, p.from.l.n, x.sent, 0, p.to.addr)
 		p.ended = true
 		p.reader.wake(nil)
 	default:
-		n.w.noteArrival(n, p.from.l.n, x, p.to.addr)
-		p.here = append(p.here, x.data)
-		p.unread += len(x.data)
+		n.w.noteArrival(n, p.from.l.n, x.sent, crcOf(p.bytes[arrived:][:x.size]), p.to.addr)
+		p.unread += x.size
 		p.reader.wake(nil)
 	}
 }

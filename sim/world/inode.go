@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"math"
 	"slices"
 )
@@ -43,7 +44,7 @@ func (s *spares) take() *page {
 }
 
 func (s *spares) give(p *page) {
-	if len(s.pages) < sparesMax {
+	if p != &zeros && len(s.pages) < sparesMax {
 		s.pages = append(s.pages, p)
 	}
 }
@@ -87,7 +88,7 @@ func (i *inode) own(at int) *page {
 	p := i.pages[at]
 	if p == nil {
 		p = new(page)
-	} else if i.state[at]&isFrozen != 0 || at < len(i.disk) && i.disk[at] == p {
+	} else if p == &zeros || i.state[at]&isFrozen != 0 || at < len(i.disk) && i.disk[at] == p {
 		p = i.spare.take()
 		*p = *i.pages[at]
 	}
@@ -115,9 +116,28 @@ func (i *inode) write(p []byte, off int64) {
 	i.size = max(i.size, off+int64(len(p)))
 	for len(p) > 0 {
 		at, in := int(off/pageSize), int(off%pageSize)
-		n := copy(i.own(at)[in:], p)
+		n := min(pageSize-in, len(p))
+		if n < pageSize || !i.blank(at, p) {
+			copy(i.own(at)[in:], p[:n])
+		}
 		p, off = p[n:], off+int64(n)
 	}
+}
+
+// zeros is shared by all files and never written to.
+var zeros page
+
+// blank writes a page of zeros where there was none, if p begins with one: it takes
+// no memory.
+func (i *inode) blank(at int, p []byte) bool {
+	if old := i.page(at); old != nil && old != &zeros || !bytes.Equal(p[:pageSize], zeros[:]) {
+		return false
+	}
+	i.grow(at + 1)
+	i.pages[at] = &zeros
+	i.state[at] &^= isFrozen
+	i.mark(at)
+	return true
 }
 
 // truncate sets the size; what lies beyond reads as zeros if the file grows again.

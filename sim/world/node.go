@@ -287,7 +287,9 @@ func (l *life) mayCall() error {
 		return l.refuse()
 	}
 	w := l.n.w
-	assert.That(w.current != nil && w.current.l == l, "an Env of %s is called by a task of its own process", l.n.name)
+	if w.current == nil || w.current.l != l {
+		assert.Failf("an Env of %s is called by a task of its own process", l.n.name)
+	}
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package world
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // entry is one moment of the future.
 type entry struct {
@@ -62,6 +65,44 @@ func (q *queue) pop() entry {
 	}
 	h[i] = last
 	return top
+}
+
+// fifo is a queue that keeps its memory.
+type fifo[T any] struct {
+	all  []T
+	head int
+}
+
+func (f *fifo[T]) len() int { return len(f.all) - f.head }
+
+// rest is what is queued, in order.
+func (f *fifo[T]) rest() []T { return f.all[f.head:] }
+
+// first is the eldest, to be changed in place.
+func (f *fifo[T]) first() *T { return &f.all[f.head] }
+
+func (f *fifo[T]) push(x T) {
+	// A queue that never runs empty would grow for ever.
+	if f.head > len(f.all)/2 && len(f.all) == cap(f.all) {
+		f.all, f.head = f.all[:copy(f.all, f.all[f.head:])], 0
+	}
+	f.all = append(f.all, x)
+}
+
+func (f *fifo[T]) pop() (x T) {
+	x, f.all[f.head] = f.all[f.head], x
+	if f.head++; f.head == len(f.all) {
+		f.clear()
+	}
+	return x
+}
+
+func (f *fifo[T]) clear() { f.all, f.head = f.all[:0], 0 }
+
+// forget takes out those for which drop says so, and keeps the order.
+func (f *fifo[T]) forget(drop func(T) bool) {
+	f.all = slices.DeleteFunc(f.all[f.head:], drop)
+	f.head = 0
 }
 
 // readyList is the tasks that could run now, in the order in which they became so.

@@ -275,7 +275,7 @@ func (g *group) Wait() error {
 type cond struct {
 	l       *life
 	guard   sync.Locker
-	waiters []waiter
+	waiters fifo[waiter]
 }
 
 func (c *cond) Wait(ctx context.Context) error {
@@ -284,12 +284,12 @@ func (c *cond) Wait(ctx context.Context) error {
 		return err
 	}
 	x := c.l.n.w.prepare()
-	c.waiters = append(c.waiters, x)
+	c.waiters.push(x)
 	c.guard.Unlock()
 	err = c.l.n.w.park(scopeOf(ctx))
 	c.relock()
 	if err != nil {
-		c.forget(x)
+		c.waiters.forget(func(o waiter) bool { return o == x })
 		return err
 	}
 	return call.end()
@@ -305,29 +305,18 @@ func (c *cond) relock() {
 	c.guard.Lock()
 }
 
-func (c *cond) forget(x waiter) {
-	for i := range c.waiters {
-		if c.waiters[i] == x {
-			c.waiters = append(c.waiters[:i], c.waiters[i+1:]...)
-			return
-		}
-	}
-}
-
 // Signal passes over waiters whose context has ended: they do not wait any more.
 func (c *cond) Signal() {
-	for len(c.waiters) > 0 {
-		x := c.waiters[0]
-		c.waiters = c.waiters[1:]
-		if x.wake(nil) {
+	for c.waiters.len() > 0 {
+		if c.waiters.pop().wake(nil) {
 			return
 		}
 	}
 }
 
 func (c *cond) Broadcast() {
-	for _, x := range c.waiters {
+	for _, x := range c.waiters.rest() {
 		x.wake(nil)
 	}
-	c.waiters = c.waiters[:0]
+	c.waiters.clear()
 }

@@ -68,15 +68,11 @@ func (w *World) note(n *Node, kind Kind, payload uint64, text string) {
 	}
 }
 
-// noteArrival is note for a parcel that reached n from another node.
-func (w *World) noteArrival(n, from *Node, x parcel, addr string) {
-	payload := uint64(0)
-	if !x.end {
-		payload = crcOf(x.data)
-	}
+// noteArrival is note for bytes that reached n from another node; payload is their CRC.
+func (w *World) noteArrival(n, from *Node, sent time.Duration, payload uint64, addr string) {
 	w.enter(n, KindDeliver, payload)
 	if w.cfg.Log != nil {
-		w.cfg.Log(Entry{At: w.now, Node: n.name, Kind: KindDeliver, Payload: payload, Text: addr, From: from.name, Sent: x.sent})
+		w.cfg.Log(Entry{At: w.now, Node: n.name, Kind: KindDeliver, Payload: payload, Text: addr, From: from.name, Sent: sent})
 	}
 }
 
