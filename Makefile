@@ -18,7 +18,7 @@ build: ## build the commands into bin/
 	go build -o bin/ ./cmd/...
 
 .PHONY: demo
-demo: prerequisites build ## run real PostgreSQL on Varve, damage everything, lose nothing (about two minutes)
+demo: prerequisites build ## run real PostgreSQL on Varve, damage everything, lose nothing (under two minutes)
 	bin/varve-demo
 
 .PHONY: test

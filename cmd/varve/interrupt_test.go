@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -139,6 +140,10 @@ const asleep = "DO $$ BEGIN RAISE NOTICE 'asleep'; PERFORM pg_sleep(3600); END $
 // TestSignalsReachPsql: requests to end are passed on to it, Ctrl-C is its own affair,
 // and its end is ours.
 func TestSignalsReachPsql(t *testing.T) {
+	// Under nohup a hangup is ignored, by children too, unless we take it.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	s := newStack(t)
 	s.ok("up", "--safekeepers", "1")
 	at := s.ok("lsn", "main")

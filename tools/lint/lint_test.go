@@ -34,8 +34,6 @@ var edges = map[string]string{
 	"wal/proposer/pgsource": "speaks to a real PostgreSQL through a driver that owns its socket",
 	"compute/endpoint":      "runs a real PostgreSQL",
 	"compute/pgdata":        "writes the directory that a real PostgreSQL starts on",
-	"compute/pgfs":          "serves the kernel's FUSE",
-	"compute/proxy":         "relays real clients",
 	"compute/control":       "runs processes, keeps a bbolt file and serves HTTP on a socket",
 	"wal/pgwal/pgtest":      "runs a real PostgreSQL for tests",
 	"sim/mutant":            "builds programs with bugs in them, and runs them",
