@@ -73,7 +73,8 @@ bench-peers: ## build the program with the peers that need a module of their own
 
 .PHONY: mutants
 mutants: ## plant every bug of the bank in the simulator and see whether it is found (an hour)
-	go run ./cmd/varve-sim mutants --write docs/TESTING.md
+	@mkdir -p out
+	go run ./cmd/varve-sim mutants --results out/mutants.jsonl --write docs/TESTING.md
 
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs

@@ -162,3 +162,33 @@ func TestTable(t *testing.T) {
 	_, err = Insert([]byte("before\n"), "new\n")
 	require.ErrorContains(t, err, "no place for the table")
 }
+
+// TestResultsAreKept: a trial of the same program is not made again, unless it survived
+// a smaller budget.
+func TestResultsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	require.NoError(t, os.WriteFile(program, []byte("one"), 0o600))
+	b := &Bench{Results: filepath.Join(dir, "results"), First: 1, CPU: 10}
+	killed, survived := &Mutant{Name: "killed"}, &Mutant{Name: "survived"}
+	of := func(m *Mutant) *Trial {
+		key, err := b.key(m, program)
+		require.NoError(t, err)
+		return b.known(key, m)
+	}
+	require.Nil(t, of(killed), "there is no file yet")
+	for _, trial := range []*Trial{{Mutant: killed, Killed: true, By: []string{"truth"}, Seeds: 3}, {Mutant: survived, Seeds: 9, CPU: 10}} {
+		key, err := b.key(trial.Mutant, program)
+		require.NoError(t, err)
+		require.NoError(t, b.keep(key, trial))
+		require.Equal(t, trial, of(trial.Mutant))
+	}
+	b.CPU = 11
+	require.NotNil(t, of(killed))
+	require.Nil(t, of(survived), "it may be killed within the larger budget")
+	b.First = 2
+	require.Nil(t, of(killed), "other seeds")
+	b.First = 1
+	require.NoError(t, os.WriteFile(program, []byte("two"), 0o600))
+	require.Nil(t, of(killed), "another program")
+}

@@ -17,7 +17,7 @@ type result struct {
 }
 
 // key is the digest of all that a trial depends on: the program, what the mutant says
-// beside its edits, and the bench.
+// beside its edits, and the bench; but for the budget of processor time.
 func (b *Bench) key(m *Mutant, program string) (string, error) {
 	if b.Results == "" {
 		return "", nil
@@ -26,12 +26,12 @@ func (b *Bench) key(m *Mutant, program string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	of := fmt.Appendf(body, "%v %v %v %d, %d %d %v %d %v", m.Name, m.Needs, m.Profile, m.Seeds, b.First, b.Seeds, b.CPU, b.ControlMin, b.Off)
+	of := fmt.Appendf(body, "%v %v %v %d, %d %d %d %v", m.Name, m.Needs, m.Profile, m.Seeds, b.First, b.Seeds, b.ControlMin, b.Off)
 	return fmt.Sprintf("%x", sha256.Sum256(of)), nil
 }
 
-// known returns a trial that was made before, or nil. A line that is cut off, as by a
-// full disk, is of a trial that is made again.
+// known returns a trial that was made before, or nil. One that survived must have had
+// as large a budget. A line that is cut off, as by a full disk, counts for nothing.
 func (b *Bench) known(key string, m *Mutant) *Trial {
 	if b.Results == "" {
 		return nil
@@ -44,7 +44,7 @@ func (b *Bench) known(key string, m *Mutant) *Trial {
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		var r result
-		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Key == key {
+		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Key == key && (r.Trial.Killed || r.Trial.CPU >= b.CPU) {
 			r.Trial.Mutant = m
 			return &r.Trial
 		}
