@@ -124,8 +124,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.BranchPer = 10_000
 	o.Shape = drawShape(c)
 	if profile == "rivals" {
-		o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: 2 * time.Second})}
-		o.Historians, o.BranchPer, o.Shape.Branch = 0, 0, 0
+		o.rival(c)
 	}
 	o.LayerBytes = 16 << 10 << c.Below(8)
 	o.FlushedMax = 2 + int(c.Below(4))
@@ -133,6 +132,19 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.HistoryBytes = 16 << 10 << c.Below(10)
 	o.HistoryTime = time.Second + c.Skewed(world.Range{Hi: time.Minute})
 	return o, nil
+}
+
+// rival makes of a run one in which elections meet elections: one branch, no readers of
+// its past, and many short cuts and crashes instead of few long ones.
+func (o *Options) rival(c *world.Choices) {
+	const shorter = 8
+	o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: 2 * time.Second})}
+	o.Historians, o.BranchPer, o.Shape.Branch = 0, 0, 0
+	for _, kind := range []world.FaultKind{world.NetPartition, world.NetOneWay, world.NetIsolate, world.CrashNode, world.CrashProcess, world.PauseNode} {
+		for _, r := range []*world.Range{&o.Faults[kind].Every, &o.Faults[kind].Lasts} {
+			r.Lo, r.Hi = r.Lo/shorter, r.Hi/shorter
+		}
+	}
 }
 
 func drawShape(c *world.Choices) workload.Shape {

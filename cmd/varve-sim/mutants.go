@@ -43,7 +43,7 @@ func newMutantsCommand() *cobra.Command {
 For each: seeds are run until one fails; that seed is run without the bug and must pass; then twice as many seeds are run, at
 least 50, with the faults off that the bug needs, and must all pass. What a file of a mutant holds: go doc ./sim/mutant.
 
-Run it in Varve's source tree, which it does not touch. It fails if a bug survives or a control does not.`,
+Run it in Varve's source tree, which it does not touch. It fails if a bug survives that must not, or a control does not.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -204,7 +204,7 @@ func (m *mutants) verdict() error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d of %d mutants survive, or their controls do not", bad, len(m.trials))
+		return fmt.Errorf("%d of %d mutants survive and must not, or their controls do not", bad, len(m.trials))
 	}
 	return nil
 }

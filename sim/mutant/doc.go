@@ -39,7 +39,8 @@
 // An edit replaces the lines between the first two marks, which must be in the file
 // exactly once, by those between the last two, which may be none. A mutant may have
 // several. Fields come in any order, each at most once; all but profile, seeds and
-// quick must be there.
+// quick must be there. There is one more, may survive, for a bug that the simulator is
+// known to be nearly blind to: it says why, and the table does.
 //
 // # A trial
 //

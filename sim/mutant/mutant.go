@@ -23,6 +23,7 @@ type Mutant struct {
 	Profile string
 	Seeds   int // budget
 	Quick   bool
+	Excuse  string // why it may survive; empty: it must not
 	Edits   []Edit
 }
 

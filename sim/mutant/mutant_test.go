@@ -147,15 +147,17 @@ func TestTable(t *testing.T) {
 	table := Table([]*Trial{
 		{Mutant: one, Killed: true, By: []string{"truth", "history"}, Seeds: 12, Virtual: 61e9, Control: 50, Survived: true},
 		{Mutant: one, Seeds: 2000},
+		{Mutant: &Mutant{Name: "three", Bug: "rare", Source: "here", Excuse: "two crashes in a row"}, Seeds: 2000},
 		{Mutant: one, Killed: true, By: []string{"truth"}, Seeds: 1, Wrong: "the control fails: seed 4"},
 		{Mutant: &Mutant{Name: "two", Bug: "so is it", Source: "here"}, Killed: true, By: []string{"panic"}, Seeds: 1},
 	})
 	require.Equal(t, "| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n"+
 		"| `one`: it is wrong | generic | truth, history | 12 | 1m1s | 50 without disk.rot |\n"+
 		"| `one`: it is wrong | generic | **survives** | 2000 | 0s | none |\n"+
+		"| `three`: rare | here | **survives**: two crashes in a row | 2000 | 0s | none |\n"+
 		"| `one`: it is wrong | generic | truth | 1 | 0s | **the control fails: seed 4** |\n"+
 		"| `two`: so is it | here | panic | 1 | 0s | needs no fault |\n"+
-		"\nKilled: 3 of 4, 75 %.\n", table)
+		"\nKilled: 3 of 5, 60 %.\n", table)
 	text, err := Insert([]byte("before\n"+TableBegin+"\nold\n"+TableEnd+"\nafter\n"), "new\n")
 	require.NoError(t, err)
 	require.Equal(t, "before\n"+TableBegin+"\nnew\n"+TableEnd+"\nafter\n", string(text))

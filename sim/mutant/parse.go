@@ -119,6 +119,8 @@ func (p *parser) field(line string) (err error) {
 		if m.Quick = value == "yes"; !m.Quick && value != "no" {
 			err = fmt.Errorf("quick is yes or no, not %q", value)
 		}
+	case "may survive":
+		m.Excuse = value
 	default:
 		return fmt.Errorf("field %q is not known", name)
 	}

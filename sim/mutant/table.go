@@ -26,10 +26,13 @@ func Table(trials []*Trial) string {
 }
 
 func (t *Trial) verdict() string {
-	if !t.Killed {
-		return "**survives**"
+	switch {
+	case t.Killed:
+		return strings.Join(t.By, ", ")
+	case t.Mutant.Excuse != "":
+		return "**survives**: " + t.Mutant.Excuse
 	}
-	return strings.Join(t.By, ", ")
+	return "**survives**"
 }
 
 func (t *Trial) controlled() string {

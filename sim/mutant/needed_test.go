@@ -1,0 +1,52 @@
+package mutant
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// needed names, for a checker with its twin, which would notice the same by another
+// way, a mutant that nobody else finds. That the others are needed is shown by the
+// histories made by hand in package check, each of which one checker alone flags.
+var needed = []struct {
+	off    []string
+	mutant string
+}{
+	{[]string{"history", "snapshots"}, "image-keeps-its-lsn"},
+	{[]string{Phases, "liveness"}, "mark-before-sync"},
+}
+
+// TestWithoutACheckerAMutantEscapes: with a checker and its twins off, a mutant escapes that is
+// found with them, over twice as many seeds and ten at least.
+func TestWithoutACheckerAMutantEscapes(t *testing.T) {
+	if os.Getenv("VARVE_FULL") == "" {
+		t.Skip("takes minutes: VARVE_FULL=1 runs it")
+	}
+	ctx := context.Background()
+	abs, err := filepath.Abs(root)
+	require.NoError(t, err)
+	all, err := Load("bank")
+	require.NoError(t, err)
+	for _, n := range needed {
+		for _, m := range all {
+			if m.Name != n.mutant {
+				continue
+			}
+			b := &Bench{Root: abs, Work: t.TempDir(), First: 1, CPU: HuntCPU}
+			program, err := b.Build(ctx, m)
+			require.NoError(t, err)
+			found := &Trial{Mutant: m}
+			require.NoError(t, b.hunt(ctx, found, program))
+			require.True(t, found.Killed, "%s survives", m.Name)
+			b.Off, b.CPU, b.Seeds = n.off, 0, max(10, 2*found.Seeds)
+			escaped := &Trial{Mutant: m}
+			require.NoError(t, b.hunt(ctx, escaped, program))
+			require.False(t, escaped.Killed, "%s, without %v, is found by %v at seed %d", m.Name, n.off, escaped.By, escaped.Seed)
+			t.Logf("%s: found by %v at seed %d; without %v it escapes %d seeds", m.Name, found.By, found.Seed, n.off, escaped.Seeds)
+		}
+	}
+}
