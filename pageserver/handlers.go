@@ -30,6 +30,7 @@ var handlers = map[uint8]handler{
 	pageapi.TypeList:       (*Server).list,
 	pageapi.TypeFollow:     (*Server).follow,
 	pageapi.TypeFlush:      (*Server).flush,
+	pageapi.TypeExplain:    (*Server).explain,
 }
 
 func badRequest(err error) error { return frame.Errorf(frame.CodeBadFrame, "%v", err) }
@@ -205,4 +206,20 @@ func (s *Server) list(ctx context.Context, _ []byte) ([]byte, error) {
 		answer.Write(info.AppendTo(nil))
 	}
 	return answer.Bytes(), nil
+}
+
+func (s *Server) explain(ctx context.Context, payload []byte) ([]byte, error) {
+	id, err := pageapi.DecodeTimeline(payload)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	t, err := s.timeline(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	explanation, err := t.Explain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageapi.AppendExplanation(nil, explanation), nil
 }

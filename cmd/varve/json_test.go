@@ -66,6 +66,14 @@ func TestJSON(t *testing.T) {
 	require.Equal(t, []any{}, scrubbed["flaws"])
 	require.Greater(t, scrubbed["bytes"], 1e6)
 
+	explained := show(0, "storage", "explain", "main").(map[string]any)
+	kept := 0.0
+	for _, k := range explained["keepers"].([]any) {
+		kept += k.(map[string]any)["bytes"].(float64)
+	}
+	require.Equal(t, explained["bytes"], kept, "no branch shares a byte with another: each byte has one keeper")
+	require.Greater(t, kept, 1e6)
+
 	timeline := s.branches()[0].Timeline.String()
 	require.Equal(t, s.dir, show(0, "down").(map[string]any)["stopped"])
 	showFiles(s, show, timeline)

@@ -100,7 +100,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		a.upCommand(), a.downCommand(), a.statusCommand(),
 		a.branchCommand(), a.endpointCommand(), a.psqlCommand(), a.connectionStringCommand(),
-		a.importCommand(), a.pageCommand(), a.lsnCommand(), a.verifyCommand(), a.scrubCommand(), a.inspectCommand(),
+		a.importCommand(), a.pageCommand(), a.lsnCommand(), a.verifyCommand(), a.scrubCommand(), a.storageCommand(), a.inspectCommand(),
 		a.safekeeperCommand(), a.pageserverCommand(), a.endpointRoleCommand(),
 	)
 	return root

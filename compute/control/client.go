@@ -87,6 +87,11 @@ func (c *Client) Resolve(ctx context.Context, point string) (resolved Resolved, 
 	return resolved, c.do(ctx, http.MethodGet, "/v1/resolve?point="+url.QueryEscape(point), nil, &resolved)
 }
 
+// Explain says what keeps the bytes of a branch in the bucket.
+func (c *Client) Explain(ctx context.Context, branch string) (e Explanation, err error) {
+	return e, c.do(ctx, http.MethodGet, "/v1/explain?branch="+url.QueryEscape(branch), nil, &e)
+}
+
 // Scrub reads every object of the project, or those that a branch lives from, from the
 // bucket and checks it.
 func (c *Client) Scrub(ctx context.Context, branch string) (report ScrubReport, err error) {

@@ -36,6 +36,9 @@ func handler(s *Supervisor) http.Handler {
 	mux.Handle("GET /v1/scrub", answer(func(r *http.Request) (any, error) {
 		return s.Scrub(r.Context(), r.URL.Query().Get("branch"))
 	}))
+	mux.Handle("GET /v1/explain", answer(func(r *http.Request) (any, error) {
+		return s.Explain(r.Context(), r.URL.Query().Get("branch"))
+	}))
 	mux.Handle("POST /v1/import", answer(func(r *http.Request) (any, error) {
 		var request importRequest
 		if err := decode(r, &request); err != nil {

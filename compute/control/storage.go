@@ -93,6 +93,10 @@ func (s *storage) timelines(ctx context.Context) ([]pageapi.TimelineInfo, error)
 	return ask(ctx, s, func(client *pageapi.Client) ([]pageapi.TimelineInfo, error) { return client.List(ctx) })
 }
 
+func (s *storage) explain(ctx context.Context, id wal.TimelineID) (lsm.Explanation, error) {
+	return ask(ctx, s, func(client *pageapi.Client) (lsm.Explanation, error) { return client.Explain(ctx, id) })
+}
+
 // What changes something is not asked twice: a pageserver that dies under it leaves
 // its outcome unknown, and the caller says so to the user.
 

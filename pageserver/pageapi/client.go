@@ -72,15 +72,25 @@ func (c *Client) Follow(ctx context.Context, id wal.TimelineID, safekeepers ...s
 	return err
 }
 
+// Explain says what keeps a timeline's own bytes in the bucket: all of its layers are
+// read for it.
+func (c *Client) Explain(ctx context.Context, id wal.TimelineID) (lsm.Explanation, error) {
+	answer, err := c.call(ctx, TypeExplain, AppendTimeline(nil, id))
+	if err != nil {
+		return lsm.Explanation{}, err
+	}
+	return DecodeExplanation(answer)
+}
+
 // Timeline reads one timeline.
 func (c *Client) Timeline(id wal.TimelineID) *Timeline { return &Timeline{client: c, id: id} }
 
 // callMax bounds how long a request's answer may take.
 func callMax(typ uint8) time.Duration {
 	switch typ {
-	case TypeImport, TypeBranch, TypeDelete, TypeFlush:
+	case TypeImport, TypeBranch, TypeDelete, TypeFlush, TypeExplain:
 		// An import takes as long as it copies, and what makes or removes timelines waits
-		// for its end.
+		// for its end. To explain a timeline is to read all of it.
 		return time.Hour
 	}
 	return frame.AnswerMax

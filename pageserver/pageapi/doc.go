@@ -23,6 +23,7 @@
 //	 11   List        timelines
 //	 12   Follow      nothing: where the timeline's log is received from
 //	 13   Flush       Position
+//	 14   Explain     what keeps the timeline's bytes in the bucket
 //
 // Layouts are drawn in format.go. A request that fails is answered with a
 // frame.RemoteError whose code is one of errors.go.

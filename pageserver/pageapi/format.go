@@ -20,7 +20,7 @@ import (
 //	  answer       blocks (4)
 //	Values         timeline (16) | lo (18) | hi (18) | LSN (8)
 //	  answer       more (1) | key (18) value (text) | ...
-//	Position, Flush, Delete
+//	Position, Flush, Delete, Explain
 //	               timeline (16)
 //	WaitLSN, PrevRecord
 //	               timeline (16) | LSN (8)
@@ -37,6 +37,10 @@ import (
 //	List's answer  id (16) parent (16) branch LSN (8) start (8) cutoff (8) last (8)
 //	               durable (8) generation (4) layers (4) bytes (8) stopped (text)
 //	               meta (text) | ...
+//	Explain's answer
+//	               id (16) cutoff (8) durable (8) bytes of layers (8) layers (4)
+//	               versions (8) bytes (8) history (8) current (8) garbage (8) |
+//	               LSN (8) branch (16) lease (16) bytes (8) only (8) | ...
 const (
 	timelineBytes = 16
 	relBytes      = 12
@@ -273,6 +277,40 @@ func DecodeTimelines(b []byte) (list []TimelineInfo, err error) {
 		list = append(list, m)
 	}
 	return list, r.finish("answer to List")
+}
+
+// AppendExplanation appends the answer to Explain to dst.
+func AppendExplanation(dst []byte, e lsm.Explanation) []byte {
+	dst = appendLSN(appendLSN(append(dst, e.Timeline[:]...), e.Cutoff), e.Durable)
+	dst = appendCounts(dst, e.LayerBytes)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Layers))
+	dst = appendCounts(dst, e.Versions, e.Bytes, e.History, e.Current, e.Garbage)
+	for _, p := range e.Pins {
+		dst = append(append(appendLSN(dst, p.LSN), p.Branch[:]...), p.Lease[:]...)
+		dst = appendCounts(dst, p.Bytes, p.Only)
+	}
+	return dst
+}
+
+func appendCounts(dst []byte, counts ...int64) []byte {
+	for _, n := range counts {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(n))
+	}
+	return dst
+}
+
+// DecodeExplanation reads the answer to Explain.
+func DecodeExplanation(b []byte) (e lsm.Explanation, err error) {
+	r := reader{rest: b}
+	count := func() int64 { return int64(r.u64()) }
+	e = lsm.Explanation{Timeline: r.timeline(), Cutoff: r.lsn(), Durable: r.lsn(), LayerBytes: count(), Layers: int(r.u32())}
+	e.Versions, e.Bytes, e.History, e.Current, e.Garbage = count(), count(), count(), count(), count()
+	for r.more() {
+		p := lsm.PinCost{Pin: lsm.Pin{LSN: r.lsn(), Branch: r.timeline(), Lease: lsm.LeaseID(r.timeline())}}
+		p.Bytes, p.Only = count(), count()
+		e.Pins = append(e.Pins, p)
+	}
+	return e, r.finish("answer to Explain")
 }
 
 func appendLSN(dst []byte, lsn wal.LSN) []byte {

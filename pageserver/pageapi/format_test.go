@@ -47,6 +47,10 @@ func forms() []form {
 	values.Add(pgkey.NextXID(), []byte("value"))
 	values.Add(pgkey.NextOID(), nil)
 	info := TimelineInfo{ID: idA, Parent: idB, BranchLSN: 1, Start: 2, Cutoff: 3, Position: Position{4, 5}, Generation: 6, Layers: 7, Bytes: 8, Stopped: "no", Meta: []byte("main")}
+	explanation := lsm.Explanation{
+		Timeline: idA, Cutoff: 1, Durable: 2, LayerBytes: 3, Layers: 4, Versions: 5, Bytes: 6, History: 7, Current: 8, Garbage: 9,
+		Pins: []lsm.PinCost{{Pin: lsm.Pin{LSN: 10, Branch: idB}, Bytes: 11, Only: 12}, {Pin: lsm.Pin{LSN: 13, Lease: lsm.LeaseID{14}}, Bytes: 15, Only: 16}},
+	}
 	return []form{
 		{"GetPages", AppendGetPages(nil, idA, []timeline.PageRead{{Rel: rel, Fork: pgwal.VMFork, Block: 7, LSN: 8}, {Rel: rel}}), func(b []byte) ([]byte, error) {
 			id, reads, err := DecodeGetPages(b)
@@ -90,6 +94,10 @@ func forms() []form {
 				again = m.AppendTo(again)
 			}
 			return again, err
+		}},
+		{"answer to Explain", AppendExplanation(nil, explanation), func(b []byte) ([]byte, error) {
+			e, err := DecodeExplanation(b)
+			return AppendExplanation(nil, e), err
 		}},
 	}
 }

@@ -26,6 +26,7 @@ const (
 	TypeList       uint8 = 11
 	TypeFollow     uint8 = 12
 	TypeFlush      uint8 = 13
+	TypeExplain    uint8 = 14
 )
 
 const (
