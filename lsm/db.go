@@ -29,6 +29,7 @@ type Store struct {
 	mu      sync.Mutex // guards what follows and every node; taken after Timeline.mu
 	nodes   map[wal.TimelineID]*node
 	parents map[wal.TimelineID]wal.TimelineID // of timelines seen in the bucket
+	strays  map[string]bool                   // keys seen among the timelines that are no index's
 }
 
 // Open opens a tenant's store. It lists the tenant's timelines in the bucket and
@@ -50,6 +51,7 @@ func Open(ctx context.Context, e env.Env, opts Options) (*Store, error) {
 		random: e.Rand.Stream("lsm writer"),
 		change: env.NewLock(e.Tasks),
 		nodes:  make(map[wal.TimelineID]*node),
+		strays: make(map[string]bool),
 	}
 	if _, err := s.listTimelines(ctx); err != nil {
 		return nil, errors.Join(err, files.Close(ctx))
@@ -134,7 +136,8 @@ func (s *Store) listTimelines(ctx context.Context) ([]wal.TimelineID, error) {
 	for _, object := range objects {
 		parent, id, ok := remote.ParseIndexKey(s.opts.Tenant, object.Key)
 		if !ok {
-			return nil, fmt.Errorf("list timelines: %s is not the key of an index", object.Key)
+			s.noteStray(object.Key)
+			continue
 		}
 		ids = append(ids, id)
 		parents[id] = parent
@@ -144,6 +147,24 @@ func (s *Store) listTimelines(ctx context.Context) ([]wal.TimelineID, error) {
 	defer s.mu.Unlock()
 	s.parents = parents
 	return ids, nil
+}
+
+// straysMax bounds the objects that are remembered to be none of ours. Smaller: more
+// of many are named again with every listing.
+const straysMax = 1000
+
+// noteStray names an object that lies among the timelines and is no index. It may be a
+// misplaced one, but nothing can be read from it, and it hides no timeline.
+func (s *Store) noteStray(key string) {
+	s.mu.Lock()
+	seen := s.strays[key]
+	if len(s.strays) < straysMax {
+		s.strays[key] = true
+	}
+	s.mu.Unlock()
+	if !seen {
+		s.env.Trace.Event("lsm.stray", "object", key, "error", wal.Corruptf(key, 0, "key of an object among timelines", "that of an index", key))
+	}
 }
 
 // indexObject finds a timeline's index object. A parent never changes, so what

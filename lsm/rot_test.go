@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 )
@@ -177,4 +178,45 @@ func TestALayerOfAnotherTimelineIsNotServed(t *testing.T) {
 	deltas := b.keys(".delta")
 	require.Len(t, deltas, 2)
 	require.Positive(t, damage(t, b, w, deltas[0], b.objects[deltas[1]], good))
+}
+
+// notes is a Trace that keeps what was noted.
+type notes struct {
+	env.Trace
+	lines []string
+}
+
+func (n *notes) Event(name string, attrs ...any) {
+	n.lines = append(n.lines, fmt.Sprint(name, attrs))
+	n.Trace.Event(name, attrs...)
+}
+
+func TestAStrayObjectIsNamedAndHidesNoTimeline(t *testing.T) {
+	ctx := context.Background()
+	b, w := rotWorld(t)
+	stray := remote.TimelinesPrefix(tenant) + "root/of-somebody-else"
+	b.objects[stray] = []byte("what?")
+	n := &notes{Trace: w.env.Trace}
+	w.env.Trace = n
+	s := w.openSmall()
+	for range 2 {
+		infos, err := s.List(ctx)
+		require.NoError(t, err)
+		require.Len(t, infos, 2)
+	}
+	var named []string
+	for _, line := range n.lines {
+		if strings.Contains(line, stray) {
+			named = append(named, line)
+		}
+	}
+	require.Len(t, named, 1, "it is named once")
+	require.Contains(t, named[0], "corruption in "+stray)
+	attach(t, s, timelineID(2))
+	require.NoError(t, s.Close(ctx))
+
+	report, err := lsm.Scrub(ctx, w.env, lsm.ScrubOptions{Tenant: tenant})
+	require.NoError(t, err)
+	require.Len(t, report.Flaws, 1)
+	require.Equal(t, stray, report.Flaws[0].Object)
 }
