@@ -54,13 +54,15 @@ func (s *Store) create(ctx context.Context, x *manifest.Index) error {
 }
 
 // Branch makes a timeline, child, that equals parent up to the LSN at. It writes
-// one small object and copies no data. The parent need not be attached, nor have
-// reached the LSN. A branch below the parent's own branch point becomes a child of
-// the ancestor whose history that is.
+// one small object and copies no data. The parent need not have reached the LSN. A
+// branch below the parent's own branch point becomes a child of the ancestor whose
+// history that is, which must be attached here.
 //
-// The child's index is written first and the parent's read again after it: who
-// collects history raises the cutoff first and lists the children after, so one
-// of the two sees the other.
+// The child's index is written first and the parent's read again after it. Who
+// collects history raises the cutoff first and lists the children after; who takes
+// the parent over raises its generation first and looks for children after. So one
+// of the two sees the other: a branch that was made is known to whoever holds the
+// parent.
 func (s *Store) Branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
 	if err := s.change.Lock(ctx); err != nil {
 		return err
@@ -81,7 +83,7 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 	if err != nil {
 		return err
 	}
-	if err := mayBranch(owner, at); err != nil {
+	if err := s.mayBranchHere(owner, at); err != nil {
 		return err
 	}
 	x := &manifest.Index{Timeline: child, Parent: owner.Timeline, BranchLSN: at, Start: at, Durable: at, Meta: slices.Clone(meta)}
@@ -90,7 +92,7 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 	}
 	owner, _, _, err = s.loadIndex(ctx, owner.Timeline)
 	if err == nil {
-		err = mayBranch(owner, at)
+		err = s.mayBranchHere(owner, at)
 	}
 	if err == nil {
 		return nil
@@ -112,6 +114,21 @@ func mayBranch(owner *manifest.Index, at wal.LSN) error {
 	return nil
 }
 
+// mayBranchHere judges a parent by its index as it is in the bucket.
+func (s *Store) mayBranchHere(owner *manifest.Index, at wal.LSN) error {
+	if err := mayBranch(owner, at); err != nil {
+		return err
+	}
+	held := s.Attached(owner.Timeline)
+	switch {
+	case held == nil:
+		return fmt.Errorf("%w: %v", ErrNotAttached, owner.Timeline)
+	case held.generation != owner.Generation:
+		return fmt.Errorf("%w: timeline %v is of generation %d, and is attached here in %d", ErrFenced, owner.Timeline, owner.Generation, held.generation)
+	}
+	return nil
+}
+
 // Delete removes a timeline and its layers, detaching it first if it is attached
 // here; attachments elsewhere are fenced. It is refused with a *HasChildrenError
 // while others branch from it. Call it again if it fails half-way.
@@ -120,7 +137,7 @@ func mayBranch(owner *manifest.Index, at wal.LSN) error {
 // listed, and Branch reads it after it has written a child: one of the two sees
 // the other.
 func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
-	if t := s.attached(id); t != nil {
+	if t := s.Attached(id); t != nil {
 		if err := s.checkChildren(ctx, id); err != nil {
 			return err
 		}

@@ -125,7 +125,32 @@ func infoOf(x *manifest.Index) Info {
 	}
 }
 
-// listTimelines reads which timelines there are, and remembers their parents.
+// Timelines names all timelines of the tenant, as the bucket has them, in order.
+func (s *Store) Timelines(ctx context.Context) ([]wal.TimelineID, error) {
+	return s.listTimelines(ctx)
+}
+
+// Lineage names a timeline's ancestors and itself, the root first. It asks the bucket
+// only about those that are not attached here.
+func (s *Store) Lineage(ctx context.Context, id wal.TimelineID) (line []wal.TimelineID, err error) {
+	for !id.IsZero() && len(line) <= ancestorsMax {
+		line = append(line, id)
+		if t := s.Attached(id); t != nil {
+			id = t.index().Parent
+			continue
+		}
+		x, _, _, err := s.loadIndex(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		id = x.Parent
+	}
+	slices.Reverse(line)
+	return line, nil
+}
+
+// listTimelines reads which timelines there are, and remembers their parents. Objects
+// that are no index are named in the trace and left alone.
 func (s *Store) listTimelines(ctx context.Context) ([]wal.TimelineID, error) {
 	objects, err := s.env.Bucket.List(ctx, remote.TimelinesPrefix(s.opts.Tenant))
 	if err != nil {

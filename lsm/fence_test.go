@@ -240,6 +240,36 @@ func TestABranchThatMeetsTheCollectorIsUndone(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestABranchIsMadeUnderTheParentsGeneration: who took the parent over looks for its
+// children after that, so a branch made later by the one before it would be nobody's.
+func TestABranchIsMadeUnderTheParentsGeneration(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+	require.NoError(t, tl.Confirm(ctx))
+	other := withBucket(t, b).openSmall()
+	require.ErrorIs(t, other.Branch(ctx, timelineID(1), timelineID(3), 20, nil), lsm.ErrNotAttached)
+	attach(t, other, timelineID(1))
+	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(3), 20, nil), lsm.ErrFenced)
+	require.NoError(t, other.Branch(ctx, timelineID(1), timelineID(3), 20, nil))
+	require.ErrorIs(t, tl.Confirm(ctx), lsm.ErrFenced)
+	require.ErrorIs(t, tl.Apply(ctx, 50, nil), lsm.ErrFenced, "it knows now")
+
+	// Taken over between the child's index and the second look: undone.
+	b.before = func(op, key string, _ []byte) error {
+		if op == "put" && strings.Contains(key, timelineID(4).String()) {
+			b.before = nil
+			attach(t, withBucket(t, b).openSmall(), timelineID(1))
+		}
+		return nil
+	}
+	require.ErrorIs(t, other.Branch(ctx, timelineID(1), timelineID(4), 20, nil), lsm.ErrFenced)
+	require.Empty(t, b.keys("/"+timelineID(4).String()+"/index"))
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, other.Close(ctx))
+}
+
 func TestADeleteThatMeetsABranchGivesWay(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
@@ -248,6 +278,7 @@ func TestADeleteThatMeetsABranchGivesWay(t *testing.T) {
 	apply(t, tl, put(1, 20, "Ia"))
 	flush(t, tl)
 	other := withBucket(t, b).openSmall()
+	attach(t, other, timelineID(1))
 	deleting := false
 	b.before = func(op, key string, body []byte) error {
 		if deleting || op != "put" {
@@ -273,6 +304,7 @@ func TestABranchThatMeetsADeleteIsUndone(t *testing.T) {
 	b := newMemBucket()
 	s, _ := start(t, withBucket(t, b))
 	other := withBucket(t, b).openSmall()
+	attach(t, other, timelineID(1))
 	b.before = func(op, key string, _ []byte) error {
 		if op == "put" && strings.Contains(key, timelineID(2).String()) {
 			b.before = nil

@@ -126,7 +126,7 @@ func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error 
 // branch from it. Call it again if it fails half-way; until it has succeeded the branch
 // cannot be attached, and its parent keeps both LSNs.
 func (s *Store) ResetToParent(ctx context.Context, id wal.TimelineID, at wal.LSN) error {
-	if t := s.attached(id); t != nil && !t.index().IsRoot() {
+	if t := s.Attached(id); t != nil && !t.index().IsRoot() {
 		if err := s.checkChildren(ctx, id); err != nil {
 			return err
 		}

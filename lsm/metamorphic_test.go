@@ -283,10 +283,15 @@ func (h *history) branch(t *rapid.T) {
 	at := wal.LSN(rapid.Uint64Range(uint64(historyStart), uint64(parent.end())+6).Draw(t, "at"))
 	h.made++
 	child := &twin{id: timelineID(h.made), parent: parent, at: at, last: at, durable: at, leased: map[lsm.LeaseID]wal.LSN{}}
-	err := h.store.Branch(context.Background(), parent.id, child.id, at, nil)
 	owner := parent
 	for owner.parent != nil && at < owner.at {
 		owner = owner.parent
+	}
+	err := h.store.Branch(context.Background(), parent.id, child.id, at, nil)
+	if errors.Is(err, lsm.ErrNotAttached) {
+		require.Nil(t, owner.open)
+		h.attach(t, owner)
+		err = h.store.Branch(context.Background(), parent.id, child.id, at, nil)
 	}
 	if errors.Is(err, lsm.ErrBelowHorizon) {
 		require.Less(t, at, owner.cutoffNow())

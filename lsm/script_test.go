@@ -108,6 +108,7 @@ func (s *script) command(ctx context.Context, d *datadriven.TestData) (string, e
 		return s.collection(c), err
 	case "branch":
 		s.ids[name] = timelineID(len(s.ids) + 1)
+		s.timeline(from)
 		return "", s.store.Branch(ctx, s.ids[from], s.ids[name], lsn, nil)
 	case "lease":
 		return "", s.timeline(on).Lease(ctx, lsm.LeaseID{byte(id)}, lsn, time.Now().Add(time.Hour))

@@ -236,6 +236,7 @@ func TestStoryOfBranches(t *testing.T) {
 	require.Equal(t, main, infos[2].Parent)
 	require.Equal(t, wal.LSN(30), infos[2].BranchLSN)
 
+	attach(t, s, main)
 	require.ErrorIs(t, s.Branch(ctx, main, timelineID(4), 9, nil), lsm.ErrBelowHorizon)
 	require.ErrorIs(t, s.Branch(ctx, timelineID(9), timelineID(4), 9, nil), lsm.ErrNoTimeline)
 	require.ErrorIs(t, s.Branch(ctx, main, dev, 20, nil), lsm.ErrTimelineExists)

@@ -80,7 +80,7 @@ func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error
 		return nil, err
 	}
 	defer s.change.Unlock()
-	if s.attached(id) != nil {
+	if s.Attached(id) != nil {
 		return nil, fmt.Errorf("%w: %v", ErrAttached, id)
 	}
 	t := &Timeline{store: s, writer: s.newWriter(), flushing: env.NewLock(s.env.Tasks), compacting: env.NewLock(s.env.Tasks),
@@ -106,7 +106,8 @@ func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error
 	return t, nil
 }
 
-func (s *Store) attached(id wal.TimelineID) *Timeline {
+// Attached returns the attachment of a timeline, nil if there is none here.
+func (s *Store) Attached(id wal.TimelineID) *Timeline {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.nodes[id]; n != nil {
@@ -184,6 +185,25 @@ func (t *Timeline) Detach(ctx context.Context) error {
 	n.state.last.Store(uint64(n.index.Durable))
 	s.publishAll(n)
 	s.prune(n)
+	return err
+}
+
+// Confirm asks the bucket whether the timeline is still this attachment's. If another
+// took over it ends this one's writing and returns ErrFenced.
+func (t *Timeline) Confirm(ctx context.Context) error {
+	if err := t.failure(); err != nil {
+		return err
+	}
+	x, _, err := t.node.object.Load(ctx)
+	switch {
+	case errors.Is(err, env.ErrNoObject):
+		err = fmt.Errorf("%w: the timeline was deleted", ErrFenced)
+	case err == nil && x.Generation != t.generation:
+		err = fmt.Errorf("%w: timeline %v is of generation %d", ErrFenced, t.node.id, x.Generation)
+	}
+	if errors.Is(err, ErrFenced) {
+		t.fail(err)
+	}
 	return err
 }
 

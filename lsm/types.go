@@ -33,6 +33,8 @@ var (
 	ErrTimelineExists = errors.New("timeline exists")
 	// ErrAttached: the timeline is attached to this store.
 	ErrAttached = errors.New("timeline is attached")
+	// ErrNotAttached: the timeline is not attached to this store, and must be.
+	ErrNotAttached = errors.New("timeline is not attached")
 	// ErrDetached: the timeline was detached from this store.
 	ErrDetached = errors.New("timeline is detached")
 	// ErrFenced: another attachment of the timeline took over. It is final.

@@ -55,14 +55,16 @@ func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*base
 	if err != nil {
 		return nil, errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), m.Timeline))
 	}
-	s.start(m.Timeline, under, nil)
+	b := s.newBranch(m.Timeline, s.cfg.Safekeepers)
+	b.under, b.looked = under, true
+	s.start(b)
 	return info, nil
 }
 
-// makeBranch makes a child of a timeline and attaches it. What is made is made: an
-// attachment that fails is the child's to repeat. A child above where its parent has
-// stopped could not be read, and is refused; one above where its parent has come so
-// far waits for it.
+// makeBranch makes a child of a timeline that is this server's, and attaches it. What
+// is made is made: an attachment that fails is the child's to repeat. A child above
+// where its parent has stopped could not be read, and is refused; one above where its
+// parent has come so far waits for it.
 func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error) {
 	m, err := pageapi.DecodeBranch(payload)
 	if err != nil {
@@ -80,8 +82,7 @@ func (s *Server) makeBranch(ctx context.Context, payload []byte) ([]byte, error)
 	if err := s.store.Branch(ctx, m.Parent, m.Child, m.At, m.Meta); err != nil {
 		return nil, err
 	}
-	under, err := s.store.Attach(ctx, m.Child)
-	s.start(m.Child, under, err)
+	s.attach(ctx, s.newBranch(m.Child, s.cfg.Safekeepers))
 	return nil, nil
 }
 

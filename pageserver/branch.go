@@ -31,12 +31,14 @@ const (
 
 // branch is a timeline of this server and the tasks that belong to it.
 type branch struct {
-	env   env.Env
-	store *lsm.Store
-	id    wal.TimelineID
+	env      env.Env
+	store    *lsm.Store
+	discover func(context.Context) error // of the server
+	id       wal.TimelineID
 
 	// What follows is the task's own.
 	under     *lsm.Timeline // its attachment, nil until that succeeds
+	looked    bool          // whether children were looked for since it was attached
 	stoppedAt wal.LSN       // where the timeline stopped last
 	healPause time.Duration // before it is resumed there again
 
@@ -50,9 +52,9 @@ type branch struct {
 	asked   uint64             // counts follow
 }
 
-func newBranch(e env.Env, store *lsm.Store, id wal.TimelineID, sources []string) *branch {
-	b := &branch{env: e, store: store, id: id, sources: sources}
-	b.changed = e.Tasks.NewCond(&b.mu)
+func (s *Server) newBranch(id wal.TimelineID, sources []string) *branch {
+	b := &branch{env: s.env, store: s.store, discover: s.discover, id: id, sources: sources}
+	b.changed = s.env.Tasks.NewCond(&b.mu)
 	return b
 }
 
@@ -110,6 +112,13 @@ func (b *branch) tryOpen(ctx context.Context) (t *timeline.Timeline, err error) 
 		if b.under, err = b.store.Attach(ctx, b.id); err != nil {
 			return nil, err
 		}
+		b.looked = false
+	}
+	if !b.looked {
+		if err := b.discover(ctx); err != nil {
+			return nil, err
+		}
+		b.looked = true
 	}
 	if err := b.awaitAncestors(ctx); err != nil {
 		return nil, err
@@ -150,6 +159,22 @@ func (b *branch) awaitAncestors(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// isLost reports whether another has taken the timeline over, or its tasks have ended
+// before it was attached. Where the bucket does not say, it is not.
+func (b *branch) isLost(ctx context.Context) bool {
+	t := b.store.Attached(b.id)
+	if t == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.ended != nil
+	}
+	err := t.Confirm(ctx)
+	if err != nil {
+		b.env.Trace.Event("timeline not confirmed", "timeline", b.id, "error", err)
+	}
+	return errors.Is(err, lsm.ErrFenced)
 }
 
 // stop ends the tasks and waits for their end.

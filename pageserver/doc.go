@@ -8,7 +8,8 @@
 //
 // # Life of a timeline
 //
-// At its start the server attaches every timeline that the bucket has. An attached
+// At its start the server attaches every timeline that the bucket has; whoever had them
+// is fenced, but goes on answering for what it had taken in. An attached
 // timeline is opened when its ancestors have reached its branch point, and then
 // receives its log: committed bytes from one safekeeper at a time. A source that
 // fails, or has nothing new for sourcePatience, is changed for the next one. A record
@@ -20,9 +21,20 @@
 // has damaged another has not. It is left alone when trying is of no use: it was
 // fenced, a record lacks its image, it was never imported.
 //
-// Import and Branch make timelines, Delete removes them, Follow says which
-// safekeepers have the log; the protocol is package pageapi's. Until a Follow the
-// safekeepers of [Config] are asked.
+// Import and Branch make timelines, Delete removes them; the protocol is package
+// pageapi's. Follow has a timeline served here and says which safekeepers have its log;
+// until then those of [Config] are asked. Every start of an endpoint sends one.
+//
+// # Whose a timeline is
+//
+// Of two servers the one that attached a timeline last has it, and which that should be
+// is for whoever directs the tenant to say: a server never takes a timeline back by
+// itself, or two of them would fight for it for ever. A Follow is that saying. It
+// attaches, with all its ancestors, a timeline that another has taken over, maybe one
+// that died half-way through its start, and one that another made.
+//
+// A branch is made under the generation of its parent, and its children are looked for
+// after a timeline was attached: so whoever has a timeline keeps all its branches.
 //
 // # What it does not do
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pageapi"
@@ -158,10 +159,14 @@ func (s *Server) prevRecord(ctx context.Context, payload []byte) ([]byte, error)
 	return pageapi.AppendLSN(nil, prev), err
 }
 
-func (s *Server) follow(_ context.Context, payload []byte) ([]byte, error) {
+// follow is the wish of whoever directs the tenant that a timeline be served here.
+func (s *Server) follow(ctx context.Context, payload []byte) ([]byte, error) {
 	m, err := pageapi.DecodeFollow(payload)
 	if err != nil {
 		return nil, badRequest(err)
+	}
+	if err := s.serve(ctx, m.Timeline); err != nil {
+		return nil, fmt.Errorf("follow timeline %v: %w", m.Timeline, err)
 	}
 	b, err := s.branch(m.Timeline)
 	if err != nil {

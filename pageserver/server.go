@@ -72,7 +72,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		// Branches end with the server's stop; what else befell them was traced.
 		_ = s.group.Wait()
 	}()
-	if err := s.attachAll(ctx); err != nil {
+	if err := s.discover(ctx); err != nil {
 		return fmt.Errorf("start pageserver: %w", err)
 	}
 	listener, err := s.env.Net.Listen(ctx, s.cfg.Listen)
@@ -87,33 +87,94 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	})
 }
 
-// attachAll attaches every timeline of the tenant. One that cannot be attached keeps
-// none of the others from it: its own task goes on trying.
-func (s *Server) attachAll(ctx context.Context) error {
-	infos, err := s.store.List(ctx)
-	if err != nil {
+// discover attaches the timelines that the bucket has and this server does not keep.
+// One that cannot be attached keeps none of the others from it: its own task goes on
+// trying. Who makes a branch looks at the parent's generation afterwards, so the
+// children of a timeline are looked for when it is attached, and again until there are
+// no more.
+func (s *Server) discover(ctx context.Context) error {
+	if err := s.admin.Lock(ctx); err != nil {
 		return err
 	}
-	for _, info := range infos {
-		under, err := s.store.Attach(ctx, info.ID)
-		if err != nil && ctx.Err() != nil {
+	defer s.admin.Unlock()
+	for {
+		ids, err := s.store.Timelines(ctx)
+		if err != nil {
 			return err
 		}
-		s.start(info.ID, under, err)
+		ids = slices.DeleteFunc(ids, s.keeps)
+		if len(ids) == 0 {
+			return nil
+		}
+		for _, id := range ids {
+			b := s.newBranch(id, s.cfg.Safekeepers)
+			b.looked = true // the next listing does
+			s.attach(ctx, b)
+		}
 	}
-	return nil
 }
 
-// start starts the tasks of a timeline: under is its attachment, nil if that failed,
-// and then failed says why.
-func (s *Server) start(id wal.TimelineID, under *lsm.Timeline, failed error) {
-	b := newBranch(s.env, s.store, id, s.cfg.Safekeepers)
-	b.under, b.failed = under, failed
+// attach attaches a timeline and starts its tasks, which go on trying if that failed.
+// The caller holds admin.
+func (s *Server) attach(ctx context.Context, b *branch) {
+	b.under, b.failed = s.store.Attach(ctx, b.id)
+	s.start(b)
+}
+
+// start starts the tasks of a timeline.
+func (s *Server) start(b *branch) {
 	s.mu.Lock()
 	s.branches[b.id] = b
 	s.mu.Unlock()
 	// The tasks of a timeline are a group of their own, so that it can be stopped alone.
 	s.group.Go("timeline", b.run)
+}
+
+// serve makes a timeline and its ancestors this server's: those that it does not keep,
+// because others made them, and those that another has taken over.
+func (s *Server) serve(ctx context.Context, id wal.TimelineID) error {
+	if err := s.admin.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.admin.Unlock()
+	line, err := s.store.Lineage(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, id := range line {
+		b, unknown := s.branch(id)
+		switch {
+		case unknown != nil:
+			s.env.Trace.Cover("pageserver serves a branch that another made")
+			s.attach(ctx, s.newBranch(id, s.cfg.Safekeepers))
+		case b.isLost(ctx):
+			s.env.Trace.Cover("pageserver takes a lost timeline back")
+			if err := s.retake(ctx, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// retake attaches a timeline anew.
+func (s *Server) retake(ctx context.Context, b *branch) error {
+	if err := b.stop(ctx); err != nil {
+		return err
+	}
+	if t := s.store.Attached(b.id); t != nil {
+		if err := t.Detach(ctx); err != nil {
+			return err
+		}
+	}
+	sources, _ := b.currentSources()
+	s.attach(ctx, s.newBranch(b.id, sources))
+	return nil
+}
+
+func (s *Server) keeps(id wal.TimelineID) bool {
+	_, err := s.branch(id)
+	return err == nil
 }
 
 // branch returns a timeline that this server keeps.

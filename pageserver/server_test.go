@@ -133,8 +133,15 @@ type running struct {
 // run starts a pageserver with an empty local disk.
 func run(t *testing.T, dir, local string, safekeepers ...string) *running {
 	t.Helper()
+	return runOn(t, dir, local, func(*env.Env) {}, safekeepers...)
+}
+
+// runOn is run in an environment that differs a little.
+func runOn(t *testing.T, dir, local string, adapt func(*env.Env), safekeepers ...string) *running {
+	t.Helper()
 	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, local), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
+	adapt(&e)
 	ready := env.NewMailbox[string](e.Tasks, 1)
 	server := pageserver.New(e, pageserver.Config{
 		Tenant: tenant, Listen: "unix:" + filepath.Join(dir, local+".sock"), Safekeepers: safekeepers,

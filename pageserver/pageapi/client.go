@@ -65,8 +65,10 @@ func (c *Client) List(ctx context.Context) ([]TimelineInfo, error) {
 	return DecodeTimelines(answer)
 }
 
-// Follow says where a timeline's log is received from, from now on, and makes the
-// pageserver look there at once. Without addresses it keeps those it has.
+// Follow has a timeline served by this pageserver, from now on: it attaches it and its
+// ancestors if it does not keep them or another has taken them over, so it is sent by
+// whoever directs where the tenant is served. It says where the log is received from,
+// and makes the pageserver look there at once; without addresses it keeps those it has.
 func (c *Client) Follow(ctx context.Context, id wal.TimelineID, safekeepers ...string) error {
 	_, err := c.call(ctx, TypeFollow, FollowRequest{Timeline: id, Safekeepers: safekeepers}.AppendTo(nil))
 	return err

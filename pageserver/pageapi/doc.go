@@ -21,7 +21,7 @@
 //	  9   Branch      nothing
 //	 10   Delete      nothing
 //	 11   List        timelines
-//	 12   Follow      nothing: where the timeline's log is received from
+//	 12   Follow      nothing: serve the timeline here, with its log from there
 //	 13   Flush       Position
 //	 14   Explain     what keeps the timeline's bytes in the bucket
 //

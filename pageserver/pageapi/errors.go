@@ -39,6 +39,7 @@ var codes = [...]struct {
 	{frame.CodeService + 12, ErrRefused},
 	{frame.CodeService + 13, lsm.ErrAncestorNotReady},
 	{frame.CodeService + 14, wal.ErrCorruption},
+	{frame.CodeService + 16, lsm.ErrNotAttached},
 }
 
 // ToWire gives an error that a request failed with its code.

@@ -1,0 +1,104 @@
+package pageserver_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/env/osenv"
+	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/pgwal/pgtest"
+)
+
+// TestOfTwoServersTheOneThatIsToldToServeHasATimeline: another takes all timelines over;
+// a branch can then be made through it alone, and a Follow brings them back, with the
+// branches that the other made.
+func TestOfTwoServersTheOneThatIsToldToServeHasATimeline(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "logs")})
+	require.NoError(t, err)
+	addr := "unix:" + filepath.Join(dir, "sk")
+	safekeeper := serveLogs(t, e, addr)
+	first := run(t, dir, "ps1", addr)
+	imported, err := first.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	require.NoError(t, err)
+	branch := func(ps *running, parent, child wal.TimelineID) error {
+		return ps.client.Branch(ctx, pageapi.BranchRequest{Parent: parent, Child: child, At: imported.LSN})
+	}
+	second := run(t, dir, "ps2", addr)
+	require.ErrorIs(t, branch(first, mainID, wal.TimelineID{0x77}), lsm.ErrFenced)
+	require.NoError(t, branch(second, mainID, branchID))
+	grandchild := wal.TimelineID{4}
+	require.NoError(t, branch(second, branchID, grandchild))
+	_, err = first.client.Timeline(grandchild).Position(ctx)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	second.stop() // it dies, and nobody has told the first
+
+	// Who needs the grandchild needs its ancestors too.
+	require.NoError(t, first.client.Follow(ctx, grandchild))
+	require.NoError(t, first.client.Timeline(grandchild).WaitLSN(ctx, imported.LSN))
+	require.NoError(t, branch(first, grandchild, wal.TimelineID{5}))
+	log := pgwal.NewEncoder(imported.LSN, imported.PrevRecord, imported.SystemID)
+	_, end := log.Append(fpi(0, 7))
+	safekeeper.commit(mainID, imported.LSN, log.Take())
+	require.NoError(t, first.client.Timeline(mainID).WaitLSN(ctx, end))
+	require.Equal(t, byte(7), read(t, first.client.Timeline(mainID), 0, end))
+	position, err := first.client.Timeline(mainID).Flush(ctx)
+	require.NoError(t, err)
+	require.Equal(t, end, position.Durable, "it writes again")
+	list, err := first.client.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 4)
+	for _, info := range list {
+		require.Empty(t, info.Stopped)
+	}
+	require.ErrorIs(t, first.client.Follow(ctx, wal.TimelineID{0x66}), lsm.ErrNoTimeline)
+}
+
+// TestABranchMadeDuringATakeoverIsFound: it is made after the new server listed what
+// there is, and before that has attached the parent.
+func TestABranchMadeDuringATakeoverIsFound(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	first := run(t, dir, "ps1")
+	imported, err := first.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	require.NoError(t, err)
+	second := runOn(t, dir, "ps2", func(e *env.Env) {
+		e.Bucket = &afterList{Bucket: e.Bucket, then: func() {
+			require.NoError(t, first.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: imported.LSN}))
+		}, skip: 1}
+	})
+	require.NoError(t, second.client.Timeline(branchID).WaitLSN(ctx, imported.LSN))
+}
+
+// afterList does something once, after a listing but the first few.
+type afterList struct {
+	env.Bucket
+	mu   sync.Mutex
+	skip int // the store lists when it is opened
+	then func()
+}
+
+func (b *afterList) List(ctx context.Context, prefix string) ([]env.ObjectInfo, error) {
+	infos, err := b.Bucket.List(ctx, prefix)
+	b.mu.Lock()
+	then := b.then
+	if b.skip--; b.skip >= 0 {
+		then = nil
+	} else {
+		b.then = nil
+	}
+	b.mu.Unlock()
+	if then != nil {
+		then()
+	}
+	return infos, err
+}
