@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/pageserver/timeline"
@@ -20,6 +21,12 @@ import (
 // stopped for a while, is asked again. Longer: commits that nobody can read later are
 // acknowledged for longer. Shorter: a pageserver that starts is asked for nothing.
 const askPause = 500 * time.Millisecond
+
+// retakePause is the pause after a pageserver that another has fenced was told to serve
+// the timeline again. Longer: the log waits for longer after a successor that died.
+// Shorter: while two endpoints and two pageservers fight for a timeline, and the fenced
+// endpoint does not know yet, more of their work is done twice.
+const retakePause = 10 * time.Second
 
 // startState reads everything but relation pages as of an LSN. prev is the LSN of
 // the log's last record, 0 if the log begins here.
@@ -70,7 +77,11 @@ func awaitUnreadable(ctx context.Context, e env.Env, pageserver string, id wal.T
 		if errors.Is(err, timeline.ErrStoppedForGood) {
 			return fmt.Errorf("%w, so commits from now on would be lost; what was written before can be branched from: %w", ErrUnreadable, err)
 		}
-		if err := e.Clock.Sleep(ctx, askPause); err != nil {
+		pause := askPause
+		if errors.Is(err, lsm.ErrFenced) {
+			pause = retakePause
+		}
+		if err := e.Clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -83,5 +94,9 @@ func askUntilStopped(ctx context.Context, e env.Env, pageserver string, id wal.T
 		return err
 	}
 	defer client.Close()
-	return client.Timeline(id).WaitLSN(ctx, math.MaxUint64)
+	err = client.Timeline(id).WaitLSN(ctx, math.MaxUint64)
+	if errors.Is(err, lsm.ErrFenced) {
+		return errors.Join(err, client.Follow(ctx, id))
+	}
+	return err
 }

@@ -63,7 +63,7 @@ func TestOnlyAStopForGoodEndsAnEndpoint(t *testing.T) {
 	listener, err := w.Net.Listen(t.Context(), addr)
 	require.NoError(t, err)
 	group := w.Tasks.NewGroup(t.Context())
-	asked := 0
+	asked, told := 0, 0
 	group.Go("pageserver", func(ctx context.Context) error {
 		return frame.Serve(ctx, w.Env, listener, pageapi.Service, func(ctx context.Context, c *frame.Conn) error {
 			request, err := c.Read(ctx)
@@ -74,7 +74,15 @@ func TestOnlyAStopForGoodEndsAnEndpoint(t *testing.T) {
 			if answers[asked-1] == context.Canceled {
 				return nil
 			}
-			return c.Write(ctx, frame.ErrorFrame(request.ID, pageapi.ToWire(answers[asked-1])))
+			answer := answers[asked-1]
+			if err := c.Write(ctx, frame.ErrorFrame(request.ID, pageapi.ToWire(answer))); err != nil || !errors.Is(answer, lsm.ErrFenced) {
+				return err
+			}
+			if request, err = c.Read(ctx); err != nil || request.Type != pageapi.TypeFollow {
+				return err
+			}
+			told++
+			return c.Write(ctx, frame.Frame{Type: request.Type, ID: request.ID})
 		})
 	})
 	err = awaitUnreadable(t.Context(), e, addr, id)
@@ -84,4 +92,5 @@ func TestOnlyAStopForGoodEndsAnEndpoint(t *testing.T) {
 	group.Stop()
 	require.NoError(t, group.Wait())
 	require.Equal(t, len(answers), asked)
+	require.Equal(t, 1, told, "a fenced pageserver is told to serve the timeline again")
 }
