@@ -3,11 +3,8 @@ package sim
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/sim/workload"
 	"github.com/varvedb/varve/sim/world"
@@ -32,7 +29,6 @@ func (c *cluster) controlMain(ctx context.Context, e env.Env) error {
 		c.sampleLogs(group, e)
 	}
 	group.Go("conductor", func(ctx context.Context) error { return c.conduct(ctx, e) })
-	group.Go("caretaker", func(ctx context.Context) error { return c.takeCare(ctx, e) })
 	group.Go("ending", func(ctx context.Context) error { return c.end(ctx, e) })
 	return group.Wait()
 }
@@ -83,40 +79,6 @@ func (c *cluster) conduct(ctx context.Context, e env.Env) error {
 			return err
 		}
 	}
-}
-
-// takeCare restarts, once faults have ended, a pageserver that cannot go on by itself:
-// one that was fenced, by a successor that has died since; and one that does not know a
-// branch, which was made through another after this one had attached what there was. A
-// pageserver attaches what there is when it starts.
-func (c *cluster) takeCare(ctx context.Context, e env.Env) error {
-	pages := workload.NewPages(e, c.homeAddr)
-	defer pages.Close()
-	for {
-		if err := e.Clock.Sleep(ctx, time.Second); err != nil {
-			return err
-		}
-		if !c.ended.calm {
-			continue
-		}
-		var infos []pageapi.TimelineInfo
-		err := pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) (err error) {
-			infos, err = client.List(ctx)
-			return err
-		})
-		if err == nil && slices.ContainsFunc(infos, cannotGoOn) {
-			e.Trace.Cover("sim pageserver restarted that could not go on")
-			n := c.pageservers[c.home]
-			n.Crash()
-			n.Restart()
-		}
-	}
-}
-
-// cannotGoOn reports whether a timeline is fenced at a pageserver, or not known there:
-// then it has neither been opened nor says why.
-func cannotGoOn(info pageapi.TimelineInfo) bool {
-	return strings.Contains(info.Stopped, lsm.ErrFenced.Error()) || info.Last == 0 && info.Stopped == ""
 }
 
 func (c *cluster) anySlot() *slot { return c.slots[c.conductor.Below(uint32(len(c.slots)))] }

@@ -218,6 +218,10 @@ func (c *cluster) awaitHead(ctx context.Context, e env.Env, addr func() string, 
 	for {
 		var position pageapi.Position
 		err := pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) (err error) {
+			// As whoever needs a branch does: the one that had it last may be another.
+			if err := client.Follow(ctx, log.branch.ID); err != nil {
+				return err
+			}
 			position, err = client.Timeline(log.branch.ID).Position(ctx)
 			return err
 		})
@@ -230,7 +234,7 @@ func (c *cluster) awaitHead(ctx context.Context, e env.Env, addr func() string, 
 		if c.w.Now() > p.Healed+p.Bound {
 			return errors.Join(fmt.Errorf("at %v, not at the head %v, after %v", position.Last, log.head, p.Bound), err)
 		}
-		if err := e.Clock.Sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := e.Clock.Sleep(ctx, time.Second); err != nil {
 			return err
 		}
 	}

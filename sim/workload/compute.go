@@ -142,7 +142,8 @@ func (c *Compute) startState(ctx context.Context, prev wal.LSN) (state *baseback
 // retryDelay is the pause before a pageserver that failed is asked again.
 const retryDelay = 300 * time.Millisecond
 
-// untilAnswered asks until there is an answer, or one of the kind that stays.
+// untilAnswered asks until there is an answer, or one of the kind that stays. After a
+// failure it has the pageserver serve the branch.
 func (c *Compute) untilAnswered(ctx context.Context, pages *Pages, fn func(ctx context.Context, client *pageapi.Client) error) error {
 	for {
 		err := pages.Do(ctx, fn)
@@ -153,6 +154,9 @@ func (c *Compute) untilAnswered(ctx context.Context, pages *Pages, fn func(ctx c
 		if stop := c.e.Clock.Sleep(ctx, retryDelay); stop != nil {
 			return errors.Join(stop, err)
 		}
+		// It may have lost the timeline to one that is gone. A failure fails the next
+		// question too.
+		_ = pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) error { return client.Follow(ctx, c.cfg.Branch.ID) })
 	}
 }
 
