@@ -58,16 +58,19 @@ const (
 
 // Branch is one branch, its storage and its endpoint.
 type Branch struct {
-	Name      string          `json:"name"`
-	Timeline  wal.TimelineID  `json:"timeline"`
-	Parent    string          `json:"parent,omitempty"`     // the parent's name; empty for a root
-	BranchLSN wal.LSN         `json:"branch_lsn,omitempty"` // where it left its parent
-	Start     wal.LSN         `json:"start_lsn"`            // first LSN with a history of its own
-	Ingested  wal.LSN         `json:"ingested_lsn"`         // what the pageserver can answer for
-	Durable   wal.LSN         `json:"durable_lsn"`          // what is in the bucket
-	Created   time.Time       `json:"created"`
-	Stopped   string          `json:"stopped,omitempty"` // why ingest stopped, if it did
-	Endpoint  *EndpointStatus `json:"endpoint,omitempty"`
+	Name      string         `json:"name"`
+	Timeline  wal.TimelineID `json:"timeline"`
+	Parent    string         `json:"parent,omitempty"`     // the parent's name; empty for a root
+	BranchLSN wal.LSN        `json:"branch_lsn,omitempty"` // where it left its parent
+	Start     wal.LSN        `json:"start_lsn"`            // first LSN with a history of its own
+	Ingested  wal.LSN        `json:"ingested_lsn"`         // what the pageserver can answer for
+	Durable   wal.LSN        `json:"durable_lsn"`          // what is in the bucket
+	Created   time.Time      `json:"created"`
+	Stopped   string         `json:"stopped,omitempty"` // why ingest stopped, if it did
+	// MissingIndex is the object that the bucket has lost. Nothing else is known of the
+	// branch then but its name, or in its place its timeline's id.
+	MissingIndex string          `json:"missing_index,omitempty"`
+	Endpoint     *EndpointStatus `json:"endpoint,omitempty"`
 }
 
 // EndpointStatus describes a Postgres on a branch.

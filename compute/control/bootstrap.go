@@ -27,7 +27,7 @@ func (s *Supervisor) bootstrap(ctx context.Context) error {
 			}
 		}
 	} else if len(branches) > 0 {
-		return nil
+		return s.rememberBranches(branches)
 	}
 	s.fresh = true
 	if err := s.setBootstrapping(true); err != nil {

@@ -1,10 +1,12 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,10 +29,10 @@ func newLabel(name string) ([]byte, error) {
 }
 
 // labelOf reads a timeline's label. A timeline whose index is damaged tells none, and
-// goes by its id, so that the others can be listed.
-func labelOf(info pageapi.TimelineInfo) (l label, err error) {
+// goes by the name that is remembered, or else by its id, so that the others can be listed.
+func labelOf(info pageapi.TimelineInfo, known map[wal.TimelineID]branchRecord) (l label, err error) {
 	if len(info.Meta) == 0 && info.Stopped != "" {
-		return label{Name: info.ID.String()}, nil
+		return label{Name: cmp.Or(known[info.ID].Name, info.ID.String())}, nil
 	}
 	if err := json.Unmarshal(info.Meta, &l); err != nil {
 		return label{}, fmt.Errorf("read the name of timeline %s: %w", info.ID, err)
@@ -38,16 +40,27 @@ func labelOf(info pageapi.TimelineInfo) (l label, err error) {
 	return l, nil
 }
 
-// Branches lists the branches by name.
+// Branches lists the branches by name, with those whose indexes are missing.
 func (s *Supervisor) Branches(ctx context.Context) ([]Branch, error) {
+	known, err := s.state.branches()
+	if err != nil {
+		return nil, err
+	}
 	infos, err := s.storage.timelines(ctx)
 	if err != nil {
 		return nil, err
 	}
+	// A branch is remembered after it is made, and forgotten before it is deleted: one that
+	// is remembered before and after the list was read must be in it.
+	still, err := s.state.branches()
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(known, func(id wal.TimelineID, _ branchRecord) bool { _, is := still[id]; return !is })
 	names := map[wal.TimelineID]string{}
 	branches := make([]Branch, 0, len(infos))
 	for _, info := range infos {
-		l, err := labelOf(info)
+		l, err := labelOf(info, known)
 		if err != nil {
 			return nil, err
 		}
@@ -58,8 +71,16 @@ func (s *Supervisor) Branches(ctx context.Context) ([]Branch, error) {
 			Stopped: info.Stopped, Endpoint: s.endpointOf(l.Name),
 		})
 	}
+	missing := missingBranches(s.project.Tenant, infos, known)
+	for _, b := range missing {
+		names[b.Timeline] = b.Name
+	}
 	for i, info := range infos {
 		branches[i].Parent = names[info.Parent]
+	}
+	for _, b := range missing {
+		b.Parent, b.Endpoint = names[known[b.Timeline].Parent], s.endpointOf(b.Name)
+		branches = append(branches, b)
 	}
 	slices.SortFunc(branches, func(a, b Branch) int { return strings.Compare(a.Name, b.Name) })
 	return branches, nil
@@ -72,6 +93,9 @@ func (s *Supervisor) branch(ctx context.Context, name string) (Branch, error) {
 		return Branch{}, err
 	}
 	for _, b := range branches {
+		if b.Name == name && b.MissingIndex != "" {
+			return Branch{}, s.missingError(name, b.MissingIndex)
+		}
 		if b.Name == name {
 			return b, nil
 		}
@@ -98,15 +122,19 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 		return Branch{}, err
 	}
 	at.LSN = branchPosition(at.LSN)
+	id := newTimelineID()
 	// Log that the storage cannot take in must not lie below the branch.
 	if err = s.storage.awaitLSN(ctx, at.Timeline, at.LSN); err == nil {
-		err = s.storage.branch(ctx, at.Timeline, newTimelineID(), at.LSN, meta)
+		err = s.storage.branch(ctx, at.Timeline, id, at.LSN, meta)
 	}
 	if errors.Is(err, timeline.ErrStopped) {
 		return Branch{}, s.branchBelow(ctx, name, at, err)
 	}
 	if err != nil {
 		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
+	}
+	if err := s.state.setBranch(id, branchRecord{Name: name, Parent: at.Timeline}); err != nil {
+		return Branch{}, err
 	}
 	return s.branch(ctx, name)
 }
@@ -169,8 +197,14 @@ func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
 			return Errorf(CodeConflict, "branch %s has a child %s: delete that first with `varve branch delete %s`", name, child.Name, child.Name)
 		}
 	}
-	if err := s.storage.delete(ctx, branches[i].Timeline); err != nil {
-		return fmt.Errorf("delete branch %s: %w", name, err)
+	// First, so that what is deleted is never taken for lost.
+	if err := s.state.deleteBranch(branches[i].Timeline); err != nil {
+		return err
+	}
+	if branches[i].MissingIndex == "" {
+		if err := s.storage.delete(ctx, branches[i].Timeline); err != nil {
+			return fmt.Errorf("delete branch %s: %w", name, err)
+		}
 	}
 	return s.forgetEndpoint(name)
 }
@@ -261,8 +295,12 @@ func (s *Supervisor) Import(ctx context.Context, dir, name string) (Branch, erro
 	if err != nil {
 		return Branch{}, err
 	}
-	if err := s.storage.importDir(ctx, dir, newTimelineID(), meta); err != nil {
+	id := newTimelineID()
+	if err := s.storage.importDir(ctx, dir, id, meta); err != nil {
 		return Branch{}, err // it names the directory
+	}
+	if err := s.state.setBranch(id, branchRecord{Name: name}); err != nil {
+		return Branch{}, err
 	}
 	return s.branch(ctx, name)
 }

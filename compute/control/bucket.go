@@ -67,7 +67,15 @@ func (s *Supervisor) openBucket(ctx context.Context, isNew bool) (err error) {
 		s.project.Bucket = s.bucket
 		s.cfg.Progress("trying the bucket " + s.bucket)
 	}
-	return bucketError(s.bucket, remote.Probe(ctx, s.env.Bucket, s.project.Tenant))
+	if isNew {
+		if err := s.begin(ctx); err != nil {
+			return err
+		}
+	}
+	if err := remote.Probe(ctx, s.env.Bucket, s.project.Tenant); err != nil {
+		return bucketError(s.bucket, err)
+	}
+	return s.checkIndexes(ctx)
 }
 
 // bucketError names the fix of what is wrong with a bucket.

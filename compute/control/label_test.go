@@ -9,9 +9,10 @@ import (
 	"github.com/varvedb/varve/wal"
 )
 
-func TestADamagedTimelineGoesByItsID(t *testing.T) {
+func TestADamagedTimelineGoesByWhatIsKnownOfIt(t *testing.T) {
 	meta, err := newLabel("main")
 	require.NoError(t, err)
+	known := map[wal.TimelineID]branchRecord{{2}: {Name: "remembered"}}
 	for _, c := range []struct {
 		info pageapi.TimelineInfo
 		name string
@@ -19,11 +20,12 @@ func TestADamagedTimelineGoesByItsID(t *testing.T) {
 		{pageapi.TimelineInfo{ID: wal.TimelineID{1}, Meta: meta}, "main"},
 		{pageapi.TimelineInfo{ID: wal.TimelineID{1}, Meta: meta, Stopped: "no image"}, "main"},
 		{pageapi.TimelineInfo{ID: wal.TimelineID{1}, Stopped: "corruption"}, wal.TimelineID{1}.String()},
+		{pageapi.TimelineInfo{ID: wal.TimelineID{2}, Stopped: "corruption"}, "remembered"},
 	} {
-		l, err := labelOf(c.info)
+		l, err := labelOf(c.info, known)
 		require.NoError(t, err)
 		require.Equal(t, c.name, l.Name)
 	}
-	_, err = labelOf(pageapi.TimelineInfo{ID: wal.TimelineID{1}})
+	_, err = labelOf(pageapi.TimelineInfo{ID: wal.TimelineID{1}}, known)
 	require.ErrorContains(t, err, "read the name")
 }

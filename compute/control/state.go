@@ -24,6 +24,7 @@ type state struct{ db *bbolt.DB }
 var (
 	projectBucket  = []byte("project")
 	endpointBucket = []byte("endpoints") // by branch name
+	branchBucket   = []byte("branches")  // by timeline id
 	projectKey     = []byte("project")
 )
 
@@ -59,18 +60,18 @@ func openState(path string) (*state, error) {
 	return s, nil
 }
 
-// prepare makes the buckets of a new file. An old one it leaves as it is.
+// prepare makes the buckets that a file has not. One that has all it leaves as it is.
 func (s *state) prepare() error {
 	isNew := false
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		isNew = tx.Bucket(endpointBucket) == nil
+		isNew = tx.Bucket(branchBucket) == nil
 		return nil
 	})
 	if err != nil || !isNew {
 		return err
 	}
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{projectBucket, endpointBucket} {
+		for _, name := range [][]byte{projectBucket, endpointBucket, branchBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -98,10 +99,43 @@ func (s *state) setEndpoint(branch string, r endpointRecord) error {
 	return s.put(endpointBucket, []byte(branch), r)
 }
 
-func (s *state) deleteEndpoint(branch string) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(endpointBucket).Delete([]byte(branch))
+func (s *state) deleteEndpoint(branch string) error { return s.delete(endpointBucket, []byte(branch)) }
+
+// branches returns what is remembered of the branches.
+func (s *state) branches() (map[wal.TimelineID]branchRecord, error) {
+	known := map[wal.TimelineID]branchRecord{}
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(branchBucket).ForEach(func(key, body []byte) error {
+			id, err := wal.ParseTimelineID(string(key))
+			if err != nil {
+				return err
+			}
+			var record branchRecord
+			err = json.Unmarshal(body, &record)
+			known[id] = record
+			return err
+		})
 	})
+	if err != nil {
+		return nil, fmt.Errorf("read the branches of the state file: %w", err)
+	}
+	return known, nil
+}
+
+func (s *state) setBranch(id wal.TimelineID, r branchRecord) error {
+	return s.put(branchBucket, []byte(id.String()), r)
+}
+
+func (s *state) deleteBranch(id wal.TimelineID) error {
+	return s.delete(branchBucket, []byte(id.String()))
+}
+
+func (s *state) delete(bucket, key []byte) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Delete(key) })
+	if err != nil {
+		return fmt.Errorf("delete %s from the state file: %w", key, err)
+	}
+	return nil
 }
 
 func (s *state) get(bucket, key []byte, value any) (found bool, err error) {
