@@ -19,7 +19,7 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "inspect", Short: "Show what a file of Varve's holds"},
-		a.inspectWALCommand(), a.inspectLayerCommand(), a.inspectIndexCommand())
+		a.inspectWALCommand(), a.inspectLayerCommand(), a.inspectIndexCommand(), a.inspectMapCommand())
 }
 
 func (a *app) inspectWALCommand() *cobra.Command {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,7 @@ import (
 // printsNoData are the subcommands for which -o json means nothing, and why.
 var printsNoData = map[string]string{
 	"varve psql":             "prints what psql prints",
+	"varve inspect map":      "prints a picture of what inspect index prints",
 	"varve safekeeper":       "a role: tells its starter that it is ready",
 	"varve pageserver":       "a role",
 	"varve endpoint-process": "a role",
@@ -108,7 +110,11 @@ func showFiles(s stack, show func(int, ...string) any, timeline string) {
 	require.Equal(s, filepath.Base(layer), held["name"])
 	require.Len(s, held["versions"], int(held["version_count"].(float64)))
 
-	index := show(0, "inspect", "index", s.files(filepath.Join("bucket", "tenants", "*", "timelines", "root", timeline, "index"))[0]).(map[string]any)
+	file := s.files(filepath.Join("bucket", "tenants", "*", "timelines", "root", timeline, "index"))[0]
+	index := show(0, "inspect", "index", file).(map[string]any)
+	drawn := s.ok("inspect", "map", file)
+	require.NoError(s, xml.Unmarshal([]byte(drawn), new(struct{ XMLName xml.Name })))
+	require.Equal(s, len(index["layers"].([]any)), strings.Count(drawn, "</title></rect>"), "each layer is drawn")
 	require.Equal(s, "main", index["label"].(map[string]any)["name"])
 	require.Regexp(s, "^[0-9a-f]{32}$", index["writer"])
 	require.Equal(s, timeline, index["timeline"])
