@@ -140,3 +140,9 @@ func Wrap(e env.Env) *World {
 	w.FS, w.Bucket = w.Files, w.Objects
 	return w
 }
+
+// BytesWritten is what went to files and bucket: what devices were given to write, where
+// the bucket is a directory.
+func (w *World) BytesWritten() int64 {
+	return w.Files.BytesWritten.Load() + w.Objects.BytesPut.Load()
+}

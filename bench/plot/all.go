@@ -2,8 +2,6 @@ package plot
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -35,8 +33,8 @@ var titles = map[string]string{
 	"heatmap-latency":      "latencies while a safekeeper is away",
 }
 
-// All draws every picture that the results have data for. dir may hold mutants.json.
-func All(dir string, results []*bench.Result, outcomes []goal.Outcome) (figures []*Figure, err error) {
+// All draws every picture that there are data for.
+func All(results []*bench.Result, outcomes []goal.Outcome, mutants []Mutant) (figures []*Figure, err error) {
 	add := func(f *Figure, err error) error {
 		if f != nil && err == nil {
 			figures = append(figures, f)
@@ -65,16 +63,8 @@ func All(dir string, results []*bench.Result, outcomes []goal.Outcome) (figures 
 	if err := add(Goals(outcomes, results[0])); err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(filepath.Join(dir, MutantsFile))
-	if err != nil {
-		return figures, nil // There is none.
-	}
-	return figures, add(Mutants(text, results[0].Commit))
+	return figures, add(Mutants(mutants, results[0].Commit))
 }
-
-// MutantsFile is the table of planted bugs and the seeds that found them. Its name is no
-// result's.
-const MutantsFile = "mutants.table"
 
 func latenciesOf(r *bench.Result, c string) (arms []bench.Latencies) {
 	for _, l := range r.Latencies {

@@ -1,10 +1,14 @@
 package plot
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"image/color"
 	"math"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -104,11 +108,36 @@ type Mutant struct {
 	Seeds int    `json:"seeds"`
 }
 
-// Mutants draws a JSON table of mutants.
-func Mutants(text []byte, commit string) (*Figure, error) {
-	var mutants []Mutant
-	if err := json.Unmarshal(text, &mutants); err != nil {
-		return nil, fmt.Errorf("read mutants: %w", err)
+// mutantRow is a row of the table that varve-sim mutants writes: name, bug, source, who
+// found it, and the seeds.
+var mutantRow = regexp.MustCompile("(?m)^\\| `([^`]+)`: .* \\| (.*) \\| ([0-9]+) \\| [^|]* \\| [^|]* \\|$")
+
+// ParseMutants reads a list of mutants: JSON, or a document with the table that varve-sim
+// mutants writes. There may be none.
+func ParseMutants(text []byte) (mutants []Mutant, err error) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
+		if err := json.Unmarshal(text, &mutants); err != nil {
+			return nil, fmt.Errorf("read mutants: %w", err)
+		}
+		return mutants, nil
+	}
+	for _, row := range mutantRow.FindAllStringSubmatch(string(text), -1) {
+		seeds, err := strconv.Atoi(row[3])
+		if err != nil {
+			return nil, fmt.Errorf("read mutants: %w", err)
+		}
+		if strings.Contains(row[2], "survives") {
+			seeds = 0
+		}
+		mutants = append(mutants, Mutant{row[1], seeds})
+	}
+	return mutants, nil
+}
+
+// Mutants draws how many seeds it took to find each.
+func Mutants(mutants []Mutant, commit string) (*Figure, error) {
+	if len(mutants) == 0 {
+		return nil, nil
 	}
 	f := newFigure("mutants", "seeds until a planted bug was found")
 	f.x = "seeds, each a simulated run"

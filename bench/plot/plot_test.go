@@ -48,8 +48,7 @@ func outcomes() []goal.Outcome {
 
 func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, plot.MutantsFile), []byte(`[{"name":"m","seeds":7},{"name":"never","seeds":0}]`), 0o644))
-	figures, err := plot.All(dir, results(), outcomes())
+	figures, err := plot.All(results(), outcomes(), []plot.Mutant{{Name: "m", Seeds: 7}, {Name: "never"}})
 	require.NoError(t, err)
 	var names []string
 	for _, f := range figures {
@@ -72,7 +71,7 @@ func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 
 func TestTheCSVIsWhatThePictureShows(t *testing.T) {
 	dir := t.TempDir()
-	figures, err := plot.All(dir, results(), outcomes())
+	figures, err := plot.All(results(), outcomes(), nil)
 	require.NoError(t, err)
 	for _, f := range figures {
 		require.NoError(t, f.Save(dir))
@@ -93,7 +92,7 @@ func TestPicturesAreReproducible(t *testing.T) {
 	var texts [2]string
 	for i := range texts {
 		dir := t.TempDir()
-		figures, err := plot.All(dir, results(), outcomes())
+		figures, err := plot.All(results(), outcomes(), nil)
 		require.NoError(t, err)
 		require.NoError(t, figures[0].Save(dir))
 		text, err := os.ReadFile(filepath.Join(dir, figures[0].Name+".svg"))
@@ -107,6 +106,23 @@ func TestPicturesAreReproducible(t *testing.T) {
 func TestAFigureOfNoKindIsRefused(t *testing.T) {
 	r := results()
 	r[0].Series[0].Figure = "unheard-of"
-	_, err := plot.All(t.TempDir(), r, outcomes())
+	_, err := plot.All(r, outcomes(), nil)
 	require.ErrorContains(t, err, "unheard-of")
+}
+
+func TestMutantsAreReadFromTheirTable(t *testing.T) {
+	want := []plot.Mutant{{Name: "ack-early", Seeds: 12}, {Name: "quiet-one"}}
+	table, err := plot.ParseMutants([]byte("# Text\n| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n" +
+		"| `ack-early`: answers before its sync | wal/safekeeper | order, truth | 12 | 3m0s | needs no fault |\n" +
+		"| `quiet-one`: a|b | lsm | **survives** | 500 | 9h0m0s | none |\n"))
+	require.NoError(t, err)
+	require.Equal(t, want, table)
+	list, err := plot.ParseMutants([]byte(`[{"name":"ack-early","seeds":12},{"name":"quiet-one","seeds":0}]`))
+	require.NoError(t, err)
+	require.Equal(t, want, list)
+	none, err := plot.ParseMutants([]byte("no table"))
+	require.NoError(t, err)
+	require.Empty(t, none)
+	_, err = plot.ParseMutants([]byte("[1"))
+	require.Error(t, err)
 }

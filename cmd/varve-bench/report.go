@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvedb/varve/bench/goal"
-	"github.com/varvedb/varve/bench/plot"
 	"github.com/varvedb/varve/bench/report"
 	"github.com/varvedb/varve/bench/suite"
 )
@@ -52,7 +51,7 @@ func writeDocs(dir, doc, figures, readme string) error {
 		return err
 	}
 	in := report.Input{Suites: suite.All(), Results: results, Outcomes: outcomes}
-	drawn, err := plot.All(dir, results, outcomes)
+	drawn, err := figuresOf(results, outcomes, mutantsPath)
 	if err != nil {
 		return err
 	}

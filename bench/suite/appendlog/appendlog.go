@@ -25,6 +25,7 @@ import (
 type Config struct {
 	NodeOps   int // appends on one node
 	CommitOps int // commits through the quorum, all clients together
+	Clients   []int
 	EtcdOps   int
 	Stream    int64 // bytes
 	SlowOps   int
@@ -33,10 +34,10 @@ type Config struct {
 }
 
 // Full is the measurement of record: p99 needs ten thousand operations.
-var Full = Config{NodeOps: 10_000, CommitOps: 10_000, EtcdOps: 2_000, Stream: 256 << 20, SlowOps: 500, Paced: 0.3, PacedOps: 10_000}
+var Full = Config{NodeOps: 10_000, CommitOps: 10_000, Clients: []int{1, 4, 16, 64}, EtcdOps: 2_000, Stream: 256 << 20, SlowOps: 500, Paced: 0.3, PacedOps: 10_000}
 
 // Quick is for smoke.
-var Quick = Config{NodeOps: 500, CommitOps: 500, EtcdOps: 200, Stream: 32 << 20, SlowOps: 60, Paced: 0.3, PacedOps: 500}
+var Quick = Config{NodeOps: 300, CommitOps: 400, Clients: []int{1, 16}, EtcdOps: 200, Stream: 32 << 20, SlowOps: 60, Paced: 0.3, PacedOps: 500}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
@@ -251,7 +252,7 @@ func (b *suite) commit(ctx context.Context) (cases []paired.Case, err error) {
 		bytes int
 		div   int
 	}{{"64B", 64, 1}, {"8KiB", page, 1}, {"128KiB", 128 << 10, 8}} {
-		for _, clients := range []int{1, 4, 16, 64} {
+		for _, clients := range b.cfg.Clients {
 			ops := max(b.cfg.CommitOps/size.div, clients*2)
 			c := paired.Case{Name: fmt.Sprintf("commit/%s/c%d", size.name, clients)}
 			c.Arms = append(c.Arms, paired.Arm{Name: "varve", Settings: varveSettings,

@@ -42,7 +42,7 @@ func Suite() bench.Suite {
 		About: "A stream of Generic updates goes through a timeline into small memtables, uniform and skewed (80 % of the updates to 20 % of the pages). " +
 			"Bytes written are those of the bucket and of the local copies. Without compaction the write amplification is near its floor and the number of layers grows without bound: " +
 			"both are reported, and so is what a read then visits. Pebble gets the same keys and sizes and compacts in its levels. " +
-			"tpcb takes in what Varve's endpoints log today, and is divided by the log of the same transactions without images.",
+			"tpcb takes in what Varve's endpoints log, and is divided by the log of the same transactions without full-page images.",
 		Run: func(ctx context.Context, s *bench.Session) error {
 			if s.Quick {
 				return Run(ctx, s, Quick)
@@ -134,7 +134,7 @@ func (b *suite) write(ctx context.Context, name, order string, round int, memtab
 	if err != nil {
 		return s, err
 	}
-	written := p.World.Objects.BytesPut.Load() + p.World.Files.BytesWritten.Load()
+	written := p.World.BytesWritten()
 	pick, begin := b.picker(order, b.s.Seed+uint64(round)), time.Now()
 	var logged int64
 	var longest time.Duration
@@ -152,7 +152,7 @@ func (b *suite) write(ctx context.Context, name, order string, round int, memtab
 		return s, err
 	}
 	took := time.Since(begin)
-	device := p.World.Objects.BytesPut.Load() + p.World.Files.BytesWritten.Load() - written
+	device := p.World.BytesWritten() - written
 	load := cluster.ReadLoad{Ops: 300, Blocks: b.cfg.Pages, LSN: cluster.At(p.End()), Seed: b.s.Seed}
 	read, err := cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
 	if err != nil {
@@ -260,14 +260,14 @@ func (b *suite) tpcb(ctx context.Context) (paired.Case, error) {
 		if err != nil {
 			return s, err
 		}
-		put, images := i.World.Objects.BytesPut.Load(), i.Under.Info().Bytes
+		written, images := i.World.BytesWritten(), i.Under.Info().Bytes
 		longest, err := i.Take(ctx, logs[pglog.Varve])
 		if err != nil {
 			return s, err
 		}
 		stored := float64(i.Under.Info().Bytes)
 		s.Metrics = map[string]float64{
-			"written_per_wal_byte": float64(i.World.Objects.BytesPut.Load()-put) / plain,
+			"written_per_wal_byte": float64(i.World.BytesWritten()-written) / plain,
 			"space_ratio":          stored / (float64(images) + plain),
 			"longest_stall_ms":     float64(longest.Microseconds()) / 1e3,
 			"wal_over_plain":       float64(len(logs[pglog.Varve].Bytes)) / plain,

@@ -45,7 +45,7 @@ func Suite() bench.Suite {
 		Name: "storage", Letter: "k",
 		Title: "bytes stored for images, history and branches; nothing is collected yet",
 		About: "Sizes are those of the bucket's objects, counted, so one round would do. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
-			"History is what TPC-B's log, as Varve's endpoints write it today with its images, has become in layers; it is divided by the log of the same transactions without images. " +
+			"History is what TPC-B's log, as Varve's endpoints write it, has become in layers; it is divided by the log of the same transactions without full-page images. " +
 			"What pages cost to read is in suite getpage: size is not bought there.",
 		Run: func(ctx context.Context, s *bench.Session) error {
 			if s.Quick {
