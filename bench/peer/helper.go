@@ -58,7 +58,7 @@ func Start(program string) (*Helper, error) {
 	}
 	h := &Helper{cmd: exec.Command(program)}
 	h.cmd.Stderr = os.Stderr
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is not for it.
 	var err error
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start peers: %w", err)

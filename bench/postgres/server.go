@@ -52,9 +52,11 @@ func (p Programs) Command(dir, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// asAccount has a program run as the account, end with us, and not hear of Ctrl-C: it is
+// ended in order.
 func (p Programs) asAccount(cmd *exec.Cmd) {
 	cmd.Dir = os.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.Account.Credential(), Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.Account.Credential(), Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
 // Exec runs a program against the server whose socket is in dir, and returns what it

@@ -5,8 +5,9 @@
 // none by hand; only ratios and counters are stated, never a time of the machine that
 // they come from; and a smoke run is refused.
 //
-// why.json says of goals that are missed why that is, and what would change it. A goal
-// that is reached needs no excuse: its entry is not printed.
+// why.json says of goals that are missed why that is, and what would change it, as far as
+// a profile or the design shows it. A goal that is reached needs no excuse: its entry is
+// not printed.
 //
 // What it does not do: measure, judge or draw.
 package report

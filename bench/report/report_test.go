@@ -2,6 +2,8 @@ package report_test
 
 import (
 	"encoding/json"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,4 +79,17 @@ func TestTheReadmeIsWrittenBetweenItsMarks(t *testing.T) {
 	require.Equal(t, once, twice)
 	_, err = report.Readme("no marks", input(false))
 	require.ErrorContains(t, err, "no marks")
+}
+
+func TestReasonsAreOfGoalsThatThereAre(t *testing.T) {
+	text, err := os.ReadFile("why.json")
+	require.NoError(t, err)
+	var reasons map[string]string
+	require.NoError(t, json.Unmarshal(text, &reasons))
+	goals, err := goal.All()
+	require.NoError(t, err)
+	for id, reason := range reasons {
+		require.NotEmpty(t, reason)
+		require.True(t, slices.ContainsFunc(goals, func(g goal.Goal) bool { return g.ID == id }), id)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ import (
 
 func newRunCommand() *cobra.Command {
 	var opts bench.Options
-	var cases string
+	var cases, profile string
 	cmd := &cobra.Command{
 		Use:   "run SUITE...|all",
 		Short: "Run suites and save their results",
@@ -35,6 +36,13 @@ func newRunCommand() *cobra.Command {
 					return fmt.Errorf("read --cases: %w", err)
 				}
 			}
+			if profile != "" {
+				stop, err := startProfile(profile)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, stop()) }()
+			}
 			return run(cmd.Context(), suites, opts)
 		},
 	}
@@ -44,8 +52,24 @@ func newRunCommand() *cobra.Command {
 	cmd.Flags().StringVar(&opts.Scratch, "scratch", "", "directory on the file system to be measured (default: the system's for temporary files)")
 	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "of everything that is drawn")
 	cmd.Flags().StringVar(&opts.Peers, "peers", "bin/varve-bench-peers", "the program with Pebble and etcd; make bench-peers builds it")
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of this process, in which all of Varve but PostgreSQL runs")
 	cmd.Flags().StringVar(&cases, "cases", "", "measure only cases whose names match this regular expression")
 	return cmd
+}
+
+// startProfile begins a CPU profile; stop ends it.
+func startProfile(path string) (stop func() error, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("make profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("make profile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // run runs suites one after the other. One that fails does not keep the others from

@@ -35,7 +35,7 @@ type Config struct {
 }
 
 // Full is the measurement of record.
-var Full = Config{Ops: 500, Sizes: []int{16, 64, 256, 1024}, Each: 60, Counts: []int{1, 100, 1000, 10_000}, Idle: 1000, Scale: 50}
+var Full = Config{Ops: 500, Sizes: []int{16, 64, 256, 1024}, Each: 60, Counts: []int{1, 100, 1000, 10_000}, Idle: 300, Scale: 50}
 
 // Quick is for smoke.
 var Quick = Config{Ops: 40, Sizes: []int{4, 16, 64}, Each: 10, Counts: []int{1, 20, 80}, Idle: 50, Scale: 2}
@@ -76,7 +76,11 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	return s.Measure(ctx, create, sizes, b.counts())
+	counts, err := b.counts(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Measure(ctx, create, sizes, counts)
 }
 
 const varveSettings = "a directory bucket: each put is locked, synced, renamed, and its directory synced"
@@ -242,30 +246,37 @@ func (b *suite) sizes(ctx context.Context) (c paired.Case, err error) {
 		parents = append(parents, p)
 	}
 	return paired.Case{Name: "sizes", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, _ int) (paired.Sample, error) {
-		hists, costs := make([]*latency.Histogram, len(parents)), make([]counters, len(parents))
-		var turns []int
-		for i := range parents {
-			hists[i] = latency.New()
-			for range b.cfg.Each {
-				turns = append(turns, i)
-			}
-		}
-		b.rng.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
-		for _, i := range turns {
-			id, begin, before := b.id(), time.Now(), countersOf(parents[i].World.Objects)
-			if err := parents[i].Store.Branch(ctx, cluster.Main, id, parents[i].End(), nil); err != nil {
-				return paired.Sample{}, err
-			}
-			hists[i].Since(begin)
-			costs[i] = countersOf(parents[i].World.Objects).minus(before)
-			if err := parents[i].Store.Delete(ctx, id); err != nil {
-				return paired.Sample{}, err
-			}
-		}
-		m := map[string]float64{"bytes_per_branch": float64(costs[0].bytes), "puts_per_branch": float64(costs[0].puts)}
-		summarise(m, b.cfg.Sizes, hists, costs)
-		return paired.Sample{Metrics: m}, nil
+		m, err := b.turns(ctx, parents, b.cfg.Sizes)
+		return paired.Sample{Metrics: m}, err
 	}}}}, nil
+}
+
+// turns makes branches of each parent, in random turns, and compares what they cost. xs
+// is what the parents differ in.
+func (b *suite) turns(ctx context.Context, parents []*cluster.Pages, xs []int) (map[string]float64, error) {
+	hists, costs := make([]*latency.Histogram, len(parents)), make([]counters, len(parents))
+	var turns []int
+	for i := range parents {
+		hists[i] = latency.New()
+		for range b.cfg.Each {
+			turns = append(turns, i)
+		}
+	}
+	b.rng.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
+	for _, i := range turns {
+		id, begin, before := b.id(), time.Now(), countersOf(parents[i].World.Objects)
+		if err := parents[i].Store.Branch(ctx, cluster.Main, id, parents[i].End(), nil); err != nil {
+			return nil, err
+		}
+		hists[i].Since(begin)
+		costs[i] = countersOf(parents[i].World.Objects).minus(before)
+		if err := parents[i].Store.Delete(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	m := map[string]float64{"bytes_per_branch": float64(costs[0].bytes), "puts_per_branch": float64(costs[0].puts)}
+	summarise(m, xs, hists, costs)
+	return m, nil
 }
 
 // summarise adds the slope of the logarithms and how many sizes differ in any counter
@@ -298,49 +309,40 @@ func slope(xs, ys []float64) float64 {
 	return xy / xx
 }
 
-// counts makes branches while more and more are there, and attaches idle ones.
-func (b *suite) counts() paired.Case {
+// counts makes branches while so many are there, and attaches idle ones.
+func (b *suite) counts(ctx context.Context) (c paired.Case, err error) {
+	var parents []*cluster.Pages
+	for _, count := range b.cfg.Counts {
+		p, err := b.relation(ctx, fmt.Sprint("count", count), 4)
+		if err != nil {
+			return c, err
+		}
+		b.s.Step("%d branches", count)
+		if err := b.make(ctx, p, count, latency.New(), true); err != nil {
+			return c, err
+		}
+		parents = append(parents, p)
+	}
 	return paired.Case{Name: "counts", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
-		dir, err := b.s.Dir(fmt.Sprint("counts", round))
-		if err != nil {
+		if s.Metrics, err = b.turns(ctx, parents, b.cfg.Counts); err != nil {
 			return s, err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: 512, Seed: b.s.Seed, Store: lsm.Options{BlockCacheBytes: 1 << 20}})
-		if err != nil {
-			return s, err
-		}
-		hists, costs := make([]*latency.Histogram, len(b.cfg.Counts)), make([]counters, len(b.cfg.Counts))
-		there, drop := 0, latency.New()
-		for i, count := range b.cfg.Counts {
-			if err := b.make(ctx, p, count-there, drop, true); err != nil {
-				return s, err
-			}
-			there = count
-			hists[i] = latency.New()
-			for range b.cfg.Each {
-				id, begin, before := b.id(), time.Now(), countersOf(p.World.Objects)
-				if err := p.Store.Branch(ctx, cluster.Main, id, p.End(), nil); err != nil {
-					return s, err
-				}
-				hists[i].Since(begin)
-				costs[i] = countersOf(p.World.Objects).minus(before)
-				if err := p.Store.Delete(ctx, id); err != nil {
-					return s, err
-				}
-			}
-		}
-		s.Metrics = map[string]float64{}
-		summarise(s.Metrics, b.cfg.Counts, hists, costs)
-		if s.Metrics["bytes_per_idle_branch"], err = b.idle(ctx, p); err != nil {
-			return s, err
-		}
-		return s, p.Close(ctx)
-	}}}}
+		s.Metrics["bytes_per_idle_branch"], err = b.idle(ctx, round)
+		return s, err
+	}}}}, nil
 }
 
 // idle attaches branches and returns the memory that each takes.
-func (b *suite) idle(ctx context.Context, p *cluster.Pages) (float64, error) {
+func (b *suite) idle(ctx context.Context, round int) (size float64, err error) {
+	dir, err := b.s.Dir(fmt.Sprint("idle", round))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: 512, Seed: b.s.Seed, Store: lsm.Options{BlockCacheBytes: 1 << 20}})
+	if err != nil {
+		return 0, err
+	}
 	before := heap()
 	for range b.cfg.Idle {
 		id := b.id()
@@ -351,7 +353,7 @@ func (b *suite) idle(ctx context.Context, p *cluster.Pages) (float64, error) {
 			return 0, err
 		}
 	}
-	return float64(heap()-before) / float64(b.cfg.Idle), nil
+	return float64(heap()-before) / float64(b.cfg.Idle), p.Close(ctx)
 }
 
 // heap is what is in use, stacks of goroutines included.

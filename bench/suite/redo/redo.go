@@ -198,7 +198,7 @@ type pipe struct {
 
 func newPipe() (*pipe, error) {
 	p := &pipe{cmd: exec.Command("cat")}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is not for it.
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start cat: %w", err)
