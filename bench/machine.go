@@ -29,7 +29,7 @@ func ThisMachine(dir string) Machine {
 			m.MemoryMiB = kib >> 10
 		}
 	}
-	m.Kernel = strings.TrimSpace(contents("/proc/sys/kernel/osrelease"))
+	m.Kernel, _, _ = strings.Cut(strings.TrimSpace(contents("/proc/sys/kernel/osrelease")), "-") // The builder's part says nothing.
 	if binaries, err := pgdata.FindBinaries(context.Background(), ""); err == nil {
 		m.Postgres = binaries.Version
 	}

@@ -50,7 +50,7 @@ func Readme(readme string, in Input) (string, error) {
 		if o.Met {
 			verdict = "reached"
 		}
-		d.linef("| %s | %s %.4g | %s | %s |", o.Text, strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound, goal.Number(o.Measured), verdict)
+		d.linef("| %s: %s | %s %.4g | %s | %s |", o.Suite, o.Text, strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound, goal.Number(o.Measured), verdict)
 	}
 	for _, f := range readmeFigures {
 		d.figure(&in, f.name, f.text)
