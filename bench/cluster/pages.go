@@ -60,7 +60,7 @@ type PagesConfig struct {
 	Blocks       int
 	Compressible bool // three quarters of each page are zeros
 	Seed         uint64
-	Store        lsm.Options // Tenant is overridden
+	Store        lsm.Options // Tenant and Redo are overridden
 }
 
 // NewPages makes the timeline, its pages imported as images.
@@ -69,7 +69,7 @@ func NewPages(ctx context.Context, cfg PagesConfig) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Store.Tenant = Tenant
+	cfg.Store.Tenant, cfg.Store.Redo = Tenant, timeline.Redo{}
 	p := &Pages{
 		World: w, Blocks: cfg.Blocks, rng: rand.New(rand.NewPCG(cfg.Seed, 5)),
 		log: pgwal.NewEncoder(importEnd, importPrev, SystemID), end: importEnd, xid: 735, tpl: make([]byte, 1<<16),

@@ -76,7 +76,7 @@ func (l *Log) Import(ctx context.Context, dir string, opts lsm.Options) (*Import
 	if err != nil {
 		return nil, err
 	}
-	opts.Tenant = cluster.Tenant
+	opts.Tenant, opts.Redo = cluster.Tenant, timeline.Redo{}
 	i := &Imported{World: w}
 	if i.Store, err = lsm.Open(ctx, w.Env, opts); err != nil {
 		return nil, err

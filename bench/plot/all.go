@@ -23,7 +23,7 @@ var latencyCases = map[string][]string{
 // titles of the figures that suites plot.
 var titles = map[string]string{
 	"read-cost-deltas":     "cost of a read against the deltas of its page",
-	"read-cost-layers":     "cost of a read against the layers over its page",
+	"read-cost-layers":     "cost of a read against flushes of its page, merged",
 	"read-cost-size":       "cost of a read against the size of the database",
 	"read-cost-depth":      "cost of a read against the depth of its branch",
 	"amplification":        "what reads visit against what writes cost",

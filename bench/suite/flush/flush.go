@@ -38,10 +38,10 @@ var Quick = Config{Pages: 2000, DeltaBytes: 150, Updates: 100_000, Memtable: 4 <
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "flush", Letter: "e",
-		Title: "flushes of memtables into layers; there is no compaction yet, so reads pay for what writes save",
+		Title: "flushes of memtables, and merges of layers",
 		About: "A stream of Generic updates goes through a timeline into small memtables, uniform and skewed (80 % of the updates to 20 % of the pages). " +
-			"Bytes written are those of the bucket and of the local copies. Without compaction the write amplification is near its floor and the number of layers grows without bound: " +
-			"both are reported, and so is what a read then visits. Pebble gets the same keys and sizes and compacts in its levels. " +
+			"Bytes written are those of the bucket and of the local copies, up to the end of all merges; layers_per_read is what a read then visits, with its relation's size. " +
+			"Pebble gets the same keys and sizes and compacts in its levels. " +
 			"tpcb takes in what Varve's endpoints log, and is divided by the log of the same transactions without full-page images.",
 		Run: func(ctx context.Context, s *bench.Session) error {
 			if s.Quick {
@@ -138,6 +138,7 @@ func (b *suite) write(ctx context.Context, name, order string, round int, memtab
 	pick, begin := b.picker(order, b.s.Seed+uint64(round)), time.Now()
 	var logged int64
 	var longest time.Duration
+	unmerged := 0
 	const step = 1000
 	for range b.cfg.Updates / step {
 		at := time.Now()
@@ -147,11 +148,15 @@ func (b *suite) write(ctx context.Context, name, order string, round int, memtab
 		}
 		longest = max(longest, time.Since(at))
 		logged += n
+		unmerged = max(unmerged, p.Under.Stats().Flushed)
 	}
 	if err := p.Timeline.Flush(ctx); err != nil {
 		return s, err
 	}
 	took := time.Since(begin)
+	if err := p.Under.Compact(ctx); err != nil {
+		return s, err
+	}
 	device := p.World.BytesWritten() - written
 	load := cluster.ReadLoad{Ops: 300, Blocks: b.cfg.Pages, LSN: cluster.At(p.End()), Seed: b.s.Seed}
 	read, err := cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
@@ -161,7 +166,7 @@ func (b *suite) write(ctx context.Context, name, order string, round int, memtab
 	s.Metrics = map[string]float64{
 		"write_amp": float64(device) / float64(logged), "longest_stall_ms": float64(longest.Microseconds()) / 1e3,
 		"mib_per_s": float64(logged) / (1 << 20) / took.Seconds(), "layers": float64(p.Under.Stats().Layers),
-		"layers_per_read": read.Metrics["layers_per_read"],
+		"layers_per_read": read.Metrics["layers_per_read"], "unmerged_max": float64(unmerged), "merges": float64(p.Under.Stats().Merges),
 	}
 	return s, p.Close(ctx)
 }
@@ -263,6 +268,9 @@ func (b *suite) tpcb(ctx context.Context) (paired.Case, error) {
 		written, images := i.World.BytesWritten(), i.Under.Info().Bytes
 		longest, err := i.Take(ctx, logs[pglog.Varve])
 		if err != nil {
+			return s, err
+		}
+		if err := i.Under.Compact(ctx); err != nil {
 			return s, err
 		}
 		stored := float64(i.Under.Info().Bytes)

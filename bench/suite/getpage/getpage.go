@@ -20,7 +20,7 @@ type Config struct {
 	DeltaBytes int   // that each update changes
 	Ops        int   // reads of a page, fewer where there are many deltas
 	Deltas     []int // of each page
-	Layers     []int // delta layers over the same pages
+	Layers     []int // delta layers flushed over the same pages
 	Sizes      []int // MiB of pages
 	WireOps    int
 }
@@ -38,7 +38,7 @@ func Suite() bench.Suite {
 		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records",
 		About: "Pages do not compress, as Pebble's do not; where compression is measured they do. hot: all blocks are in the store's memory; " +
 			"file: none is, each read goes to a local file in the page cache. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
-			"A page is asked for with its relation's size, as a compute does, so a read is two keys. No layer is ever merged yet: layers/N shows what that costs. " +
+			"A page is asked for with its relation's size, as a compute does, so a read is two keys. layers/N reads after N flushes of every page, and after the merges that follow. " +
 			"Client and server are not pinned to cores.",
 		Run: func(ctx context.Context, s *bench.Session) error {
 			if s.Quick {
@@ -232,6 +232,9 @@ func (b *suite) layers(ctx context.Context) (cases []paired.Case, err error) {
 			return nil, err
 		}
 		b.s.Cleanup(func() error { return p.Close(ctx) })
+		if err := p.Under.Compact(ctx); err != nil {
+			return nil, err
+		}
 		cases = append(cases, paired.Case{Name: fmt.Sprintf("layers/%d", layers), Arms: []paired.Arm{b.reader(p, b.ops(layers))}})
 	}
 	return cases, nil
@@ -310,7 +313,7 @@ func (b *suite) plot() {
 	}
 	const cost = "median time of a read, microseconds"
 	curve("read-cost-deltas", "deltas of the page", "hot/d%d", b.cfg.Deltas, "p50_us", cost)
-	curve("read-cost-layers", "delta layers over the page", "layers/%d", b.cfg.Layers, "p50_us", cost)
+	curve("read-cost-layers", "layers that were flushed, and then merged", "layers/%d", b.cfg.Layers, "p50_us", cost)
 	curve("read-cost-size", "size of the database, MiB", "size/%dMiB", b.cfg.Sizes, "p50_us", cost)
 	pebble := bench.Series{Figure: "read-cost-deltas", Name: "pebble (no redo)", X: "deltas of the page", Y: cost}
 	for _, n := range b.cfg.Deltas {

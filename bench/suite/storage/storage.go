@@ -43,8 +43,8 @@ var Quick = Config{Scale: 1, Transactions: 1500, Pages: 2000, Idle: 100, Changed
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "storage", Letter: "k",
-		Title: "bytes stored for images, history and branches; nothing is collected yet",
-		About: "Sizes are those of the bucket's objects, counted, so one round would do. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
+		Title: "bytes stored for images, history and branches, before anything is collected",
+		About: "Sizes are those of layers after all merges, counted, so one round would do; what merges have replaced is not in them. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
 			"History is what TPC-B's log, as Varve's endpoints write it, has become in layers; it is divided by the log of the same transactions without full-page images. " +
 			"What pages cost to read is in suite getpage: size is not bought there.",
 		Run: func(ctx context.Context, s *bench.Session) error {
@@ -193,6 +193,9 @@ func (b *suite) pgbench(ctx context.Context) ([]paired.Case, error) {
 		return nil, err
 	}
 	if _, err := i.Take(ctx, ours); err != nil {
+		return nil, err
+	}
+	if err := i.Under.Compact(ctx); err != nil {
 		return nil, err
 	}
 	all := float64(i.Under.Info().Bytes)
