@@ -31,6 +31,8 @@ type cluster struct {
 	ledger *workload.Ledger
 	run    check.Run
 
+	episodes *episodes // of faults, for pictures
+
 	safekeepers []*world.Node
 	members     []proposer.Safekeeper
 	pageservers []*world.Node
@@ -61,7 +63,10 @@ type slot struct {
 
 func newCluster(opts Options, cfg world.Config) *cluster {
 	cfg.Seed, cfg.Faults = opts.Seed, opts.Faults
-	c := &cluster{opts: opts, w: world.New(cfg), ledger: workload.NewLedger(), proposers: 100}
+	ledger := workload.NewLedger()
+	episodes := newEpisodes(ledger.Tick)
+	cfg.Upset = episodes.take
+	c := &cluster{opts: opts, w: world.New(cfg), ledger: ledger, episodes: episodes, proposers: 100}
 	c.ledger.Bound(opts.Operations)
 	c.clients, c.conductor = c.w.Choices("clients"), c.w.Choices("conductor")
 	for i := range opts.Safekeepers {

@@ -63,6 +63,7 @@ func Run(opts Options, play Play) *Result {
 	}
 	c.run.Ops = append(c.ledger.Ops(), c.cutoffs...)
 	slices.SortStableFunc(c.run.Ops, func(a, b check.Op) int { return cmp.Compare(a.Call, b.Call) })
+	c.run.Faults = c.episodes.faults()
 	r.Run, r.Damaged = c.run, c.damaged
 	if r.Err == nil {
 		r.Verdicts = check.All(&c.run)

@@ -1,6 +1,8 @@
 package sim_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/sim"
+	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/sim/world"
 )
 
@@ -134,4 +137,34 @@ func TestTheTraceIsNoDifference(t *testing.T) {
 	r := sim.Run(opts, sim.Play{Log: func(world.Entry) { n++ }})
 	require.NotZero(t, n)
 	require.Equal(t, sim.Run(opts, sim.Play{}).Hash, r.Hash)
+}
+
+// TestThePictureOfAFailureHasTheFaults: a page of a run with faults is made wrong in
+// the evidence, and drawn.
+func TestThePictureOfAFailureHasTheFaults(t *testing.T) {
+	r := one{"all", 9}.run(t)
+	lanes := map[string]bool{}
+	for _, f := range r.Run.Faults {
+		require.NotZero(t, f.Begin)
+		require.True(t, f.End == 0 || f.End > f.Begin, "%v", f)
+		lanes[f.Lane] = true
+	}
+	require.True(t, lanes["net.partition"] && lanes["net.isolate"] && lanes["sk1"], "%v", lanes)
+	for i := range r.Run.Ops {
+		if op := &r.Run.Ops[i]; op.Kind == check.LatestRead && op.Confirmed && op.Outcome == check.OK {
+			op.Pages[0].Value += 1 << 40
+			break
+		}
+	}
+	v := check.Porcupine(&r.Run)
+	require.False(t, v.OK)
+	var html bytes.Buffer
+	require.NoError(t, check.Picture(&html, &r.Run, v.At))
+	for _, f := range r.Run.Faults {
+		for _, text := range []string{f.Lane, f.What} {
+			escaped, err := json.Marshal(text)
+			require.NoError(t, err)
+			require.Contains(t, html.String(), string(escaped))
+		}
+	}
 }

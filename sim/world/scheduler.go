@@ -12,6 +12,7 @@ type Config struct {
 	Tape   *Tape       // if not nil: decide as it says; Seed is then the tape's
 	Faults Faults      // what may go wrong; the zero value: nothing
 	Log    func(Entry) // if not nil: receives every entry of the trace
+	Upset  func(Entry) // if not nil: receives what faults do and what ends them, at less cost
 }
 
 // World is one simulated world. It is used by one goroutine at a time: the one that

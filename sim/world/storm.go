@@ -45,7 +45,9 @@ func (w *World) Calm() {
 	w.storm.blows, w.storm.calm = false, true
 	w.HealAll()
 	for _, n := range w.nodes {
-		n.loop, n.crashAt, n.disk.full, n.throttled = 0, 0, false, false
+		n.loop, n.crashAt = 0, 0
+		n.fill(false)
+		n.throttle(false)
 		n.Resume()
 		if n.life == nil && n.fallen {
 			n.Restart()
@@ -169,8 +171,24 @@ func (w *World) pauseOne(c *Choices, lasts time.Duration) {
 
 func (w *World) fillOne(c *Choices, lasts time.Duration) {
 	n := w.pick(c)
-	n.disk.full = true
-	w.After(lasts, func() { n.disk.full = false })
+	n.fill(true)
+	w.After(lasts, func() { n.fill(false) })
+}
+
+// fill says whether the node's disk has no space to grow.
+func (n *Node) fill(full bool) {
+	if n.disk.full != full {
+		n.disk.full = full
+		n.w.note(n, KindFull, toggle(full), "")
+	}
+}
+
+// toggle is the payload of what begins and ends.
+func toggle(begins bool) uint64 {
+	if begins {
+		return 1
+	}
+	return 0
 }
 
 func (w *World) stepOne(c *Choices, lasts time.Duration) {
@@ -183,6 +201,14 @@ func (w *World) stepOne(c *Choices, lasts time.Duration) {
 
 func (w *World) throttleOne(c *Choices, lasts time.Duration) {
 	n := w.pick(c)
-	n.throttled = true
-	w.After(lasts, func() { n.throttled = false })
+	n.throttle(true)
+	w.After(lasts, func() { n.throttle(false) })
+}
+
+// throttle says whether the bucket refuses the node.
+func (n *Node) throttle(refused bool) {
+	if n.throttled != refused {
+		n.throttled = refused
+		n.w.note(n, KindThrottle, toggle(refused), "")
+	}
 }

@@ -13,34 +13,43 @@ type Kind uint8
 
 // The kinds of entries in the trace.
 const (
-	KindStart   Kind = iota // a node is started; payload: which start of it
-	KindEnd                 // a node's program returned
-	KindKill                // a node lost its power; payload: calls of Env so far
-	KindCrash               // a node's process died; payload: calls of Env so far
-	KindWipe                // a node's disk was emptied
-	KindPause               // a node stands still
-	KindResume              // a node runs on
-	KindStep                // a task was resumed; payload: its number
-	KindDeliver             // bytes arrived at a node; payload: their CRC
-	KindReset               // a connection of a node was reset
-	KindWrite               // bytes were written to a file; payload: their CRC
-	KindSync                // a file or directory was made durable; payload: pages or entries
-	KindPut                 // an object was put; payload: CRC of key and body
-	KindDelete              // an object was deleted; payload: CRC of its key
-	KindLink                // a link was cut or healed; payload: the other node's number, and which
-	KindClock               // a node's clock was stepped; payload: nanoseconds
-	KindFault               // a fault was injected; payload: which
-	KindEvent               // the node noted an event; payload: CRC of its text
-	KindCover               // the node reached a marked place; payload: CRC of its label
+	KindStart    Kind = iota // a node is started; payload: which start of it
+	KindEnd                  // a node's program returned
+	KindKill                 // a node lost its power; payload: calls of Env so far
+	KindCrash                // a node's process died; payload: calls of Env so far
+	KindWipe                 // a node's disk was emptied
+	KindPause                // a node stands still
+	KindResume               // a node runs on
+	KindStep                 // a task was resumed; payload: its number
+	KindDeliver              // bytes arrived at a node; payload: their CRC
+	KindReset                // a connection of a node was reset
+	KindWrite                // bytes were written to a file; payload: their CRC
+	KindSync                 // a file or directory was made durable; payload: pages or entries
+	KindPut                  // an object was put; payload: CRC of key and body
+	KindDelete               // an object was deleted; payload: CRC of its key
+	KindLink                 // a link was cut or healed; payload: the other node's number, and which
+	KindClock                // a node's clock was stepped; payload: nanoseconds
+	KindFault                // a fault was injected; payload: which
+	KindEvent                // the node noted an event; payload: CRC of its text
+	KindCover                // the node reached a marked place; payload: CRC of its label
+	KindFull                 // a node's disk has no space from now on, or has again; payload: which
+	KindThrottle             // a node is refused by the bucket from now on, or is not any more; payload: which
 	kindCount
 )
 
 var kindNames = [kindCount]string{
 	"start", "end", "kill", "crash", "wipe", "pause", "resume", "step", "deliver", "reset",
 	"write", "sync", "put", "delete", "link", "clock", "fault", "event", "cover",
+	"full", "throttle",
 }
 
 func (k Kind) String() string { return kindNames[k] }
+
+// upsets is what faults do and what ends them.
+var upsets = [kindCount]bool{
+	KindStart: true, KindKill: true, KindCrash: true, KindWipe: true, KindPause: true, KindResume: true,
+	KindLink: true, KindClock: true, KindFault: true, KindFull: true, KindThrottle: true,
+}
 
 // Entry is one line of the trace.
 type Entry struct {
@@ -63,6 +72,9 @@ func (e Entry) String() string {
 // one. n may be nil.
 func (w *World) note(n *Node, kind Kind, payload uint64, text string) {
 	w.enter(n, kind, payload)
+	if w.cfg.Upset != nil && upsets[kind] {
+		w.cfg.Upset(Entry{At: w.now, Node: nameOf(n), Kind: kind, Payload: payload, Text: text})
+	}
 	if w.cfg.Log != nil {
 		w.cfg.Log(Entry{At: w.now, Node: nameOf(n), Kind: kind, Payload: payload, Text: text})
 	}
