@@ -5,7 +5,10 @@ import (
 	"bytes"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env/osenv"
+	"github.com/varvedb/varve/wal/proposer"
+	"github.com/varvedb/varve/wal/proposer/proptest"
+	"github.com/varvedb/varve/wal/quorum"
 )
 
 // watchProcess returns what waits until a process that runs now has ended.
@@ -34,8 +42,9 @@ func watchProcess(t *testing.T, pid int) (wait func()) {
 	}
 }
 
-// TestWhatTheStorageCannotTakeInEndsTheEndpoint: a user switches off what the storage
-// lives from. Nobody gets to write on where no later life could read, nor to branch.
+// TestWhatTheStorageCannotTakeInEndsTheEndpoint: the log of a branch ends in a record of a
+// resource manager that nobody knows. Nobody gets to write on where no later life could
+// read, nor to branch.
 func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	s := newStack(t)
 	s.ok("up")
@@ -44,8 +53,7 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	before := s.sql("main", now)
 	s.sql("main", "INSERT INTO t VALUES (2)")
 	gone := watchProcess(t, s.branches()[0].Endpoint.PID)
-	// Whether it is answered before the endpoint ends does not matter.
-	s.run("psql", "main", "--", "-c", "SET wal_consistency_checking = ''; CREATE TABLE lost (a int); CREATE INDEX ON lost USING gist (int4range(a, a)); INSERT INTO lost VALUES (1)")
+	s.intrude("main")
 	gone()
 	again := lastLine(s.run("endpoint", "start", "main"))
 	s.failed(again, control.CodeFailed, "endpoint main ended before it was ready: ")
@@ -87,6 +95,24 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	s.ok("branch", "create", "late", "--parent", fix[1])
 	s.ok("endpoint", "start", "late")
 	require.Equal(t, "1\n2", s.sql("late", "SELECT a FROM t ORDER BY a"))
+}
+
+// intrude ends the log of a branch with a record that no storage can take in.
+func (s stack) intrude(branch string) {
+	s.Helper()
+	b := s.branches()[slices.IndexFunc(s.branches(), func(b control.Branch) bool { return b.Name == branch })]
+	systemID, err := strconv.ParseUint(s.sql(branch, "SELECT system_identifier FROM pg_control_system()"), 10, 64)
+	require.NoError(s, err)
+	tenant, err := wal.ParseTenantID(filepath.Base(s.files("bucket/tenants/*")[0]))
+	require.NoError(s, err)
+	cfg := proposer.Config{ID: 1000, Identity: quorum.Identity{Tenant: tenant, Timeline: b.Timeline, SystemID: systemID, PGVersion: 15, Start: b.Start}}
+	for i, socket := range s.files("run/safekeeper-*.sock") {
+		cfg.Safekeepers = append(cfg.Safekeepers, proposer.Safekeeper{ID: wal.NodeID(i + 1), Addr: "unix:" + socket})
+	}
+	e, err := osenv.New(osenv.Config{Root: s.TempDir()})
+	require.NoError(s, err)
+	_, err = proptest.Intrude(s.Context(), e, cfg)
+	require.NoError(s, err)
 }
 
 // background is a command that runs while others do.

@@ -123,6 +123,8 @@ var excused = map[Kind]string{
 	{pgwal.RMgrBtree, "REUSE_PAGE"}:     "changes no page",
 	{pgwal.RMgrGin, "VACUUM_PAGE"}:      "is an image of the page",
 	{pgwal.RMgrHash, "SPLIT_PAGE"}:      "is an image of the page",
+	{pgwal.RMgrGist, "PAGE_REUSE"}:      "changes no page",
+	{pgwal.RMgrGist, "ASSIGN_LSN"}:      "changes no page",
 }
 
 // All lists every kind of record of native resource managers that changes pages.

@@ -7,8 +7,8 @@
 //
 // # Two routes
 //
-// A resource manager is on the native route ([Native]) or on the image route. On
-// the image route every block reference must carry an image, and [Image] makes of
+// A resource manager is on the native route ([Native]), as all of PostgreSQL's are, or
+// on the image route. On the image route every block reference must carry an image, and [Image] makes of
 // it the page after the record. On the native route [Record] does so from the page
 // before; only an image that PostgreSQL itself would restore is page content, and one
 // attached for consistency checking is for comparison only (package oracle). So what

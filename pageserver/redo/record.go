@@ -7,12 +7,11 @@ import (
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
-// Native reports whether the records of a resource manager are redone here. Every other
-// manager that touches pages takes the image route, and its keyword is in
-// wal_consistency_checking.
+// Native reports whether the records of a resource manager are redone here. Others that
+// touch pages, which are those of extensions, take the image route.
 func Native(rmgr pgwal.RMgr) bool {
 	switch rmgr {
-	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrHash, pgwal.RMgrGin, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrBRIN, pgwal.RMgrGeneric:
+	case pgwal.RMgrHeap2, pgwal.RMgrHeap, pgwal.RMgrBtree, pgwal.RMgrHash, pgwal.RMgrGin, pgwal.RMgrGist, pgwal.RMgrSequence, pgwal.RMgrSPGist, pgwal.RMgrBRIN, pgwal.RMgrGeneric:
 		return true
 	}
 	return false
@@ -32,6 +31,8 @@ func change(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 		return hash(page, rec, ref)
 	case pgwal.RMgrGin:
 		return gin(page, rec, ref)
+	case pgwal.RMgrGist:
+		return gist(page, rec, ref)
 	case pgwal.RMgrSequence:
 		return sequence(page, rec, ref)
 	case pgwal.RMgrSPGist:
