@@ -16,16 +16,26 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var against string
+	var against, base string
 	cmd := &cobra.Command{
-		Use:   "verify BRANCH --against DATADIR",
+		Use:   "verify (BRANCH | --oracle BASEDIR) --against DATADIR",
 		Short: "Compare every page of a cleanly stopped data directory with storage",
 		Long: "Compare a cleanly stopped data directory, page by page, with what storage holds at the end of its log.\n" +
-			"`varve endpoint stop BRANCH` prints the directory that a branch's own Postgres left.",
-		Args: exactArgs("BRANCH"),
+			"`varve endpoint stop BRANCH` prints the directory that a branch's own Postgres left.\n" +
+			"With --oracle, no branch: replay the log of DATADIR from BASEDIR, a copy of it made when it was cleanly stopped before, and\n" +
+			"compare each page with the image that PostgreSQL attached. It ran with wal_consistency_checking = all and kept its log.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if base != "" {
+				return noArgs(cmd, args)
+			}
+			return exactArgs("BRANCH")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if against == "" {
 				return control.Errorf(control.CodeUsage, "verify needs a directory to compare with: --against DATADIR")
+			}
+			if base != "" {
+				return a.oracle(base, against)
 			}
 			if err := control.ValidateName(args[0]); err != nil {
 				return err
@@ -34,6 +44,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&against, "against", "", "data directory of a cleanly stopped PostgreSQL")
+	cmd.Flags().StringVar(&base, "oracle", "", "replay the log of that directory from this copy, and compare redo with PostgreSQL's images")
 	return cmd
 }
 

@@ -57,7 +57,7 @@ func readChanges(t testing.TB) []change {
 		c.lsn = redo.PageLSN(c.after)
 		changes = append(changes, c)
 	}
-	require.Greater(t, len(changes), 80)
+	require.Greater(t, len(changes), 200)
 	return changes
 }
 
