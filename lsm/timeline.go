@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
@@ -25,6 +26,7 @@ type Timeline struct {
 	writer   manifest.WriterID
 	counts   counters
 	detached atomic.Bool
+	owed     time.Duration // by who applies: pause for what was written
 	layers   atomic.Uint32 // numbers layers
 	// generation is this attachment's.
 	generation wal.Generation
@@ -64,7 +66,7 @@ type counters struct {
 	reads, tables, layers, skipped       atomic.Uint64
 	versions, flushes, flushedBytes      atomic.Uint64
 	merges, mergedBytes, images, dropped atomic.Uint64
-	deleted, again                       atomic.Uint64
+	deleted, again, eased                atomic.Uint64
 	walked                               atomic.Int64 // since the compaction last heard of it
 }
 
@@ -262,9 +264,12 @@ func (t *Timeline) WaitLSN(ctx context.Context, lsn wal.LSN) error {
 // Stats returns the counters.
 func (t *Timeline) Stats() Stats {
 	x := t.index()
+	pressure := t.pressure()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	st := Stats{
+		Pressure:      pressure,
+		Eased:         time.Duration(t.counts.eased.Load()),
 		Layers:        len(x.Layers),
 		LayerBytes:    x.Bytes(),
 		MemtableBytes: t.active.Bytes(),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/wal"
@@ -108,8 +109,12 @@ type Stats struct {
 	LayerBytes    int64 // gauge: their size
 	MemtableBytes int64 // gauge: active and frozen memtables
 	Frozen        int   // gauge: memtables that wait to be written
-	Flushed       int   // gauge: own layers that were not merged yet
-	Dead          int   // gauge: layers that are replaced and whose objects are not deleted yet
+	// Pressure is a gauge from 0 to 1: how much Apply is slowed down. Eased is how long
+	// it was in all.
+	Pressure float64
+	Eased    time.Duration
+	Flushed  int // gauge: own layers that were not merged yet
+	Dead     int // gauge: layers that are replaced and whose objects are not deleted yet
 
 	Reads         uint64 // keys read
 	TablesVisited uint64 // memtables looked into

@@ -22,8 +22,9 @@ const maxLSN = ^wal.LSN(0)
 
 // nodeState is the part of a node that readers look at without a lock.
 type nodeState struct {
-	last atomic.Uint64 // LSN up to which the timeline can be read here
-	view atomic.Pointer[view]
+	last    atomic.Uint64 // LSN up to which the timeline can be read here
+	flushed atomic.Int64  // own layers of level 0
+	view    atomic.Pointer[view]
 }
 
 func (st *nodeState) lastLSN() wal.LSN { return wal.LSN(st.last.Load()) }
@@ -68,10 +69,21 @@ func (s *Store) setIndex(n *node, x *manifest.Index) error {
 		}
 	}
 	n.index, n.readers = x, readers
+	n.countFlushed()
 	if n.timeline == nil {
 		n.state.last.Store(uint64(x.Durable))
 	}
 	return s.remap(n)
+}
+
+func (n *node) countFlushed() {
+	flushed := int64(0)
+	for i := range n.index.Layers {
+		if n.index.Layers[i].Level == 0 {
+			flushed++
+		}
+	}
+	n.state.flushed.Store(flushed)
 }
 
 func (s *Store) newReader(desc *layer.Desc) *layer.Reader {
@@ -110,6 +122,7 @@ func itemOf(r *layer.Reader) flatItem {
 // than all others. The caller holds s.mu.
 func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc) error {
 	n.index = x
+	n.countFlushed()
 	if desc == nil {
 		s.publishAll(n)
 		return nil

@@ -3,6 +3,7 @@ package lsm
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/lsm/memtable"
@@ -14,13 +15,17 @@ import (
 // LastLSN to end; there may be none. Versions come in order of LSN, at most one
 // for each key and LSN: that is asserted. Values are copied.
 //
-// It waits while the bucket does not keep up: as long as the memtable is full and
+// It is slowed down while the store does not keep up, little by little: see
+// [Stats].Pressure. It waits only as long as the memtable is full and
 // Options.FrozenMax others wait to be written.
 func (t *Timeline) Apply(ctx context.Context, end wal.LSN, versions []Version) error {
 	for i := range versions {
 		if size := len(versions[i].Value); size > kv.ValueBytesMax {
 			return fmt.Errorf("apply %v at %v: value of %d bytes is larger than %d", versions[i].Key, versions[i].LSN, size, kv.ValueBytesMax)
 		}
+	}
+	if err := t.ease(ctx, versions); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,4 +85,52 @@ func (t *Timeline) freeze() {
 	s.publishAll(t.node)
 	s.mu.Unlock()
 	t.moved.Broadcast()
+}
+
+const (
+	// easeFull is how long filling a memtable takes at full pressure, at least: about as
+	// long as a bucket takes to write one that is slow. Shorter: what follows is a long
+	// wait for room, all at once.
+	easeFull = 4 * time.Second
+	// easeMax bounds one pause, and what is less than easeMin is saved up for the next.
+	easeMax = 50 * time.Millisecond
+	easeMin = time.Millisecond
+)
+
+// pressure says, from 0 to 1, how far the store is from keeping up. It rises with the
+// memtable while no other may be frozen, and with the flushed layers from twice those
+// that are merged together to six times.
+func (t *Timeline) pressure() float64 {
+	t.mu.Lock()
+	queued, filled := len(t.frozen), float64(t.active.Bytes())/float64(t.store.opts.MemtableBytes)
+	t.mu.Unlock()
+	p := 0.0
+	if queued >= t.store.opts.FrozenMax {
+		p = min(filled, 1)
+	}
+	most := float64(t.store.opts.FlushedMax)
+	return max(p, min((float64(t.node.state.flushed.Load())-2*most)/(4*most), 1))
+}
+
+// ease pauses a writer by the pressure and by what it writes.
+func (t *Timeline) ease(ctx context.Context, versions []Version) error {
+	p := t.pressure()
+	if p == 0 {
+		return nil
+	}
+	var bytes int64
+	for i := range versions {
+		bytes += int64(len(versions[i].Value))
+	}
+	t.owed += time.Duration(p * float64(easeFull) * float64(bytes) / float64(t.store.opts.MemtableBytes))
+	if t.owed < easeMin {
+		return nil
+	}
+	pause := min(t.owed, easeMax)
+	t.owed = 0
+	t.counts.eased.Add(uint64(pause))
+	if err := t.store.env.Clock.Sleep(ctx, pause); err != nil {
+		return fmt.Errorf("wait for the store to keep up: %w", err)
+	}
+	return nil
 }

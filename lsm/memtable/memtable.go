@@ -7,6 +7,10 @@
 // further back, chosen as in a skew-binary list, so that finding the newest
 // version at or below an LSN takes O(log n) steps of a key's n versions.
 //
+// The map is Go's: a table of our own over kv.Key.Hash, probed slot by slot, took 1.4
+// times as long for 100,000 keys. A google/btree of versions takes six times as long and
+// allocates for every version.
+//
 // Order among keys is made only when asked for, by [Table.Keys] and
 // [Table.NextKeys], in a B-tree that takes each key once.
 //
