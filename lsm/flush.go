@@ -130,6 +130,7 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {
 	b := layer.NewBuilder(id, blockBytes)
+	b.Reserve(table.Bytes() / 2) // as much as small values come to, compressed
 	var versions []Version
 	for _, key := range table.Keys() {
 		versions = table.All(key, versions[:0])

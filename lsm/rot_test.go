@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,7 +18,8 @@ import (
 	"github.com/varvedb/varve/wal/env"
 )
 
-// rotWorld has an image layer, a delta layer and a branch, all of few bytes.
+// rotWorld has an image layer, a merged delta layer, a lease and a branch with a layer,
+// all of few bytes.
 func rotWorld(t *testing.T) (*memBucket, *world) {
 	ctx := context.Background()
 	b := newMemBucket()
@@ -28,8 +30,12 @@ func rotWorld(t *testing.T) (*memBucket, *world) {
 		n++
 		return key(n), fmt.Appendf(nil, "I%d %s", n, strings.Repeat("x", 40)), n < 4, nil
 	}))
-	apply(t, tl, put(1, 30, "Da"), put(2, 31, "T"), put(5, 32, "Inew"))
+	apply(t, tl, put(1, 30, "Da"), put(2, 31, "T"))
 	flush(t, tl)
+	apply(t, tl, put(5, 32, "Inew"))
+	flush(t, tl)
+	require.NoError(t, tl.Compact(ctx))
+	require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 31, time.Now().Add(time.Hour)))
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 31, nil))
 	child := attach(t, s, timelineID(2))
 	apply(t, child, put(1, 40, "Dchild"))

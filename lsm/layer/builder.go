@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"slices"
+
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/varvedb/varve/lsm/kv"
@@ -28,6 +30,9 @@ type Builder struct {
 func NewBuilder(id ID, blockBytes int) *Builder {
 	return &Builder{id: id, blockBytes: blockBytes, file: make([]byte, headerSize)}
 }
+
+// Reserve makes room for a file of so many bytes, so that it is not copied as it grows.
+func (b *Builder) Reserve(bytes int64) { b.file = slices.Grow(b.file, int(bytes)) }
 
 // Add appends a version, which must lie above the last by (key, LSN) and inside
 // the layer's LSN range.

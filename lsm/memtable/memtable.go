@@ -32,11 +32,14 @@ import (
 )
 
 const (
-	// entriesPerChunk entries are allocated at a time: 128 KiB.
+	// entriesPerChunk entries are allocated at a time: 160 KiB. The first chunk grows, so
+	// that the table of an idle timeline takes next to nothing.
 	entriesPerChunk = 4096
-	// arenaChunkBytes of values are allocated at a time; a value that does not
-	// fit what is left starts a new chunk, so at most one value's size is wasted.
+	// arenaChunkBytes of values are allocated at a time, less for the first ones; a value
+	// that does not fit what is left starts a new chunk, so at most one value's size is
+	// wasted.
 	arenaChunkBytes = 1 << 20
+	arenaFirstBytes = 4 << 10
 	// entryBytes is what one version costs beside its value, and keyBytes what a
 	// key costs once: map slot, key, head, each with room to grow.
 	entryBytes = 40
@@ -91,7 +94,7 @@ func New(lo wal.LSN) *Table {
 	return &Table{
 		lo:      lo,
 		numbers: make(map[kv.Key]uint32),
-		chunks:  [][]entry{make([]entry, 1, entriesPerChunk)},
+		chunks:  [][]entry{make([]entry, 1, 8)},
 		count:   1,
 		ordered: btree.NewG(btreeDegree, kv.Key.Less),
 	}
@@ -196,7 +199,7 @@ func (t *Table) store(value []byte) (chunk, off uint32) {
 	}
 	last := len(t.arena) - 1
 	if last < 0 || cap(t.arena[last])-len(t.arena[last]) < len(value) {
-		t.arena = append(t.arena, make([]byte, 0, max(arenaChunkBytes, len(value))))
+		t.arena = append(t.arena, make([]byte, 0, max(min(arenaFirstBytes<<min(len(t.arena), 20), arenaChunkBytes), len(value))))
 		last++
 	}
 	off = uint32(len(t.arena[last]))

@@ -153,3 +153,15 @@ func BenchmarkInsertIntoBTree(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchBatch, "ns/version")
 }
+
+// TestAnEmptyTableIsSmall: there is one for every idle timeline.
+func TestAnEmptyTableIsSmall(t *testing.T) {
+	kept := make([]*memtable.Table, 0, 1)
+	bytes := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			kept = append(kept[:0], memtable.New(1))
+		}
+	}).AllocedBytesPerOp()
+	require.Less(t, bytes, int64(4096))
+}
