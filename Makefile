@@ -45,6 +45,10 @@ oracle-full: prerequisites ## the same over five million records
 endtoend-full: prerequisites ## the whole path at every edge that the tests know: more places, longer loads
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint
 
+.PHONY: crash-sweep
+crash-sweep: ## crash one short simulated history at each of its calls of Env: an hour of CPU time
+	go test ./sim -run TestACrashAtAnyCall -sweep 0 -v -timeout 0
+
 .PHONY: soak
 soak: ## simulate seed after seed for SOAK, with every profile in turn
 	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,worst,quiet

@@ -63,6 +63,9 @@ type slot struct {
 
 func newCluster(opts Options, cfg world.Config) *cluster {
 	cfg.Seed, cfg.Faults = opts.Seed, opts.Faults
+	if opts.Profile == "sweep" {
+		cfg.Seed = sweepSeed
+	}
 	ledger := workload.NewLedger()
 	episodes := newEpisodes(ledger.Tick)
 	cfg.Upset = episodes.take

@@ -25,6 +25,9 @@ type Options struct {
 	Historians  int
 	Operations  int `json:",omitempty"` // that clients begin; 0: any number. With a bound, nobody demands that commits go on
 
+	CrashAt    uint64           `json:",omitempty"` // a node falls at this call of Env in the storm, counted over all nodes; 0: at none
+	CrashPoint world.CrashPoint `json:",omitempty"` // of the call
+
 	Storm         time.Duration // virtual
 	Core          int           // safekeepers that are left when it ends
 	Conduct       world.Range   // between two acts of the conductor
@@ -67,9 +70,10 @@ var families = map[string][]string{
 // Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
 // at a rate at which work goes on, worst has every one at its worst, which lets little
 // work be done, and the others draw those of one family. In rivals there is one branch,
-// for which all computes fight.
+// for which all computes fight. In sweep every seed is the same short history but for
+// the call at which a node falls: see [Sweep].
 func Profiles() []string {
-	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "swarm", "all", "worst"}
+	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "swarm", "all", "worst", "sweep"}
 }
 
 // all is every fault, with those rarer that stop the work.
@@ -92,6 +96,9 @@ func all() world.Faults {
 func Draw(seed uint64, profile string) (Options, error) {
 	if !slices.Contains(Profiles(), profile) {
 		return Options{}, fmt.Errorf("profile %q: want one of %s", profile, strings.Join(Profiles(), ", "))
+	}
+	if profile == "sweep" {
+		return Sweep(seed), nil
 	}
 	// A world of its own, since the run's needs the faults.
 	c := world.New(world.Config{Seed: seed}).Choices("options")

@@ -24,6 +24,7 @@ type Result struct {
 	Covered  check.Counts // marked places of the code that were reached
 	Damaged  int          // copies of logs that a deceiving disk has damaged, and that were told as such
 	Run      check.Run    // the evidence
+	Calls    uint64       // of Env in the storm, by the nodes that it blew at
 	Begun    int          // operations of clients, without the reads of the run's end
 	Err      error        // why the run could not be judged, or what broke on its way
 }
@@ -57,6 +58,7 @@ func Run(opts Options, play Play) *Result {
 	for _, kind := range world.FaultKinds() {
 		r.Fired.Add(kind.String(), int(c.w.Fired(kind)))
 	}
+	r.Calls = c.w.StormCalls()
 	r.Covered, r.Begun = countsOf(c.w.Covered()), c.ledger.Begun()
 	if c.ended.done {
 		r.Err = errors.Join(r.Err, c.decoded())
@@ -119,6 +121,7 @@ func (c *cluster) setUp() error {
 	}
 	c.weather(c.opts.Faults)
 	c.w.Storm(c.stormed()...)
+	c.w.KillAtCall(c.opts.CrashAt, world.CrashPoint(c.opts.CrashPoint))
 	return nil
 }
 

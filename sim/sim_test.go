@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 60, "number of fresh seeds, derived from the commit")
 	seed    = flag.Uint64("seed", 0, "run this seed only")
+	sweep   = flag.Int("sweep", 90, "points of the crash sweep; 0: all of them, which takes an hour or two")
 	profile = flag.String("profile", "swarm", "of -seed")
 )
 
@@ -167,4 +169,25 @@ func TestThePictureOfAFailureHasTheFaults(t *testing.T) {
 			require.Contains(t, html.String(), string(escaped))
 		}
 	}
+}
+
+// TestACrashAtAnyCall takes one short history and has, in turn, each call of Env in it
+// be the one at which its node loses power: some of them, or all with -sweep 0.
+func TestACrashAtAnyCall(t *testing.T) {
+	whole := one{"sweep", 0}.run(t)
+	require.Contains(t, whole.Covered.String(), "lsm merge flushed")
+	points := 2 * whole.Calls
+	stride := uint64(1)
+	if *sweep > 0 {
+		stride = points/uint64(*sweep) | 1 // odd: before calls and after them
+	}
+	tried := 0
+	for point := 2 + fresh(1)[0].seed%stride; point < 2+points; point += stride {
+		r := one{"sweep", point}.run(t)
+		fell := slices.ContainsFunc(r.Fired, func(c check.Count) bool { return c.Name == world.CrashCall.String() && c.N == 1 })
+		require.True(t, fell, "nobody fell at point %d", point)
+		tried++
+	}
+	t.Logf("of a history with %v:", whole.Covered)
+	t.Logf("crashes at %d of %d points, before and after %d calls", tried, points, whole.Calls)
 }

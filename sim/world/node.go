@@ -297,14 +297,26 @@ func (l *life) mayCall() error {
 func (l *life) count() (envCall, error) {
 	n := l.n
 	n.calls++
-	if n.stormy && n.w.storm.blows && n.hit(CrashCall, n.crashes) {
-		n.crashAt, n.point = n.calls, CrashPoint(n.crashes.Below(2))
+	if n.stormy && n.w.storm.blows {
+		n.stormCall()
 	}
 	if n.calls == n.crashAt && n.point == Before {
 		n.fall()
 		return envCall{}, l.refuse()
 	}
 	return envCall{l, n.calls}, nil
+}
+
+// stormCall counts a call in a storm, and decides whether the node is to die at it.
+func (n *Node) stormCall() {
+	s := &n.w.storm
+	if s.calls++; s.calls == s.crashAt {
+		n.crashAt, n.point = n.calls, s.point
+		n.w.count(n, CrashCall)
+	}
+	if n.hit(CrashCall, n.crashes) {
+		n.crashAt, n.point = n.calls, CrashPoint(n.crashes.Below(2))
+	}
 }
 
 // end closes a call that was carried out; its error says that the process died.

@@ -12,6 +12,10 @@ type storm struct {
 	blows  bool
 	calm   bool // no fault of any kind happens
 	among  []*Node
+
+	calls   uint64 // of Env, by nodes that it blows at
+	crashAt uint64 // the call at which one of them falls
+	point   CrashPoint
 }
 
 // Storm begins the episodes of faults among some nodes, and has a node that a fault
@@ -38,6 +42,13 @@ func (w *World) Storm(among ...*Node) {
 		}
 	}
 }
+
+// KillAtCall has the node fall that makes call number k of Env in the storm, counted
+// from 1 over all nodes that it blows at. Call 0 is none.
+func (w *World) KillAtCall(k uint64, point CrashPoint) { w.storm.crashAt, w.storm.point = k, point }
+
+// StormCalls counts the calls of Env of the nodes that the storm blew at.
+func (w *World) StormCalls() uint64 { return w.storm.calls }
 
 // Calm ends all faults: links heal, disks have space, paused nodes run on, fallen
 // ones are restarted. What the faults have done to disks and bucket stays.
