@@ -77,7 +77,7 @@ func announce(ctx context.Context, _ env.Env, cfg control.EndpointConfig, r endp
 			}
 		}()
 	}
-	body, err := json.Marshal(control.EndpointReady{Start: r.Start, Term: r.Term, PID: r.PID})
+	body, err := json.Marshal(control.EndpointReady{Start: r.Start, Term: r.Term, PID: r.PID, User: r.User})
 	if err != nil {
 		talk("varve: tell that the endpoint is ready: %v", err)
 		return

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
@@ -286,6 +287,10 @@ func (s *Supervisor) Import(ctx context.Context, dir, name string) (Branch, erro
 	}
 	if _, err := OpenDir(dir); err != nil {
 		return Branch{}, err
+	}
+	// What cannot be read, the import itself names.
+	if users, err := pgdata.StreamRoles(dir); err == nil && len(users) == 0 {
+		return Branch{}, Errorf(CodeConflict, "import %s: no role there may log in and stream the log: give one LOGIN and SUPERUSER, in a single-user server if need be (postgres --single)", dir)
 	}
 	defer s.busy.lock(name)()
 	if err := s.nameIsFree(ctx, name); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,7 @@ type EndpointReady struct {
 	Start wal.LSN  `json:"start"`
 	Term  wal.Term `json:"term"`
 	PID   int      `json:"pid"`
+	User  string   `json:"user"` // who may log in
 }
 
 // startMain starts the main branch's endpoint when the supervisor starts. One that
@@ -351,7 +353,7 @@ func (s *Supervisor) endStart(ctx context.Context, id string, e *started, err er
 func (e *started) status(id string) EndpointStatus {
 	status := EndpointStatus{
 		ID: id, Branch: e.branch, State: StateRunning, PID: e.ready.PID, Start: e.ready.Start, Term: uint64(e.ready.Term), ReadAt: e.cfg.At,
-		URL:     fmt.Sprintf("postgresql://postgres@%s:%d/postgres", e.cfg.Address, e.cfg.Port),
+		URL:     fmt.Sprintf("postgresql://%s@%s:%d/postgres", url.User(e.ready.User), e.cfg.Address, e.cfg.Port),
 		DataDir: filepath.Join(e.cfg.Dir, "data"),
 	}
 	if !e.serves {

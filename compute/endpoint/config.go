@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/varvedb/varve/wal"
@@ -19,8 +20,6 @@ import (
 const (
 	// DefaultPort is used where the configuration names none.
 	DefaultPort = 5432
-	// DefaultUser is the superuser that initdb made.
-	DefaultUser = "postgres"
 
 	// socketPathMax is what a unix socket's address can hold, without its final zero.
 	socketPathMax = 107
@@ -52,7 +51,6 @@ type Config struct {
 	Port          int    // 0: DefaultPort
 	SocketDir     string // absolute; empty: Dir/socket
 	ListenAddress string // of TCP; empty: unix socket only
-	User          string // superuser; empty: DefaultUser
 
 	Logger *slog.Logger // nil: none
 
@@ -67,9 +65,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SocketDir == "" {
 		c.SocketDir = filepath.Join(c.Dir, "socket")
-	}
-	if c.User == "" {
-		c.User = DefaultUser
 	}
 	c.majorityTimeout = cmp.Or(c.majorityTimeout, majorityTimeout)
 	c.stallTimeout = cmp.Or(c.stallTimeout, stallTimeout)
@@ -119,9 +114,10 @@ func (c Config) socketPath() string {
 	return filepath.Join(c.SocketDir, fmt.Sprintf(".s.PGSQL.%d", c.Port))
 }
 
-// connString leads to this PostgreSQL over its unix socket.
-func (c Config) connString() string {
-	return fmt.Sprintf("host='%s' port=%d user='%s' dbname=postgres", c.SocketDir, c.Port, c.User)
+// connString leads a user to this PostgreSQL over its unix socket.
+func (c Config) connString(user string) string {
+	quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(user)
+	return fmt.Sprintf("host='%s' port=%d user='%s' dbname=postgres", c.SocketDir, c.Port, quoted)
 }
 
 // checkFree tells whether someone else has the port or the socket, which PostgreSQL

@@ -29,6 +29,7 @@ type Events struct {
 // Ready describes a running PostgreSQL.
 type Ready struct {
 	ConnString string
+	User       string         // who may log in; of a read-write life a superuser, or a role with REPLICATION
 	Start      wal.LSN        // what it started from
 	Term       wal.Term       // 0: read-only
 	PID        int            // of the postmaster
@@ -61,6 +62,7 @@ type life struct {
 	bin     pgdata.Binaries
 	account pgdata.Account
 	lock    *os.File
+	users   []string // who may stream PostgreSQL's log, those to try first in front
 }
 
 // Run runs one PostgreSQL until ctx ends, which stops it in order and returns nil, or
@@ -203,6 +205,12 @@ func (l *life) startPostgres(ctx context.Context, mode pgdata.Mode, at wal.LSN, 
 		return nil, err
 	}
 	l.events.Built(stats)
+	if l.users, err = pgdata.StreamRoles(l.cfg.dataDir()); err != nil {
+		return nil, err
+	}
+	if len(l.users) == 0 {
+		return nil, errNoRole
+	}
 	l.events.Step("starting PostgreSQL " + l.bin.Version)
 	p, err := launch(l.bin, l.account, l.cfg.dataDir(), l.cfg.logPath(), settings)
 	if err != nil {
@@ -216,6 +224,7 @@ func (l *life) startPostgres(ctx context.Context, mode pgdata.Mode, at wal.LSN, 
 
 func (l *life) ready(r Ready) {
 	l.cfg.Logger.Info("endpoint is ready", "endpoint", l.cfg.Name, "start", r.Start.String(), "term", uint64(r.Term), "pid", r.PID)
-	r.ConnString = l.cfg.connString()
+	r.User = l.users[0]
+	r.ConnString = l.cfg.connString(r.User)
 	l.events.Ready(r)
 }

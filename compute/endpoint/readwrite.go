@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
@@ -69,15 +72,37 @@ func (w *writer) rule(ctx, alive context.Context) error {
 	if w.postgres, err = w.startPostgres(ctx, pgdata.ReadWrite, w.x, state); err != nil {
 		return err
 	}
-	w.source, err = pgsource.Open(ctx, pgsource.Config{
-		ConnString: w.cfg.connString(), Start: state.Start, SystemID: w.cfg.Identity.SystemID,
-	})
-	if err != nil {
+	if w.source, err = w.openSource(ctx, state.Start); err != nil {
 		return err
 	}
 	go func() { w.streamed <- w.source.Run(alive, w.proposer) }()
 	w.ready(Ready{Start: w.x, Term: w.term, PID: w.postgres.cmd.Process.Pid, CommitLSN: w.proposer.CommitLSN})
 	return w.watch(ctx)
+}
+
+// errNoRole is the error of a start that nobody can stream the log for.
+var errNoRole = errors.New("no role may log in and stream the log, which takes LOGIN, and SUPERUSER or REPLICATION: go back to before that was so, with `varve branch create NAME --parent BRANCH@TIME`")
+
+// openSource begins to stream, as the first role that PostgreSQL lets do so.
+func (w *writer) openSource(ctx context.Context, start wal.LSN) (*pgsource.Source, error) {
+	for len(w.users) > 0 {
+		source, err := pgsource.Open(ctx, pgsource.Config{
+			ConnString: w.cfg.connString(w.users[0]), Start: start, SystemID: w.cfg.Identity.SystemID,
+		})
+		if !isForbidden(err) {
+			return source, err
+		}
+		w.users = w.users[1:]
+	}
+	return nil, errNoRole
+}
+
+// isForbidden reports whether PostgreSQL has refused somebody because of who it is: there
+// is no such role any more, or it may not log in or stream.
+func isForbidden(err error) bool {
+	const invalidAuthorization, insufficientPrivilege, tooManyConnections = "28000", "42501", "53300"
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && slices.Contains([]string{invalidAuthorization, insufficientPrivilege, tooManyConnections}, refused.Code)
 }
 
 // win takes the log over, and ends it with the record that PostgreSQL starts from.

@@ -155,7 +155,7 @@ func (p *importer) putFile(key lsm.Key, path string) error {
 
 func (p *importer) databases(tree *datadir.Tree) error {
 	for _, db := range append([]datadir.Database{{Spc: datadir.GlobalTablespace}}, tree.Databases...) {
-		if err := p.putFile(pgkey.RelMap(db.Spc, db.DB), db.Dir()+"/pg_filenode.map"); err != nil {
+		if err := p.relMap(tree, db); err != nil {
 			return err
 		}
 		if db.Spc == datadir.GlobalTablespace {
@@ -165,6 +165,28 @@ func (p *importer) databases(tree *datadir.Tree) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// relMap takes a database's map of the relations that its catalog cannot name: without
+// their files the database cannot be read.
+func (p *importer) relMap(tree *datadir.Tree, db datadir.Database) error {
+	path := db.Dir() + "/pg_filenode.map"
+	body, err := fs.ReadFile(p.fsys, path)
+	if err != nil {
+		return fmt.Errorf("read data directory: %w", err)
+	}
+	mappings, err := datadir.ParseRelMap(path, body)
+	if err != nil {
+		return err
+	}
+	for _, m := range mappings {
+		rel := pgwal.RelFileNode{Spc: db.Spc, DB: db.DB, Rel: m.File}
+		if !slices.ContainsFunc(tree.Forks, func(f datadir.Fork) bool { return f.Rel == rel && f.Fork == pgwal.MainFork }) {
+			return wal.Corruptf(fmt.Sprintf("%s/%d", db.Dir(), m.File), 0, fmt.Sprintf("file of relation %d, which %s names", m.OID, path), "one", "none")
+		}
+	}
+	p.put(pgkey.RelMap(db.Spc, db.DB), body)
 	return nil
 }
 
