@@ -209,3 +209,23 @@ func TestBranchThatIsReadIsNotDeleted(t *testing.T) {
 	s.ok("branch", "delete", "read")
 	require.Len(t, s.branches(), 1)
 }
+
+// TestAReaderEndsWithItsCommand, even with one that is killed and cannot say so.
+func TestAReaderEndsWithItsCommand(t *testing.T) {
+	s := newStack(t)
+	s.ok("up", "--safekeepers", "1")
+	reader := s.background("psql", "main@"+s.ok("lsn", "main"), "--", "-XqAt")
+	_, err := io.WriteString(reader.stdin, "SELECT 'it runs';\n")
+	require.NoError(t, err)
+	line, err := reader.stdout.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "it runs\n", line)
+	status := asJSON[control.Status](s, "status").Readers[0]
+	gone := watchProcess(t, status.PID)
+	require.NoError(t, reader.Process.Kill())
+	gone()
+	// Stopping it waits until it is gone from the list, or finds it gone.
+	s.run("endpoint", "stop", status.ID)
+	require.Empty(t, asJSON[control.Status](s, "status").Readers)
+	require.NoDirExists(t, filepath.Dir(status.DataDir))
+}

@@ -52,10 +52,11 @@ func (a *app) psql(ctx context.Context, point string, args []string) error {
 		}
 		return runPsql(ctx, url, args)
 	}
-	reader, err := client.StartEndpoint(ctx, point, 0, func(string) {})
+	reader, release, err := client.StartReader(ctx, point)
 	if err != nil {
 		return interrupted(ctx, err, "the start of the read-only Postgres is called off")
 	}
+	defer release()
 	talk("reading %s as of %s", reader.Branch, reader.ReadAt)
 	if err = context.Cause(ctx); err == nil {
 		err = runPsql(ctx, reader.URL, args)

@@ -52,26 +52,55 @@ func (c *Client) DeleteBranch(ctx context.Context, name string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/branches/"+url.PathEscape(name), nil, nil)
 }
 
-// StartEndpoint starts a Postgres at a point: read-write at a branch's head, a
-// reader at any other moment. Port 0 is the one it had last, or any free one. It calls
-// tell with each step that the start comes to.
-func (c *Client) StartEndpoint(ctx context.Context, point string, port int, tell func(step string)) (EndpointStatus, error) {
-	const method, path = http.MethodPost, "/v1/endpoints"
-	resp, err := c.send(ctx, method, path, startEndpointRequest{Point: point, Port: port})
-	if err != nil {
-		return EndpointStatus{}, err
+// StartEndpoint starts a branch's read-write Postgres. Port 0 is the one it had last, or
+// any free one. It calls tell with each step that the start comes to.
+func (c *Client) StartEndpoint(ctx context.Context, branch string, port int, tell func(step string)) (EndpointStatus, error) {
+	endpoint, body, err := c.start(ctx, startEndpointRequest{Point: branch, Port: port}, tell)
+	if err == nil {
+		_ = body.Close() // all is read that is of interest
 	}
-	defer resp.Body.Close()
+	return endpoint, err
+}
+
+// StartReader starts a Postgres that reads a branch at a moment. ctx bounds the start. The
+// reader lives no longer than this process, and until release is called, which ends the
+// connection that tells the supervisor so; [Client.StopEndpoint] before that waits for
+// its end.
+func (c *Client) StartReader(ctx context.Context, point string) (reader EndpointStatus, release func(), err error) {
+	living, release := context.WithCancel(context.WithoutCancel(ctx))
+	unlink := context.AfterFunc(ctx, release)
+	reader, _, err = c.start(living, startEndpointRequest{Point: point}, func(string) {})
+	if err == nil && !unlink() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		release()
+		return EndpointStatus{}, nil, err
+	}
+	return reader, release, nil
+}
+
+// start returns what has started, and the rest of the answer, which the caller closes.
+func (c *Client) start(ctx context.Context, request startEndpointRequest, tell func(step string)) (EndpointStatus, io.Closer, error) {
+	const method, path = http.MethodPost, "/v1/endpoints"
+	resp, err := c.send(ctx, method, path, request)
+	if err != nil {
+		return EndpointStatus{}, nil, err
+	}
 	for lines := json.NewDecoder(resp.Body); ; {
 		var e startEvent
-		if err := lines.Decode(&e); err != nil {
-			return EndpointStatus{}, fmt.Errorf("read the supervisor's answer to %s %s: %w", method, path, err)
-		}
+		err := lines.Decode(&e)
 		switch {
+		case err != nil:
+			err = fmt.Errorf("read the supervisor's answer to %s %s: %w", method, path, err)
 		case e.Failed != nil:
-			return EndpointStatus{}, e.Failed
+			err = e.Failed
 		case e.Endpoint != nil:
-			return *e.Endpoint, nil
+			return *e.Endpoint, resp.Body, nil
+		}
+		if err != nil {
+			_ = resp.Body.Close() // there is a better error
+			return EndpointStatus{}, nil, err
 		}
 		tell(e.Step)
 	}

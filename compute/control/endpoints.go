@@ -470,6 +470,22 @@ func (s *Supervisor) readerOf(branch string) *EndpointStatus {
 	return nil
 }
 
+// keepReader returns when a reader has ended, which it does with ctx at the latest.
+func (s *Supervisor) keepReader(ctx context.Context, id string) {
+	s.mu.Lock()
+	e := s.endpoints[id]
+	s.mu.Unlock()
+	if e == nil {
+		return // stopped already
+	}
+	select {
+	case <-e.process.ended:
+	case <-ctx.Done():
+		// Its log says what went wrong; there is nobody left to tell.
+		_, _ = s.StopEndpoint(context.WithoutCancel(ctx), id)
+	}
+}
+
 func (s *Supervisor) removeReader(id string, e *started) error {
 	s.mu.Lock()
 	delete(s.endpoints, id)

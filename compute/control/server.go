@@ -54,7 +54,8 @@ func handler(s *Supervisor) http.Handler {
 }
 
 // startEndpoint tells each step of a start as it comes, since one may wait for long, as
-// long as copying the database takes. It ends with its client.
+// long as copying the database takes. It ends with its client, and so does a reader, whose
+// answer ends no sooner.
 func startEndpoint(s *Supervisor, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := json.NewEncoder(w)
@@ -78,6 +79,9 @@ func startEndpoint(s *Supervisor, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	tell(startEvent{Endpoint: &status})
+	if isReader(status.ID) {
+		s.keepReader(r.Context(), status.ID)
+	}
 }
 
 var httpStatus = map[Code]int{
