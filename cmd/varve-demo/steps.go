@@ -59,9 +59,20 @@ func (d *demo) up(ctx context.Context) (err error) {
 	if err := os.Remove(d.ackPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	d.url, err = d.varve.run(ctx, "up")
+	if d.url, err = d.varve.run(ctx, "up"); err != nil {
+		return err
+	}
 	say("%s", d.url)
-	return err
+	return d.onMain(ctx, func(conn *pgx.Conn) error {
+		for _, name := range []string{"full_page_writes", "wal_consistency_checking", "wal_compression"} {
+			var value string
+			if err := conn.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
+				return err
+			}
+			say("SHOW %s: '%s'", name, value)
+		}
+		return nil
+	})
 }
 
 func (d *demo) initialise(ctx context.Context) error {
