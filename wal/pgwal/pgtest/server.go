@@ -62,12 +62,27 @@ func Init(t testing.TB, o Options) *Server {
 		"timezone": "UTC", "log_timezone": "UTC", "lc_messages": "C", "max_wal_size": "64GB",
 	})
 	s.Configure(t, o.Conf)
+	s.stopAfter(t)
+	return s
+}
+
+// Copy makes another cluster, stopped, of a copy of this one's data directory.
+func (s *Server) Copy(t testing.TB) *Server {
+	t.Helper()
+	dir := s.in.tempDir(t)
+	c := &Server{DataDir: filepath.Join(dir, "data"), Dir: dir, in: s.in}
+	run(t, c.asServer(exec.Command("cp", "-a", s.DataDir, c.DataDir)))
+	c.Configure(t, map[string]string{"unix_socket_directories": dir})
+	c.stopAfter(t)
+	return c
+}
+
+func (s *Server) stopAfter(t testing.TB) {
 	t.Cleanup(func() {
 		if s.running != nil {
 			s.Stop(t, Immediate)
 		}
 	})
-	return s
 }
 
 // Configure appends settings to postgresql.conf; the last one of a name counts,
@@ -194,8 +209,8 @@ type postmaster struct {
 }
 
 // readyLine is what a postmaster logs, with lc_messages C, when it accepts
-// connections.
-const readyLine = "database system is ready to accept connections"
+// connections: read-only ones if it is a standby.
+const readyLine = "database system is ready to accept "
 
 func launch(cmd *exec.Cmd) (*postmaster, error) {
 	// A postmaster that dies with the test must take its children along: they do
