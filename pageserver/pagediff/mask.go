@@ -57,6 +57,10 @@ const (
 	// DeletedMask: all of a GIN page that has left the pending list but the flag that says
 	// so. PostgreSQL leaves its content there, and empties it when it replays the log.
 	DeletedMask
+	// TuplesDeletedMask: the flag of a GiST leaf that tuples were deleted, set on disk.
+	// Where an insertion makes room, PostgreSQL sets it when it replays the record, not
+	// when it writes it. Nobody reads it.
+	TuplesDeletedMask
 	// CopiedMask: visibility-map bits of a database that CREATE DATABASE copied by
 	// the log. It logs these pages as if their content were a hole, so that replay
 	// leaves none of it. Losing such bits is harmless: vacuum sets them again. The
@@ -72,7 +76,7 @@ var maskNames = [Masks]string{
 	PruneMask: "heap pruning hint", FreeLinesMask: "heap free line pointers hint", HintMask: "heap tuple hint bits",
 	CommandMask: "heap tuple command", SpeculativeMask: "heap speculative token", PaddingMask: "heap tuple padding", DeadMask: "dead index pointers",
 	CycleMask: "btree vacuum cycle", SequenceMask: "sequence value", LastUsedMask: "spgist free-space memory",
-	EvacuateMask: "brin evacuation flag", DeletedMask: "deleted page of gin's pending list", CopiedMask: "visibility map not logged by CREATE DATABASE",
+	EvacuateMask: "brin evacuation flag", DeletedMask: "deleted page of gin's pending list", TuplesDeletedMask: "gist deletion flag of replay", CopiedMask: "visibility map not logged by CREATE DATABASE",
 }
 
 func (m Mask) String() string { return maskNames[m] }
@@ -105,6 +109,7 @@ const (
 	gistBuildLSN   = 1
 	gistFlags      = 8188
 	gistLeaf       = 1 << 0
+	gistTuplesDel  = 1 << 2
 	gistGarbage    = 1 << 4
 	ginFlags       = 8190
 	ginDeleted     = 1 << 2 // and nothing else: a page of a posting tree has other flags too
@@ -223,6 +228,7 @@ func (c *Comparer) maskKind(k Kind, block uint32) {
 	case GistPage:
 		if c.stored.u16(gistFlags)&gistLeaf != 0 {
 			c.maskDead(gistFlags, gistGarbage)
+			c.excuseSet(TuplesDeletedMask, gistFlags, gistTuplesDel)
 		}
 	case GinPage:
 		if c.stored.u16(ginFlags) == ginDeleted && c.disk.u16(ginFlags) == ginDeleted {

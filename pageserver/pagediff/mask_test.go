@@ -124,6 +124,8 @@ func TestMasks(t *testing.T) {
 			func(p page) { put16(p, hashFlags, hashBucket|1<<6) }, false},
 		{"dead gist pointer", DeadMask, GistPage, nil, func(p page) { dead(p); put16(p, gistFlags, gistLeaf|gistGarbage) },
 			func(p page) { put16(p, gistFlags, gistLeaf|1<<3) }, false},
+		{"tuples deleted", TuplesDeletedMask, GistPage, nil, func(p page) { put16(p, gistFlags, gistLeaf|gistTuplesDel) },
+			func(p page) { put16(p, gistFlags, gistTuplesDel) }, false},
 		{"cycle id", CycleMask, BtreePage, nil, func(p page) { put16(p, btreeCycle, 0) }, func(p page) { put16(p, btreeCycle, 8) }, true},
 		{"sequence value", SequenceMask, SequencePage, nil, func(p page) { p[8184-17] = 9 }, func(p page) { p[8184-18] = 9 }, true},
 		{"free-space memory", LastUsedMask, SPGistPage, func(p page) { put16(p, spgistFlags, spgistMeta) },
