@@ -41,6 +41,10 @@ oracle: prerequisites ## compare redo with PostgreSQL's own pages, over every ki
 oracle-full: prerequisites ## the same over five million records
 	VARVE_FULL=1 go test -count=1 -timeout 120m -v -run '^TestRedoMakesPostgresPages$$' ./pageserver/oracle
 
+.PHONY: standby-compare
+standby-compare: prerequisites ## compare redo with the pages of a stock standby, at a hundred random LSNs of a log without images
+	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '^TestRedoMakesStandbyPages$$' ./pageserver/oracle
+
 .PHONY: endtoend-full
 endtoend-full: prerequisites ## the whole path at every edge that the tests know: more places, longer loads
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint

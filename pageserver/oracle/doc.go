@@ -18,6 +18,15 @@
 // The report says which kinds of records were seen, and which were not, and why not
 // where nothing can write them.
 //
+// # Where images prove nothing
+//
+// PostgreSQL's own image of a GiST page is stale in the flag and the number of a split
+// that is being finished; and a page that an image replaces hides what redo made of it.
+// So [Oracle.ComparePages] compares all pages, as of an LSN, with a data directory: that
+// of a stock standby which replayed the same log, one without images, up to there. The
+// standby writes its pages to disk in a restartpoint; so there is a checkpoint between
+// any two of these LSNs.
+//
 // # What it does not do
 //
 // Pages of resource managers that are not native are taken from the images. Free-space

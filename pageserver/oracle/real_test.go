@@ -45,6 +45,14 @@ type server struct {
 
 func newServer(t testing.TB, conf map[string]string) *server {
 	t.Helper()
+	s := initServer(t, conf)
+	s.Up(t)
+	return s
+}
+
+// initServer makes a server that does not run yet: its directory is the base.
+func initServer(t testing.TB, conf map[string]string) *server {
+	t.Helper()
 	all := maps.Clone(settings)
 	maps.Copy(all, conf)
 	s := &server{Server: pgtest.Init(t, pgtest.Options{Conf: all})}
@@ -54,7 +62,6 @@ func newServer(t testing.TB, conf map[string]string) *server {
 	s.oracle, err = oracle.New("log", info.LSN, base)
 	require.NoError(t, err)
 	s.at = info.LSN
-	s.Up(t)
 	return s
 }
 
@@ -79,6 +86,11 @@ func (s *server) replay(t testing.TB) {
 // one of those by which the decoder is compared with pg_waldump.
 func (s *server) script(t testing.TB, n size, name string) {
 	t.Helper()
+	s.SQL(t, s.scriptText(t, n, name))
+}
+
+func (s *server) scriptText(t testing.TB, n size, name string) string {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name+".sql"))
 	if os.IsNotExist(err) {
 		text, err = os.ReadFile(filepath.Join("..", "..", "wal", "pgwal", "testdata", "waldump", name+".sql"))
@@ -88,7 +100,7 @@ func (s *server) script(t testing.TB, n size, name string) {
 	if name == "indexes" {
 		vars = fmt.Sprintf("\\set rows %d\n", n.indexRows)
 	}
-	s.SQL(t, vars+string(text))
+	return vars + string(text)
 }
 
 func (s *server) bench(t testing.TB, n size) {
