@@ -58,6 +58,7 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 	again := lastLine(s.run("endpoint", "start", "main"))
 	s.failed(again, control.CodeFailed, "endpoint main ended before it was ready: ")
 	require.Equal(t, 1, strings.Count(again.stderr, "endpoint main"), again.stderr)
+	require.Contains(t, again.stderr, "branch at what is there with `varve branch create NAME --parent main@"+s.branches()[0].Ingested.String()+"`")
 	onceStopped := func(r result) {
 		t.Helper()
 		end := s.branches()[0].Ingested.String()
@@ -185,6 +186,9 @@ func TestStartWithoutAMajorityCanBeSeenAndStopped(t *testing.T) {
 	s.fails(control.CodeConflict, []string{"it is starting"}, "psql", "main")
 	s.ok("endpoint", "stop", "main")
 	s.failed(lastLine(start.end(t)), control.CodeConflict, "endpoint main was stopped while it started")
+
+	// What the storage has needs no majority.
+	s.ok("branch", "create", "saved", "--parent", "main@"+s.branches()[0].Ingested.String())
 
 	s.signalSafekeepers(syscall.SIGCONT, 1, 3)
 	s.ok("endpoint", "start", "main")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/varvedb/varve/compute/pgdata"
@@ -131,6 +132,9 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 	if errors.Is(err, timeline.ErrStopped) {
 		return Branch{}, s.branchBelow(ctx, name, at, err)
 	}
+	if err != nil && strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return Branch{}, Errorf(CodeFailed, "branch %s at %s: %v in the bucket %s: make room there, then try again", at.Branch, at.LSN, syscall.ENOSPC, s.bucket)
+	}
 	if err != nil {
 		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
 	}
@@ -221,6 +225,11 @@ func (s *Supervisor) Resolve(ctx context.Context, point string) (Resolved, error
 		return Resolved{}, err
 	}
 	r := Resolved{Branch: b.Name, Timeline: b.Timeline, Pageserver: s.pageserverAddr()}
+	if p.LSN != 0 && p.LSN <= b.Ingested {
+		// What the storage has is committed, even if no majority is left to say so.
+		r.LSN = p.LSN
+		return r, s.checkNotBefore(ctx, b, p.LSN)
+	}
 	head, err := s.head(ctx, b)
 	if err != nil {
 		return Resolved{}, fmt.Errorf("find the head of branch %s: %w", b.Name, err)

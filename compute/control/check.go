@@ -47,7 +47,7 @@ func Check(ctx context.Context, cfg Config) error {
 	if conn, err := net.Dial("unix", SocketPath(cfg.Dir)); err == nil {
 		// Nothing was said on it.
 		_ = conn.Close()
-		return Errorf(CodeConflict, "varve runs in %s already: see `varve status --dir %s`, or stop it with `varve down --dir %s`", cfg.Dir, cfg.Dir, cfg.Dir)
+		return Errorf(CodeConflict, "varve runs in %s already: see `varve status --dir %s`, or stop it with `varve down --dir %s`", cfg.Dir, shellWord(cfg.Dir), shellWord(cfg.Dir))
 	}
 	binaries, err := pgdata.FindBinaries(ctx, cfg.PGBin)
 	if err != nil {

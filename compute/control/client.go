@@ -196,7 +196,7 @@ func (c *Client) unreachable(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return Errorf(CodeFailed, "you may not talk to the varve in %s: run this as the user that runs it, or as root", c.dir)
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return Errorf(CodeNotFound, "no varve runs in %s: start it with `varve up --dir %s`", c.dir, c.dir)
+		return Errorf(CodeNotFound, "no varve runs in %s: start it with `varve up --dir %s`", c.dir, shellWord(c.dir))
 	}
 	return fmt.Errorf("ask the supervisor: %w", err)
 }

@@ -139,9 +139,18 @@ func (s *Supervisor) startWriter(ctx context.Context, name string, port int, tel
 	cfg.Dir = filepath.Join(s.cfg.Dir, "endpoints", name)
 	status, err := s.launch(ctx, name, &started{cfg: cfg, branch: name, tell: tell})
 	if err != nil {
-		return EndpointStatus{}, err
+		return EndpointStatus{}, s.startFix(ctx, name, err)
 	}
 	return status, s.state.setEndpoint(name, endpointRecord{Port: port})
+}
+
+// startFix says what to do if a start has failed because the branch's storage has stopped.
+func (s *Supervisor) startFix(ctx context.Context, name string, failed error) error {
+	b, err := s.branch(ctx, name)
+	if err != nil || b.Stopped == "" {
+		return failed // which says more
+	}
+	return Errorf(CodeOf(failed), "%v: branch at what is there with `varve branch create NAME --parent %s@%s`", failed, name, b.Ingested)
 }
 
 // awaitEnding waits for the end of an endpoint whose Postgres is gone already: its

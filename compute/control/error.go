@@ -3,6 +3,8 @@ package control
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 )
 
 // Code says what kind of failure an [Error] is.
@@ -43,4 +45,14 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return CodeFailed
+}
+
+var plainWord = regexp.MustCompile(`^[-+=:,./_@%A-Za-z0-9]+$`)
+
+// shellWord writes a word as a shell reads it, for commands that are to be copied.
+func shellWord(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

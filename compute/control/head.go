@@ -42,7 +42,7 @@ func (s *Supervisor) head(ctx context.Context, b Branch) (wal.LSN, error) {
 	defer cancel()
 	head, err := proposer.Seal(ctx, s.env, proposer.Config{ID: newNodeID(), Identity: identity, Safekeepers: s.quorum()})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return 0, Errorf(CodeTimeout, "no majority of the safekeepers answered within %s: see `varve status`", sealWait)
+		return 0, Errorf(CodeTimeout, "no majority of the safekeepers answered within %s: see `varve status`, or name an LSN that the storage has, for which none is needed: up to %s@%s", sealWait, b.Name, b.Ingested)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("seal the log: %w", err)

@@ -50,6 +50,9 @@ func openState(path string) (*state, error) {
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, Errorf(CodeFailed, "%s may not be opened: run varve as the owner of the data directory, or name one of your own with --dir", path)
 	}
+	if errors.Is(err, bbolterrors.ErrInvalid) || errors.Is(err, bbolterrors.ErrChecksum) || errors.Is(err, bbolterrors.ErrVersionMismatch) {
+		return nil, Errorf(CodeFailed, "%s is damaged (%v): restore it, or move it away: the next `varve up` then goes on with the tenant that it finds in the bucket", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open state file: %w", err)
 	}

@@ -47,3 +47,19 @@ func TestStateSurvivesAndIsNotWrittenByReading(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, written, again)
 }
+
+// TestADamagedStateFileIsNamed, with what to do.
+func TestADamagedStateFileIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.db")
+	require.NoError(t, os.WriteFile(path, make([]byte, 64<<10), 0o600))
+	_, err := openState(path)
+	require.ErrorContains(t, err, path+" is damaged")
+	require.ErrorContains(t, err, "move it away: the next `varve up`")
+}
+
+func TestShellWord(t *testing.T) {
+	require.Equal(t, "/var/lib/varve-1", shellWord("/var/lib/varve-1"))
+	require.Equal(t, `'/tmp/a b'`, shellWord("/tmp/a b"))
+	require.Equal(t, `'it'\''s'`, shellWord("it's"))
+	require.Equal(t, `''`, shellWord(""))
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/proposer"
 )
 
 // How long the parts of a life may take. Whoever runs an endpoint in a process of its
@@ -52,9 +53,18 @@ func (w *writer) withMajority(ctx context.Context, step func(ctx context.Context
 	stop()
 	<-told
 	if err != nil && ctx.Err() == nil && context.Cause(limited) == errTooLong {
-		return fmt.Errorf("%w within %v: %v: see `varve status`, and start the safekeepers that are missing", ErrNoMajority, w.cfg.majorityTimeout, w.proposer.Presence())
+		now := w.proposer.Presence()
+		return fmt.Errorf("%w within %v: %v: %s", ErrNoMajority, w.cfg.majorityTimeout, now, majorityFix(now))
 	}
 	return err
+}
+
+// majorityFix says what to do for want of a majority.
+func majorityFix(now proposer.Presence) string {
+	if now.Members-now.Lost < now.Majority {
+		return "a majority has lost the log for good, so that this branch is never written again: branch at what the storage has, up to the INGESTED of `varve branch list`, with `varve branch create NAME --parent BRANCH@LSN`"
+	}
+	return "see `varve status`, and start the safekeepers that are missing"
 }
 
 // tellMissing tells, after a moment, how much of the quorum there is, and again when

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/wal/pgwal/pgtest"
+	"github.com/varvedb/varve/wal/proposer"
 )
 
 // config is that of a read-write endpoint in directory "main".
@@ -86,4 +87,12 @@ func TestStopWithoutAMajorityEndsAndLosesNothing(t *testing.T) {
 	w.startSafekeeper(t, 0)
 	b.start(t, s, "main", 0)
 	require.Equal(t, "1", s.SQL(t, "SELECT a FROM t"))
+}
+
+// TestTheFixOfALostMajority: nobody is sent to start what runs.
+func TestTheFixOfALostMajority(t *testing.T) {
+	require.Contains(t, majorityFix(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Lost: 1}), "start the safekeepers that are missing")
+	lost := majorityFix(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Lost: 2})
+	require.Contains(t, lost, "`varve branch create NAME --parent BRANCH@LSN`")
+	require.NotContains(t, lost, "start")
 }

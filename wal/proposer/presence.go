@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/varvedb/varve/wal/quorum"
 )
 
 // Presence is how much of its quorum a proposer has.
@@ -11,6 +13,7 @@ type Presence struct {
 	Answer   int // members that answer and take part
 	Majority int
 	Members  int
+	Lost     int    // members that are amnesiac: they never take part again
 	Missing  string // why the others do not, for people; empty if there are none
 }
 
@@ -48,6 +51,9 @@ func (p *Proposer) presence() Presence {
 			missing = append(missing, fmt.Sprintf("safekeeper %d does not answer", s.ID))
 		case reason != 0:
 			missing = append(missing, fmt.Sprintf("safekeeper %d is %v", s.ID, reason))
+			if reason == quorum.ReasonAmnesiac {
+				now.Lost++
+			}
 		default:
 			now.Answer++
 		}

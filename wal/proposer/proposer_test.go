@@ -425,13 +425,13 @@ func TestPresenceNamesWhoIsMissing(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Missing: "safekeeper 1 is amnesiac, safekeeper 2 does not answer"})
+	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Lost: 1, Missing: "safekeeper 1 is amnesiac, safekeeper 2 does not answer"})
 	c.nodes[1].up()
-	await(proposer.Presence{Answer: 2, Majority: 2, Members: 3, Missing: "safekeeper 1 is amnesiac"})
+	await(proposer.Presence{Answer: 2, Majority: 2, Members: 3, Lost: 1, Missing: "safekeeper 1 is amnesiac"})
 	_, _, err := p.Elected(t.Context())
 	require.NoError(t, err)
 	c.nodes[2].down()
-	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Missing: "safekeeper 1 is amnesiac, safekeeper 3 does not answer"})
+	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Lost: 1, Missing: "safekeeper 1 is amnesiac, safekeeper 3 does not answer"})
 	group.Stop()
 	require.NoError(t, group.Wait())
 }
