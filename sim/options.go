@@ -138,6 +138,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.ChainMax = 1 + int(c.Below(16))
 	o.HistoryBytes = 16 << 10 << c.Below(10)
 	o.HistoryTime = time.Second + c.Skewed(world.Range{Hi: time.Minute})
+	o.Shape.Truncate, o.Shape.Drop = c.Below(6), c.Below(3)
 	return o, nil
 }
 

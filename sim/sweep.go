@@ -28,7 +28,7 @@ func Sweep(point uint64) Options {
 		LayerBytes: 32 << 10, FlushedMax: 2, ChainMax: 4, HistoryBytes: 128 << 10, HistoryTime: 10 * time.Second,
 		Shape: workload.Shape{
 			Relations: 2, Blocks: 3, PagesMax: 3, PieceBytes: 8 << 10, Think: 200 * time.Millisecond,
-			Write: 60, Latest: 20, Snapshot: 10, Branch: 2, BranchesMax: 2,
+			Write: 60, Latest: 20, Snapshot: 10, Branch: 2, Truncate: 4, Drop: 2, BranchesMax: 2,
 			AbortPerMillion: 100_000, UnconfirmedPerMillion: 200_000, RestatePerMillion: 50_000, PausePerMillion: 50_000,
 		},
 	}

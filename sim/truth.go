@@ -25,7 +25,7 @@ func (c *cluster) decoded() error {
 	for i := range c.ended.logs {
 		log := &c.ended.logs[i]
 		b := check.Branch{ID: log.branch.ID, Parent: log.branch.Parent, Start: log.branch.Start, End: log.head}
-		r := &replayer{cluster: c, branch: &b, pages: states[b.ID], states: states}
+		r := &replayer{cluster: c, branch: &b, pageState: states[b.ID], states: states}
 		if err := r.replay(log); err != nil {
 			return fmt.Errorf("replay branch %v: %w", b.ID, err)
 		}
@@ -37,23 +37,38 @@ func (c *cluster) decoded() error {
 	return nil
 }
 
-// pageState is all pages at some LSN. Pages are never changed in place.
-type pageState map[check.PageID][]byte
+// pageState is all pages at some LSN, which are never changed in place, and how many
+// blocks each relation has.
+type pageState struct {
+	pages  map[check.PageID][]byte
+	blocks map[pgwal.RelFileNode]pgwal.BlockNumber
+}
+
+func (s pageState) clone() pageState { return pageState{maps.Clone(s.pages), maps.Clone(s.blocks)} }
 
 // importedState reads the imported pages from the directory.
 func (c *cluster) importedState(states map[wal.TimelineID]pageState) error {
 	root := c.ledger.Branches[0]
-	state := pageState{}
+	state := pageState{map[check.PageID][]byte{}, map[pgwal.RelFileNode]pgwal.BlockNumber{}}
 	for _, p := range c.imported {
 		file, err := fs.ReadFile(c.dir, datadir.ForkPath(p.page.Rel, p.page.Fork))
 		if err != nil {
 			return err
 		}
 		page := file[p.page.Block*pgwal.PageSize:][:pgwal.PageSize]
-		state[p.page] = page
+		state.pages[p.page] = page
 		c.run.Log.Versions = append(c.run.Log.Versions, check.Version{
 			Branch: root.ID, Page: p.page, LSN: root.Start, Value: p.value, Digest: check.PageDigest(page),
 		})
+	}
+	for n := range c.opts.Shape.Relations - 1 {
+		rel := workload.Relation(n)
+		file, err := fs.ReadFile(c.dir, datadir.ForkPath(rel, pgwal.MainFork))
+		if err != nil {
+			return err
+		}
+		state.blocks[rel] = pgwal.BlockNumber(len(file) / pgwal.PageSize)
+		c.run.Log.Sizes = append(c.run.Log.Sizes, check.Size{Branch: root.ID, Rel: rel, LSN: root.Start, Blocks: state.blocks[rel]})
 	}
 	states[root.ID] = state
 	return nil
@@ -96,7 +111,7 @@ func isSound(log *branchLog, got *logCopy) bool {
 type replayer struct {
 	*cluster
 	branch *check.Branch
-	pages  pageState
+	pageState
 	states map[wal.TimelineID]pageState // of children, at their starts
 	prefix check.Prefix
 	data   []pgwal.GenericFragment
@@ -125,7 +140,7 @@ func (r *replayer) replay(log *branchLog) error {
 				break
 			}
 			for len(children) > 0 && children[0].Start < rec.End {
-				r.states[children[0].ID], children = maps.Clone(r.pages), children[1:]
+				r.states[children[0].ID], children = r.clone(), children[1:]
 			}
 			if err := r.record(&rec); err != nil {
 				return fmt.Errorf("record at %v: %w", rec.LSN, err)
@@ -136,7 +151,7 @@ func (r *replayer) replay(log *branchLog) error {
 		}
 	}
 	for _, child := range children {
-		r.states[child.ID] = maps.Clone(r.pages)
+		r.states[child.ID] = r.clone()
 	}
 	return nil
 }
@@ -173,8 +188,22 @@ func whole(log *branchLog) (*logCopy, error) {
 
 // record replays one record.
 func (r *replayer) record(rec *pgwal.Record) error {
-	if rec.RMgr == pgwal.RMgrTransaction && rec.Op() == pgwal.OpXactCommit {
+	switch {
+	case rec.RMgr == pgwal.RMgrTransaction && rec.Op() == pgwal.OpXactCommit:
 		r.run.Log.Commits = append(r.run.Log.Commits, check.Commit{Branch: r.branch.ID, LSN: rec.End, Tx: check.TxID(rec.XID)})
+		var end pgwal.XactCompletion
+		if err := pgwal.ParseCommit(rec, &end); err != nil {
+			return err
+		}
+		for _, rel := range end.Rels {
+			r.cut(rec.End, rel, 0)
+		}
+	case rec.RMgr == pgwal.RMgrStorage && rec.Op() == pgwal.OpSmgrTruncate:
+		cut, err := pgwal.ParseSmgrTruncate(rec)
+		if err != nil {
+			return err
+		}
+		r.cut(rec.End, cut.Rel, cut.Blocks)
 	}
 	for i := range rec.Blocks {
 		ref := &rec.Blocks[i]
@@ -196,11 +225,30 @@ func (r *replayer) record(rec *pgwal.Record) error {
 		binary.LittleEndian.PutUint32(page, uint32(rec.End>>32))
 		binary.LittleEndian.PutUint32(page[4:], uint32(rec.End))
 		r.pages[id] = page
+		if id.Block >= r.blocks[id.Rel] {
+			r.resize(rec.End, id.Rel, id.Block+1)
+		}
 		r.run.Log.Versions = append(r.run.Log.Versions, check.Version{
 			Branch: r.branch.ID, Page: id, LSN: rec.End, Value: workload.ValueOf(page), Tx: check.TxID(rec.XID), Digest: check.PageDigest(page),
 		})
 	}
 	return nil
+}
+
+// cut ends a relation's pages from a block on.
+func (r *replayer) cut(lsn wal.LSN, rel pgwal.RelFileNode, blocks pgwal.BlockNumber) {
+	for _, id := range slices.SortedFunc(maps.Keys(r.pages), check.PageID.Compare) {
+		if id.Rel == rel && id.Block >= blocks {
+			delete(r.pages, id)
+			r.run.Log.Versions = append(r.run.Log.Versions, check.Version{Branch: r.branch.ID, Page: id, LSN: lsn})
+		}
+	}
+	r.resize(lsn, rel, blocks)
+}
+
+func (r *replayer) resize(lsn wal.LSN, rel pgwal.RelFileNode, blocks pgwal.BlockNumber) {
+	r.blocks[rel] = blocks
+	r.run.Log.Sizes = append(r.run.Log.Sizes, check.Size{Branch: r.branch.ID, Rel: rel, LSN: lsn, Blocks: blocks})
 }
 
 // generic applies what a Generic record says of a page.

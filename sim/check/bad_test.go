@@ -234,6 +234,13 @@ var moreBad = []bad{
 	{"a refusal for a cutoff that failed", "history", "no cutoff of branch", func(r *Run) { r.op(80).Outcome = Failed }},
 	{"a refusal of a branch point", "history", "no cutoff of branch", func(r *Run) { r.op(86).Outcome, r.op(86).Reason = Failed, BelowHorizon }},
 	{"a page that is said to be absent", "history", "refused as absent", func(r *Run) { r.op(77).Pages[0].Page = pageA }},
+	{"a page of zeros that is said to be absent", "history", "refused as absent, and its relation has 3 blocks", func(r *Run) { r.Log.Sizes[0].Blocks = 3 }},
+	{"a page of a branch that its parent's relation is too short for", "history", "served, and its relation has 1 blocks", func(r *Run) {
+		r.Log.Sizes = append(r.Log.Sizes, Size{mainLine, pageA.Rel, 310, 1})
+		r.add(Op{Kind: HistoryRead, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: child, LSN: 330, Pages: []PageValue{{Page: pageB, Value: 12}}})
+		r.Ops = slices.DeleteFunc(r.Ops, func(op Op) bool { return op.Call != 101 && op.Kind == SnapshotRead })
+	}},
+	{"a page beyond the end of its relation", "history", "served, and its relation has 2 blocks", func(r *Run) { r.op(77).Outcome, r.op(77).Reason = OK, OtherReason }},
 	{"a page that is said to be absent on a branch", "history", "refused as absent", func(r *Run) {
 		r.add(Op{Kind: HistoryRead, Client: 9, Call: 93, Return: 94, Outcome: Failed, Reason: NoSuchPage, Branch: child, LSN: 330, Pages: []PageValue{{Page: pageB}}})
 	}},

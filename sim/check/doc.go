@@ -19,8 +19,9 @@
 //	           go back; parents outlive children (P-fence, P-local)
 //	Liveness   after the faults ended, what should move moved in its bound, or the
 //	           stall is proved legitimate
-//	History    every read at an LSN equals a naive replay of the log; below the cutoff
-//	           there is an error and nothing else is refused so; above the end there
+//	History    every read at an LSN equals a naive replay of the log, and there is an
+//	           answer if and only if the relation has the block; below the cutoff there
+//	           is an error and nothing else is refused so; above the end there
 //	           is no answer; the same question had the same bytes (P-page, P-branch)
 //	RealTime   commits, and reads of the head that a quorum confirmed, take effect in
 //	           the order of their LSNs and between call and return (P-durable)

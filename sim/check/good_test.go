@@ -71,6 +71,7 @@ func goodLog() Log {
 			{child, pageA, 400, 16, 6, 0},
 		},
 		Commits: []Commit{{mainLine, 220, 1}, {mainLine, 320, 2}, {mainLine, 620, 3}, {child, 420, 6}},
+		Sizes:   []Size{{mainLine, pageA.Rel, 100, 2}},
 	}
 }
 

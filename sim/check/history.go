@@ -65,6 +65,7 @@ func (h *history) operation(op *Op) {
 // [Snapshots]; its bytes are compared with other answers here.
 func (h *history) served(op *Op) {
 	h.mustBeKept(op)
+	h.mustBeWithin(op)
 	if op.Kind != SnapshotRead {
 		h.count(op.Kind.String() + "s")
 		h.replay.judgePages(h.judge, op)
@@ -89,6 +90,19 @@ func (h *history) sameBytes(op *Op, p PageValue) {
 	}
 	if first.digest != p.Digest {
 		h.flagAt(Place{op.Branch, p.Page}, "bytes %016x differ from bytes %016x of the same version at %v: %v\n  and %v", p.Digest, first.digest, v.LSN, op, first.op)
+	}
+}
+
+// mustBeWithin flags a page that a pageserver served from beyond its relation's end. A
+// compute makes such a page of zeros itself.
+func (h *history) mustBeWithin(op *Op) {
+	if op.Term != 0 {
+		return
+	}
+	for _, p := range op.Pages {
+		if blocks, known := h.replay.Blocks(op.Branch, p.Page.Rel, op.LSN); known && p.Page.Block >= blocks {
+			h.flagAt(Place{op.Branch, p.Page}, "served, and its relation has %d blocks: %v", blocks, op)
+		}
 	}
 }
 
@@ -148,6 +162,8 @@ func (h *history) mustBeAbsent(op *Op) {
 	for _, p := range op.Pages {
 		if v := h.replay.At(op.Branch, p.Page, op.LSN); v.Value != 0 {
 			h.flagAt(Place{op.Branch, p.Page}, "refused as absent, and it holds %d since %v: %v", v.Value, v.LSN, op)
+		} else if blocks, _ := h.replay.Blocks(op.Branch, p.Page.Rel, op.LSN); p.Page.Block < blocks {
+			h.flagAt(Place{op.Branch, p.Page}, "refused as absent, and its relation has %d blocks: %v", blocks, op)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
 )
 
 // Replay answers what every page holds at every LSN of every branch, by nothing but
@@ -13,6 +14,13 @@ import (
 type Replay struct {
 	branches map[wal.TimelineID]*Branch
 	pages    map[Place][]Version // of the branch's own log, by LSN
+	sizes    map[relation][]Size // the same
+}
+
+// relation is a relation of a branch.
+type relation struct {
+	branch wal.TimelineID
+	rel    pgwal.RelFileNode
 }
 
 // NewReplay indexes a log.
@@ -20,6 +28,11 @@ func NewReplay(log *Log) *Replay {
 	x := &Replay{
 		branches: make(map[wal.TimelineID]*Branch, len(log.Branches)),
 		pages:    map[Place][]Version{},
+		sizes:    map[relation][]Size{},
+	}
+	for _, s := range log.Sizes {
+		of := relation{s.Branch, s.Rel}
+		x.sizes[of] = append(x.sizes[of], s)
 	}
 	for i := range log.Branches {
 		x.branches[log.Branches[i].ID] = &log.Branches[i]
@@ -94,4 +107,26 @@ func (x *Replay) At(branch wal.TimelineID, page PageID, lsn wal.LSN) Version {
 		owner = x.branches[owner.Parent]
 	}
 	return Version{}
+}
+
+// Blocks returns how many blocks a relation has on the branch at lsn: none if it is not
+// there. It is known of logs with sizes only.
+func (x *Replay) Blocks(branch wal.TimelineID, rel pgwal.RelFileNode, lsn wal.LSN) (blocks pgwal.BlockNumber, known bool) {
+	if len(x.sizes) == 0 {
+		return 0, false
+	}
+	owner, _ := x.Owner(branch, lsn)
+	for range len(x.branches) {
+		if owner == nil {
+			break
+		}
+		sizes := x.sizes[relation{owner.ID, rel}]
+		n := sort.Search(len(sizes), func(i int) bool { return sizes[i].LSN > lsn })
+		if n > 0 {
+			return sizes[n-1].Blocks, true
+		}
+		lsn = min(lsn, owner.Start)
+		owner = x.branches[owner.Parent]
+	}
+	return 0, true
 }

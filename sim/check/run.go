@@ -6,6 +6,7 @@ import (
 
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/quorum"
 )
 
@@ -28,6 +29,7 @@ type Log struct {
 	Branches []Branch
 	Versions []Version // of one page in order of LSN
 	Commits  []Commit  // of one branch in order of LSN
+	Sizes    []Size    // of one relation in order of LSN
 }
 
 // Branch is one branch and its log.
@@ -57,6 +59,14 @@ type Commit struct {
 	Branch wal.TimelineID
 	LSN    wal.LSN // the end of the record
 	Tx     TxID
+}
+
+// Size is how many blocks one record of the log left a relation's main fork.
+type Size struct {
+	Branch wal.TimelineID // whose own log holds the record
+	Rel    pgwal.RelFileNode
+	LSN    wal.LSN // the end of the record; a root's Start for what was imported
+	Blocks pgwal.BlockNumber
 }
 
 // Prefix is the digest of a log up to an LSN, made with [Extend].

@@ -17,6 +17,8 @@
 //     delta, or as an image by XLOG_FPI; several pages may share one record;
 //   - a transaction ends in a commit record, and its client is told when the quorum
 //     has it; or in an abort record;
+//   - a relation may be cut, or dropped by a transaction; its pages are then gone, and
+//     come back when they, or pages behind them, are written anew;
 //   - a page whose last change is committed may be dropped, and is then fetched again
 //     as of that change.
 //

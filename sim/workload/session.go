@@ -39,7 +39,7 @@ func (c *Compute) session(ctx context.Context) error {
 // operate does one operation, by weight.
 func (s *client) operate(ctx context.Context) error {
 	shape := &s.cfg.Shape
-	draw := s.cfg.Choices.Below(shape.Write + shape.Latest + shape.Snapshot + shape.Branch)
+	draw := s.cfg.Choices.Below(shape.Write + shape.Latest + shape.Snapshot + shape.Branch + shape.Truncate + shape.Drop)
 	switch {
 	case draw < shape.Write:
 		return s.transact(ctx)
@@ -47,8 +47,12 @@ func (s *client) operate(ctx context.Context) error {
 		return s.readLatest(ctx, check.LatestRead, 1)
 	case draw < shape.Write+shape.Latest+shape.Snapshot:
 		return s.readLatest(ctx, check.SnapshotRead, shape.PagesMax)
+	case draw < shape.Write+shape.Latest+shape.Snapshot+shape.Branch:
+		return s.branchAtHead(ctx)
+	case draw < shape.Write+shape.Latest+shape.Snapshot+shape.Branch+shape.Truncate:
+		return s.truncate(ctx)
 	}
-	return s.branchAtHead(ctx)
+	return s.drop(ctx)
 }
 
 // end records what the client was told. One that was told nothing leaves its
@@ -237,9 +241,12 @@ func (s *client) restate(p *cached) {
 	}
 }
 
+// specialRelUpdate says of a record that it changes files in ways that its blocks do not
+// show.
+const specialRelUpdate = 0x01
+
 // create logs that a relation begins, before its first page that is not there.
 func (s *client) create(p *cached) {
-	const specialRelUpdate = 0x01
 	if !p.gone || p.id.Block != 0 {
 		return
 	}

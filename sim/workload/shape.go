@@ -17,6 +17,7 @@ type Shape struct {
 	Think      time.Duration // at most, between two operations of a client
 
 	Write, Latest, Snapshot, Branch uint32 // weights of a session's operations
+	Truncate, Drop                  uint32 // the same
 	BranchesMax                     int
 
 	AbortPerMillion       uint32 // of transactions
