@@ -158,16 +158,17 @@ func (t *Timeline) runJob(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
-	m := &merge{t: t, job: w.job, keep: keep, images: w.job.Kind == picker.Read, isRoot: w.index.IsRoot(), level: 1}
-	if w.job.Kind == picker.Collect && w.job.LSNHi <= keep.cutoff() {
-		m.level = 2
-	}
-	m.walk = walk{view: t.node.state.view.Load(), counts: &counters{}}
-	for _, i := range w.job.Inputs {
-		m.inputs = append(m.inputs, w.readers[i])
-	}
-	if err := m.run(ctx); err != nil {
-		m.discard(context.WithoutCancel(ctx))
+	m, err := t.merge(ctx, func() *merge {
+		m := &merge{t: t, job: w.job, keep: keep, images: w.job.Kind == picker.Read, isRoot: w.index.IsRoot(), level: 1}
+		if w.job.Kind == picker.Collect && w.job.LSNHi <= keep.cutoff() {
+			m.level = 2
+		}
+		for _, i := range w.job.Inputs {
+			m.inputs = append(m.inputs, w.readers[i])
+		}
+		return m
+	})
+	if err != nil {
 		return fmt.Errorf("%v job of timeline %v in (%v, %v]: %w", w.job.Kind, t.node.id, w.job.LSNLo, w.job.LSNHi, err)
 	}
 	if err := t.commitMerge(ctx, m); err != nil {
@@ -175,6 +176,25 @@ func (t *Timeline) runJob(ctx context.Context, w work) error {
 	}
 	t.countMerge(m)
 	return t.sweep(ctx)
+}
+
+// merge runs a merge that begin makes, anew if an ancestor's layers are replaced under
+// it. What failed leaves nothing behind.
+func (t *Timeline) merge(ctx context.Context, begin func() *merge) (*merge, error) {
+	for again := 0; ; again++ {
+		v := t.node.state.view.Load()
+		m := begin()
+		m.walk = walk{view: v, counts: &counters{}}
+		err := m.run(ctx)
+		if err == nil {
+			return m, nil
+		}
+		m.discard(context.WithoutCancel(ctx))
+		if !isGone(err) || again == readAgainMax || !t.renew(ctx, v) {
+			return nil, err
+		}
+		t.counts.again.Add(1)
+	}
 }
 
 func (t *Timeline) countMerge(m *merge) {

@@ -42,18 +42,19 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 	if err := t.settleAncestors(ctx, at); err != nil {
 		return err
 	}
-	m := &merge{t: t, keep: retained{[]wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
-		job: picker.Job{Kind: picker.Collect, LSNHi: at}}
-	m.walk = walk{view: t.node.state.view.Load(), counts: &counters{}}
-	t.store.mu.Lock()
-	inherited := t.node.parent.flat.Clipped(at)
-	t.store.mu.Unlock()
-	slices.SortStableFunc(inherited, func(a, b flatItem) int { return cmp.Compare(min(a.ID.LSNHi, a.Clip), min(b.ID.LSNHi, b.Clip)) })
-	for _, it := range inherited {
-		m.inputs, m.clips = append(m.inputs, it.Layer), append(m.clips, it.Clip)
-	}
-	if err := m.run(ctx); err != nil {
-		m.discard(context.WithoutCancel(ctx))
+	m, err := t.merge(ctx, func() *merge {
+		m := &merge{t: t, keep: retained{[]wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
+			job: picker.Job{Kind: picker.Collect, LSNHi: at}}
+		t.store.mu.Lock()
+		inherited := t.node.parent.flat.Clipped(at)
+		t.store.mu.Unlock()
+		slices.SortStableFunc(inherited, func(a, b flatItem) int { return cmp.Compare(min(a.ID.LSNHi, a.Clip), min(b.ID.LSNHi, b.Clip)) })
+		for _, it := range inherited {
+			m.inputs, m.clips = append(m.inputs, it.Layer), append(m.clips, it.Clip)
+		}
+		return m
+	})
+	if err != nil {
 		return err
 	}
 	return t.commitLeave(ctx, m, at)
