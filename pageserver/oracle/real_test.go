@@ -115,19 +115,19 @@ const tallGin = `
 	create table common (words int[]);
 	create index on common using gin (words) with (fastupdate = off);
 	insert into common select '{7}' from generate_series(1, 40000);
-	create table tall (words text[]);
-	create index on tall using gin (words) with (fastupdate = off);
-	insert into tall select array[(select string_agg(md5(row || ' ' || part), '') from generate_series(1, 70) part)]
+	create table tall_words (words text[]);
+	create index on tall_words using gin (words) with (fastupdate = off);
+	insert into tall_words select array[(select string_agg(md5(row || ' ' || part), '') from generate_series(1, 70) part)]
 		from generate_series(1, 100) row;`
 
 // wideSPGist makes an SP-GiST index whose inner tuples have many nodes, so that they
 // outgrow their pages, and one of nulls.
 const wideSPGist = `
-	create table wide (word text);
-	create index on wide using spgist (word);
-	insert into wide select chr(33 + row * 7 % 83) || chr(33 + row * 13 % 89) || chr(33 + row * 31 % 91) || md5(row::text)
+	create table wide_words (word text);
+	create index on wide_words using spgist (word);
+	insert into wide_words select chr(33 + row * 7 % 83) || chr(33 + row * 13 % 89) || chr(33 + row * 31 % 91) || md5(row::text)
 		from generate_series(1, 15000) row;
-	insert into wide select null from generate_series(1, 3000);`
+	insert into wide_words select null from generate_series(1, 3000);`
 
 // loads run on a server each, so that no more than one's pages are in memory.
 var loads = []struct {
