@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/env"
@@ -59,9 +60,11 @@ func (c *Conn) fill(ctx context.Context) error {
 	c.makeRoom()
 	n, err := c.conn.Read(ctx, c.in[len(c.in):cap(c.in)])
 	c.in = c.in[:len(c.in)+n]
-	switch {
-	case n > 0:
+	if n > 0 {
 		return nil
+	}
+	defer c.release()
+	switch {
 	case errors.Is(err, io.EOF) && c.read == len(c.in):
 		return io.EOF
 	case errors.Is(err, io.EOF):
@@ -72,6 +75,17 @@ func (c *Conn) fill(ctx context.Context) error {
 	return fmt.Errorf("read frame: %w", err)
 }
 
+// chunks are the buffers of connections that have ended.
+var chunks = sync.Pool{New: func() any { return new([readChunk]byte) }}
+
+// release lets go of an empty buffer: no payload in it is valid any more.
+func (c *Conn) release() {
+	if len(c.in) == 0 && cap(c.in) == readChunk {
+		chunks.Put((*[readChunk]byte)(c.in[:readChunk]))
+		c.in = nil
+	}
+}
+
 // makeRoom leaves free space behind what was received: it drops what was
 // returned, and doubles the buffer when a frame has filled it. So the buffer
 // grows with what the peer has sent, never with what it merely announced.
@@ -80,7 +94,7 @@ func (c *Conn) makeRoom() {
 	c.read = 0
 	switch {
 	case len(c.in) == 0 && cap(c.in) != readChunk:
-		c.in = make([]byte, 0, readChunk)
+		c.in = chunks.Get().(*[readChunk]byte)[:0]
 	case len(c.in) == cap(c.in):
 		c.in = append(make([]byte, 0, 2*cap(c.in)), c.in...)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
@@ -95,7 +96,11 @@ var (
 	le         = binary.LittleEndian
 )
 
+// shortBytes holds each message but those with bytes or a history.
+const shortBytes = 64
+
 func appendHeader(dst []byte, k kind, h Header) []byte {
+	dst = slices.Grow(dst, shortBytes)
 	dst = append(dst, messageVersion, byte(k))
 	dst = append(dst, h.Timeline[:]...)
 	dst = le.AppendUint64(dst, uint64(h.Term))
@@ -164,7 +169,7 @@ func (m ElectedReply) AppendTo(dst []byte) []byte {
 // AppendTo implements [Message].
 func (m Append) AppendTo(dst []byte) []byte {
 	assert.That(len(m.Bytes) <= AppendBytesMax, "append of %d bytes is within %d", len(m.Bytes), AppendBytesMax)
-	dst = appendHeader(dst, kindAppend, m.Header)
+	dst = appendHeader(slices.Grow(dst, shortBytes+len(m.Bytes)), kindAppend, m.Header)
 	dst = appendLSN(dst, m.Begin)
 	dst = appendLSN(dst, m.RecordEnd)
 	dst = appendLSN(dst, m.Commit)

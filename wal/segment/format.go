@@ -16,11 +16,19 @@ const (
 	pgTimeline      = 1
 	nameSize        = 24
 	segmentsPerHalf = 1 << 32 / wal.SegmentSize
+	hexDigits       = "0123456789ABCDEF"
 )
 
 // Name returns the file name of segment number n.
 func Name(n uint64) string {
-	return fmt.Sprintf("%08X%08X%08X", pgTimeline, n/segmentsPerHalf, n%segmentsPerHalf)
+	var name [nameSize]byte
+	for i := range 8 {
+		shift := 4 * (7 - i)
+		name[i] = hexDigits[pgTimeline>>shift&15]
+		name[8+i] = hexDigits[n/segmentsPerHalf>>shift&15]
+		name[16+i] = hexDigits[n%segmentsPerHalf>>shift&15]
+	}
+	return string(name[:])
 }
 
 // ParseName returns the number of the segment that the file name names; false if
