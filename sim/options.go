@@ -16,6 +16,7 @@ type Options struct {
 	Seed    uint64
 	Profile string
 	Faults  world.Faults `json:"-"`
+	Off     []string     `json:",omitempty"` // faults that were switched off by name
 
 	Safekeepers int
 	Deceived    []int // safekeepers, from 0, whose disks may deceive: a minority
@@ -40,6 +41,7 @@ type Options struct {
 	HistoryBytes  int64         // of log that stay readable
 	HistoryTime   time.Duration // as long as it stays readable
 	DiskBytes     int64         // of a pageserver's cache
+	BlocksBytes   int64         // of decoded blocks that a pageserver keeps in memory
 	BranchPer     uint32        // per million of a historian's operations: a branch
 	Shape         workload.Shape
 }
@@ -52,6 +54,7 @@ func (o *Options) Without(names ...string) error {
 			return fmt.Errorf("fault %q is not known", name)
 		}
 		o.Faults = o.Faults.Without(world.FaultKinds()[at])
+		o.Off = append(slices.Clip(o.Off), name)
 	}
 	return nil
 }
@@ -128,6 +131,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.MemtableBytes = 16 << 10 << c.Below(7)
 	o.BlockBytes = 1 << 10 << c.Below(5)
 	o.DiskBytes = 64 << 10 << c.Below(10)
+	o.BlocksBytes = 256 << 10
 	o.BranchPer = 10_000
 	o.Shape = drawShape(c)
 	if profile == "rivals" {

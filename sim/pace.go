@@ -60,7 +60,7 @@ func still() Options {
 	return Options{
 		Seed: 1, Profile: "quiet", Safekeepers: 3, Pageservers: 1, Computes: 1, Core: 3,
 		Conduct: world.Range{Lo: 24 * time.Hour, Hi: 24 * time.Hour}, CachePages: 8,
-		MemtableBytes: 4 << 20, BlockBytes: 8 << 10, DiskBytes: 32 << 20,
+		// As production has it: zero is the store's default.
 		Shape: workload.Shape{Relations: 2, Blocks: 8, PagesMax: 4, PieceBytes: 128 << 10, Write: 1, BranchesMax: 1},
 	}
 }

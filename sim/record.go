@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
@@ -58,22 +59,39 @@ func ParseRecord(name string, b []byte) (*Record, *world.Tape, error) {
 	return &r, tape, err
 }
 
-// Commit names the build's commit, as far as the build knows it.
+// checkout is the commit that this process was told it is built from.
+var checkout string
+
+// BuiltFrom says which commit the process is built from, for builds that do not know
+// by themselves: those of go run and go test. It is called before any run.
+func BuiltFrom(commit string) { checkout = commit }
+
+// Commit names the commit that the process is built from: what the build knows or,
+// if it knows nothing, what [BuiltFrom] was told.
 func Commit() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	commit := "unknown"
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = s.Value + strings.TrimPrefix(commit, "unknown")
-		case s.Key == "vcs.modified" && s.Value == "true":
-			commit += " modified"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if commit := embedded(info.Settings); commit != "" {
+			return commit
 		}
 	}
-	return commit
+	return cmp.Or(checkout, "unknown, as the build says nothing of it")
+}
+
+// embedded is the commit in a build's settings; empty if there is none.
+func embedded(settings []debug.BuildSetting) (commit string) {
+	modified := ""
+	for _, s := range settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = " modified"
+		}
+	}
+	if commit == "" {
+		return ""
+	}
+	return commit + modified
 }
 
 // Failure says what is wrong with a run; empty if nothing is.
@@ -90,9 +108,18 @@ func (r *Result) Failure() string {
 	return strings.Join(parts, "\n")
 }
 
+// Command is what runs the options again, as they were drawn.
+func (o Options) Command() string {
+	command := fmt.Sprintf("go run ./cmd/varve-sim run --seed %d --profile %s", o.Seed, o.Profile)
+	if len(o.Off) > 0 {
+		command += " --without " + strings.Join(o.Off, ",")
+	}
+	return command
+}
+
 // Report prints a failed run: what is wrong, seed, commit and options, and the command
 // that replays it.
 func (r *Result) Report() string {
-	return fmt.Sprintf("seed %d of profile %s failed after %v of virtual time and %d events, trace %016x, commit %s\n%s\noptions: %vreplay: go run ./cmd/varve-sim run --seed %d --profile %s\n",
-		r.Options.Seed, r.Options.Profile, r.Virtual, r.Events, r.Hash, Commit(), r.Failure(), r.Options, r.Options.Seed, r.Options.Profile)
+	return fmt.Sprintf("seed %d of profile %s failed after %v of virtual time and %d events, trace %016x, commit %s\n%s\noptions: %vreplay: %s\n",
+		r.Options.Seed, r.Options.Profile, r.Virtual, r.Events, r.Hash, Commit(), r.Failure(), r.Options, r.Options.Command())
 }

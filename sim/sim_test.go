@@ -8,10 +8,12 @@ import (
 	"hash/fnv"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,9 +45,23 @@ func (o one) run(t *testing.T) *sim.Result {
 	require.NoError(t, err)
 	r := sim.Run(opts, sim.Play{})
 	if !r.OK() {
-		t.Fatal(r.Report())
+		t.Fatal(r.Report() + o.keep(r))
 	}
 	return r
+}
+
+// keep writes the file of a failed run and says how it is replayed.
+func (o one) keep(r *sim.Result) string {
+	const dir = "out/sim"
+	path := filepath.Join(dir, o.String()+".json")
+	err := os.MkdirAll(filepath.Join("..", dir), 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join("..", path), sim.NewRecord(r).Bytes(), 0o644)
+	}
+	if err != nil {
+		return fmt.Sprintf("no file: %v\n", err)
+	}
+	return fmt.Sprintf("file: go run ./cmd/varve-sim replay %s\n", path)
 }
 
 // kept reads the seeds that are always run.
@@ -64,15 +80,27 @@ func kept(t *testing.T) (all []one) {
 	return all
 }
 
+// checkout is the commit of the working directory; empty if git has none.
+var checkout = sync.OnceValue(func() string {
+	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(commit))
+})
+
+// TestMain tells what a failed run is of: the build of a test does not know.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	sim.BuiltFrom(checkout())
+	os.Exit(m.Run())
+}
+
 // fresh derives seeds from the commit, so that each commit tries others: most draw
 // their faults, and one in three has all of them.
 func fresh(n int) (all []one) {
-	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
-	if err != nil {
-		commit = []byte("no commit")
-	}
 	h := fnv.New64a()
-	h.Write(commit)
+	h.Write([]byte(checkout()))
 	base := h.Sum64() >> 24
 	for i := range n {
 		o := one{"swarm", base + uint64(i)}
@@ -96,7 +124,7 @@ func TestSeeds(t *testing.T) {
 		t.Run(o.String(), func(t *testing.T) {
 			r := o.run(t)
 			tally.Add(r)
-			require.Equal(t, fmt.Sprintf("%016x", r.Hash), fmt.Sprintf("%016x", o.run(t).Hash), "the same seed is the same run")
+			require.Equal(t, fmt.Sprintf("%016x", r.Hash), fmt.Sprintf("%016x", o.run(t).Hash), "the same seed is the same run: %s", r.Options.Command())
 		})
 	}
 	t.Log(tally.String())

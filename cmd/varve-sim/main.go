@@ -3,13 +3,18 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varvedb/varve/sim"
 )
 
 func main() {
+	sim.BuiltFrom(checkout())
 	root := &cobra.Command{
 		Use:           "varve-sim",
 		Short:         "Run Varve in a simulated world from one seed, break it, and judge what is left",
@@ -21,4 +26,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "varve-sim:", err)
 		os.Exit(1)
 	}
+}
+
+// checkout is the commit of the working directory, for a build by go run, which does
+// not know its own; empty if git has none.
+func checkout() string {
+	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	name := string(bytes.TrimSpace(commit))
+	if changes, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no").Output(); err != nil || len(changes) > 0 {
+		name += " modified"
+	}
+	return name
 }

@@ -86,10 +86,10 @@ func newReplayCommand() *cobra.Command {
 // runOne runs a seed, or a tape, and prints how it went.
 func (o *output) runOne(opts sim.Options, tape *world.Tape) error {
 	fmt.Print(opts)
-	begin := time.Now()
+	begin := cpuTime()
 	r := sim.Run(opts, sim.Play{Tape: tape, Log: o.printer()})
-	took := time.Since(begin)
-	fmt.Printf("trace: %016x\n%d events in %v of virtual time and %v of real time: %.0f events/s, %.0fx\n",
+	took := cpuTime() - begin
+	fmt.Printf("trace: %016x\n%d events in %v of virtual time and %v of CPU time: %.0f events/CPU-s, %.0fx\n",
 		r.Hash, r.Events, r.Virtual, took.Round(time.Millisecond), float64(r.Events)/took.Seconds(), r.Virtual.Seconds()/took.Seconds())
 	for i := range r.Verdicts {
 		fmt.Println(r.Verdicts[i].String())

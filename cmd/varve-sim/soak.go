@@ -16,6 +16,7 @@ type soak struct {
 	profiles []string
 	out      output
 	began    time.Time
+	beganCPU time.Duration
 
 	mu    sync.Mutex
 	next  uint64
@@ -35,7 +36,7 @@ func newSoakCommand() *cobra.Command {
 		Short: "Run seed after seed, and count",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			s.began = time.Now()
+			s.began, s.beganCPU = time.Now(), cpuTime()
 			if count > 0 {
 				s.last = s.next + count
 			} else {
@@ -133,7 +134,8 @@ func (s *soak) report(stop chan struct{}) {
 func (s *soak) rates() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	took := time.Since(s.began)
-	return fmt.Sprintf("%v: %d seeds, %d failures, %v of virtual time (%.0fx), %.0f events/s", took.Round(time.Second),
-		s.tally.Runs, s.tally.Failures, s.tally.Virtual.Round(time.Second), s.tally.Virtual.Seconds()/took.Seconds(), float64(s.tally.Events)/took.Seconds())
+	cpu := cpuTime() - s.beganCPU
+	return fmt.Sprintf("%v: %d seeds, %d failures, %v of virtual time; per second of CPU time %.0f of virtual time and %.0f events",
+		time.Since(s.began).Round(time.Second), s.tally.Runs, s.tally.Failures, s.tally.Virtual.Round(time.Second),
+		s.tally.Virtual.Seconds()/cpu.Seconds(), float64(s.tally.Events)/cpu.Seconds())
 }
