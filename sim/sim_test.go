@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -218,4 +219,24 @@ func TestACrashAtAnyCall(t *testing.T) {
 	}
 	t.Logf("of a history with %v:", whole.Covered)
 	t.Logf("crashes at %d of %d points, before and after %d calls", tried, points, whole.Calls)
+}
+
+// TestManyRunsAreOne runs a short storm of all faults over and over; a thousand times
+// if VARVE_FULL is set.
+func TestManyRunsAreOne(t *testing.T) {
+	runs := 100
+	if os.Getenv("VARVE_FULL") != "" {
+		runs = 1000
+	}
+	opts, err := sim.Draw(1, "all")
+	require.NoError(t, err)
+	opts.Storm = 2 * time.Second
+	want, err := sim.Drive(opts)
+	require.NoError(t, err)
+	require.NotZero(t, want.Commits)
+	for n := range runs - 1 {
+		got, err := sim.Drive(opts)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "run %d", n+2)
+	}
 }
