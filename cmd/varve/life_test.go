@@ -3,6 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env/osenv"
 	"github.com/varvedb/varve/wal/proposer"
@@ -112,7 +117,15 @@ func (s stack) intrude(branch string) {
 	}
 	e, err := osenv.New(osenv.Config{Root: s.TempDir()})
 	require.NoError(s, err)
-	_, err = proptest.Intrude(s.Context(), e, cfg)
+	client, err := pageapi.Dial(s.Context(), e, "unix:"+filepath.Join(s.dir, "run", "pageserver.sock"))
+	require.NoError(s, err)
+	defer client.Close()
+	_, err = proptest.Intrude(s.Context(), e, cfg, func(ctx context.Context, end wal.LSN) error {
+		if err := client.Timeline(b.Timeline).WaitLSN(ctx, end); !errors.Is(err, timeline.ErrStoppedForGood) {
+			return fmt.Errorf("the storage took it in: %w", err)
+		}
+		return nil
+	})
 	require.NoError(s, err)
 }
 

@@ -271,10 +271,14 @@ SET wal_compression = off; INSERT INTO t SELECT generate_series(700, 900); ALTER
 ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf(); SET wal_consistency_checking = 'all'; INSERT INTO t VALUES (2);`)
 	require.Equal(t, "|off|FIRST 1 (varve)", s.SQL(t, "SELECT current_setting('wal_consistency_checking'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')"))
 	at := head(t, s)
-	end, err := proptest.Intrude(t.Context(), w.Env, proposer.Config{ID: 103, Identity: b.id, Safekeepers: w.safekeepers})
+	var stopped error
+	_, err := proptest.Intrude(t.Context(), w.Env, proposer.Config{ID: 103, Identity: b.id, Safekeepers: w.safekeepers}, func(ctx context.Context, end wal.LSN) error {
+		stopped = w.client.Timeline(b.id.Timeline).WaitLSN(ctx, end)
+		return nil
+	})
 	require.NoError(t, err)
 	require.Error(t, r.wait(), "it ends by itself: fenced, or since the storage cannot go on, whichever it learns first")
-	err = w.client.Timeline(b.id.Timeline).WaitLSN(t.Context(), end)
+	err = stopped
 	require.ErrorIs(t, err, timeline.ErrStoppedForGood)
 	require.ErrorContains(t, err, "custom128")
 	require.ErrorContains(t, err, "wal_consistency_checking must name its resource manager")

@@ -18,12 +18,17 @@ const Foreign pgwal.RMgr = 128
 
 // Intrude wins a term, by which it fences whoever writes the log, and ends the log with
 // a record by which a [Foreign] resource manager changes a page. No storage can say what
-// becomes of that page. It returns the record's end when it is committed.
-func Intrude(ctx context.Context, e env.Env, cfg proposer.Config) (wal.LSN, error) {
+// becomes of that page. Once the record, which ends at the LSN that it returns, is
+// committed, it calls seen, and leads until that returns: who reads the log hears of a
+// commit from a leader only.
+func Intrude(ctx context.Context, e env.Env, cfg proposer.Config, seen func(ctx context.Context, end wal.LSN) error) (wal.LSN, error) {
 	p := proposer.New(e, cfg)
 	group := e.Tasks.NewGroup(ctx)
 	group.Go("intruder", p.Run)
 	end, err := appendForeign(ctx, p, cfg.SystemID)
+	if err == nil {
+		err = seen(ctx, end)
+	}
 	group.Stop()
 	// The proposer's end was told to appendForeign, if it came first.
 	_ = group.Wait()
