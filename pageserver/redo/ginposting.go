@@ -23,7 +23,7 @@ const (
 	ginAddRows     = 4
 )
 
-// ginList is one posting list.
+// ginPostingList is one posting list, padding included.
 type ginPostingList []byte
 
 // ginListAt returns the list at the start of b.
