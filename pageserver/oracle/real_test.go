@@ -86,7 +86,7 @@ func (s *server) replay(t testing.TB) {
 // one of those by which the decoder is compared with pg_waldump.
 func (s *server) script(t testing.TB, n size, name string) {
 	t.Helper()
-	s.SQL(t, s.scriptText(t, n, name))
+	s.SQL(t, fmt.Sprintf("\\set space %s\n", s.MkdirAll(t, "space"))+s.scriptText(t, n, name))
 }
 
 func (s *server) scriptText(t testing.TB, n size, name string) string {
@@ -96,7 +96,7 @@ func (s *server) scriptText(t testing.TB, n size, name string) string {
 		text, err = os.ReadFile(filepath.Join("..", "..", "wal", "pgwal", "testdata", "waldump", name+".sql"))
 	}
 	require.NoError(t, err)
-	vars := fmt.Sprintf("\\set rows %d\n\\set xids %d\n\\set space %s\n", n.rows, n.xids, s.MkdirAll(t, "space"))
+	vars := fmt.Sprintf("\\set rows %d\n\\set xids %d\n", n.rows, n.xids)
 	if name == "indexes" {
 		vars = fmt.Sprintf("\\set rows %d\n", n.indexRows)
 	}
