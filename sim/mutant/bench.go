@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/varvedb/varve/wal/planted"
 )
 
 // Bench tries mutants of the module at Root.
@@ -68,9 +70,9 @@ func (b *Bench) Build(ctx context.Context, m *Mutant) (string, error) {
 	program := filepath.Join(dir, "varve-sim")
 	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", program}
 	if m != nil {
-		overlay, err := b.overlay(dir, m)
+		overlay, err := planted.Overlay(b.Root, dir, m.Edits)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("plant %s: %w", name, err)
 		}
 		args = append(args, "-overlay", overlay)
 	}
@@ -80,29 +82,6 @@ func (b *Bench) Build(ctx context.Context, m *Mutant) (string, error) {
 		return "", fmt.Errorf("build %s: %w\n%s", name, errors.Join(err, ctx.Err()), out)
 	}
 	return program, nil
-}
-
-// overlay writes the changed files and the list of them that the compiler reads.
-func (b *Bench) overlay(dir string, m *Mutant) (string, error) {
-	files, err := m.Apply(b.Root)
-	if err != nil {
-		return "", err
-	}
-	replace := map[string]string{}
-	//varve:unordered each file is written by itself
-	for file, text := range files {
-		changed := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
-		if err := os.WriteFile(changed, text, 0o644); err != nil {
-			return "", err
-		}
-		replace[filepath.Join(b.Root, file)] = changed
-	}
-	list, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, list, 0o644)
 }
 
 // errEnough ends a batch that its reader wants no more of.

@@ -9,9 +9,8 @@
 //
 // # A mutant
 //
-// A mutant is a text file: fields, a line each, then edits.
+// A mutant is a text file: fields and edits, as package planted reads them.
 //
-//	# A comment; so are blank lines before the first edit.
 //	name: acks-before-sync
 //	source: etcd 14370
 //	bug: an append is acknowledged before it is durable
@@ -27,7 +26,7 @@
 //		for ; n < len(a.outbox); n++ {
 //	>>>>>>>
 //
-// name is the file's, without .txt. source says where the bug happened: a project
+// source says where the bug happened: a project
 // and its issue, a paper, or "generic" for an operator of mutation. needs lists the
 // faults without which the bug does nothing (as varve-sim's --without names them), or
 // is "nothing". found by lists who is expected to find it: checkers by the names in
@@ -36,10 +35,7 @@
 // swarm if it is left out; seeds is the budget, 2000 if it is left out; quick marks
 // those that CI runs.
 //
-// An edit replaces the lines between the first two marks, which must be in the file
-// exactly once, by those between the last two, which may be none. A mutant may have
-// several. Fields come in any order, each at most once; all but profile, seeds and
-// quick must be there. There is one more, may survive, for a bug that the simulator is
+// All fields but profile, seeds and quick must be there. There is one more, may survive, for a bug that the simulator is
 // known to be nearly blind to: it says why, and the table does.
 //
 // # A trial

@@ -1,16 +1,14 @@
 package mutant
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/varvedb/varve/sim"
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal/planted"
 )
 
 // Mutant is one planted bug.
@@ -24,13 +22,7 @@ type Mutant struct {
 	Seeds   int // budget
 	Quick   bool
 	Excuse  string // why it may survive; empty: it must not
-	Edits   []Edit
-}
-
-// Edit replaces lines of a file.
-type Edit struct {
-	File          string // below the module's root
-	Find, Replace string // whole lines; Replace may be empty
+	Edits   []planted.Edit
 }
 
 // The finders that are no checkers.
@@ -49,29 +41,7 @@ func Finders() (names []string) {
 }
 
 // Load reads the mutants of a directory, in order of their names.
-func Load(dir string) ([]*Mutant, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("load mutants: no file *%s in %s", suffix, dir)
-	}
-	slices.Sort(names)
-	var all []*Mutant
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("load mutants: %w", err)
-		}
-		m, err := Parse(name, string(text))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, m)
-	}
-	return all, nil
-}
+func Load(dir string) ([]*Mutant, error) { return planted.Load(dir, Parse) }
 
 // check says what is wrong with a mutant beyond its syntax.
 func (m *Mutant) check() error {
@@ -89,60 +59,15 @@ func (m *Mutant) check() error {
 	if !slices.Contains(sim.Profiles(), m.Profile) {
 		return fmt.Errorf("profile %q is not known: want one of %s", m.Profile, strings.Join(sim.Profiles(), ", "))
 	}
-	for _, e := range m.Edits {
-		if !filepath.IsLocal(e.File) || !strings.HasSuffix(e.File, ".go") || strings.HasSuffix(e.File, "_test.go") {
-			return fmt.Errorf("edits %q: want a Go file of the module that is no test", e.File)
-		}
-		if e.Find == e.Replace {
-			return fmt.Errorf("edits %s and changes nothing", e.File)
-		}
-	}
 	return nil
 }
 
 // Apply returns the files of the module at root that the mutant changes, by their
 // names below root, as they then are.
 func (m *Mutant) Apply(root string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	for _, e := range m.Edits {
-		text, edited := files[e.File]
-		if !edited {
-			var err error
-			if text, err = os.ReadFile(filepath.Join(root, e.File)); err != nil {
-				return nil, fmt.Errorf("apply mutant %s: %w", m.Name, err)
-			}
-		}
-		if n := count(text, e.Find); n != 1 {
-			return nil, fmt.Errorf("apply mutant %s: the text to find is %d times in %s, not once:\n%s", m.Name, n, e.File, e.Find)
-		}
-		at := index(text, e.Find)
-		files[e.File] = slices.Concat(text[:at], []byte(e.Replace), text[at+len(e.Find):])
+	files, err := planted.Apply(root, m.Edits)
+	if err != nil {
+		return nil, fmt.Errorf("apply mutant %s: %w", m.Name, err)
 	}
 	return files, nil
-}
-
-// count is how often lines are in a text.
-func count(text []byte, lines string) (n int) {
-	for {
-		at := index(text, lines)
-		if at < 0 {
-			return n
-		}
-		n++
-		text = text[at+len(lines):]
-	}
-}
-
-// index is where lines are in a text, at the beginning of a line; -1 if nowhere.
-func index(text []byte, lines string) int {
-	for from := 0; ; {
-		at := bytes.Index(text[from:], []byte(lines))
-		if at < 0 {
-			return -1
-		}
-		if at += from; at == 0 || text[at-1] == '\n' {
-			return at
-		}
-		from = at + 1
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/wal/planted"
 )
 
 const root = "../.."
@@ -60,7 +62,7 @@ func TestParse(t *testing.T) {
 		Name: "early", Source: "etcd 14370", Bug: "an acknowledgement comes early",
 		Needs: []string{"disk.loss", "disk.torn"}, FoundBy: []string{"truth", "real time", "assertion"},
 		Profile: "disk", Seeds: 7, Quick: true,
-		Edits: []Edit{{"wal/lsn.go", "\tone\n", ""}, {"wal/ids.go", "two\n\nthree\n", "four\n"}},
+		Edits: []planted.Edit{{File: "wal/lsn.go", Find: "\tone\n"}, {File: "wal/ids.go", Find: "two\n\nthree\n", Replace: "four\n"}},
 	}, m)
 }
 
@@ -94,25 +96,6 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, "it edits nothing")
 }
 
-// TestATextIsFoundOnceOrNotAtAll: lines count whole, and a second edit sees the first.
-func TestATextIsFoundOnceOrNotAtAll(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.go"), []byte("x\n\tx\ny\nz\ny\n"), 0o600))
-	apply := func(edits ...Edit) (string, error) {
-		files, err := (&Mutant{Name: "m", Edits: edits}).Apply(dir)
-		return string(files["a.go"]), err
-	}
-	text, err := apply(Edit{"a.go", "x\n", "w\n"}, Edit{"a.go", "w\n\tx\n", ""})
-	require.NoError(t, err)
-	require.Equal(t, "y\nz\ny\n", text)
-	_, err = apply(Edit{"a.go", "y\n", ""})
-	require.ErrorContains(t, err, "is 2 times in a.go")
-	_, err = apply(Edit{"a.go", "v\n", ""})
-	require.ErrorContains(t, err, "is 0 times in a.go")
-	_, err = apply(Edit{"b.go", "v\n", ""})
-	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
 // TestWhatIsNoVerdictIsAnError: a program that ends before its seeds do, prints what is
 // none of its lines, or cannot be built, has killed nothing.
 func TestWhatIsNoVerdictIsAnError(t *testing.T) {
@@ -135,7 +118,7 @@ func TestWhatIsNoVerdictIsAnError(t *testing.T) {
 		}
 		require.ErrorContains(t, err, want, script)
 	}
-	m := &Mutant{Name: "broken", Edits: []Edit{{"cmd/varve-sim/main.go", "package main\n", "package\n"}}}
+	m := &Mutant{Name: "broken", Edits: []planted.Edit{{File: "cmd/varve-sim/main.go", Find: "package main\n", Replace: "package\n"}}}
 	abs, err := filepath.Abs(root)
 	require.NoError(t, err)
 	_, err = (&Bench{Root: abs, Work: dir}).Try(ctx, m, "")

@@ -1,10 +1,11 @@
 package mutant
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/varvedb/varve/wal/planted"
 )
 
 // Table prints trials as a table in Markdown, and how many were killed.
@@ -57,10 +58,5 @@ const (
 
 // Insert puts a table between the marks of a document.
 func Insert(document []byte, table string) ([]byte, error) {
-	before, rest, begins := bytes.Cut(document, []byte(TableBegin))
-	_, after, ends := bytes.Cut(rest, []byte(TableEnd))
-	if !begins || !ends {
-		return nil, fmt.Errorf("the document has no place for the table: want the lines %s and %s", TableBegin, TableEnd)
-	}
-	return fmt.Appendf(nil, "%s%s\n%s%s%s", before, TableBegin, table, TableEnd, after), nil
+	return planted.Insert(document, TableBegin, TableEnd, table)
 }

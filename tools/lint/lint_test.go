@@ -36,6 +36,7 @@ var edges = map[string]string{
 	"compute/pgdata":        "writes the directory that a real PostgreSQL starts on",
 	"compute/control":       "runs processes, keeps a bbolt file and serves HTTP on a socket",
 	"wal/pgwal/pgtest":      "runs a real PostgreSQL for tests",
+	"wal/planted":           "reads banks of bugs, and writes files for the compiler",
 	"sim/mutant":            "builds programs with bugs in them, and runs them",
 	"cmd":                   "is the operating system's side of the program",
 	"bench":                 "measures the real world",
