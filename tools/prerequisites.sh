@@ -1,19 +1,20 @@
 #!/bin/sh
 # Makes sure that the programs which the tests and the demo need are there:
-# PostgreSQL 15 with its contrib programs, gcc for the race detector, Python's
+# PostgreSQL 15 with its contrib programs, gcc for the race detector (and the C
+# library's headers, without which Go builds nothing where there is a gcc), Python's
 # psycopg2 for the example client, a browser that looks at the simulator's pages.
 # Installs what is missing when it may.
 set -eu
 
 missing=
-need() { # need PACKAGE TEST...
-	package=$1
+need() { # need PACKAGES TEST...
+	packages=$1
 	shift
-	"$@" >/dev/null 2>&1 || missing="$missing $package"
+	"$@" >/dev/null 2>&1 || missing="$missing $packages"
 }
 need postgresql-15 test -x "${VARVE_PG_BIN:-/usr/lib/postgresql/15/bin}/postgres"
 need python3-psycopg2 /usr/bin/python3 -c 'import psycopg2'
-need gcc command -v gcc
+need 'gcc libc6-dev' sh -c 'echo "#include <stdint.h>" | gcc -E -x c -'
 need chromium command -v chromium
 
 [ -n "$missing" ] || exit 0
