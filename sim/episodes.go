@@ -61,6 +61,10 @@ func (x *episodes) take(e world.Entry) {
 		x.toggle(e, "its disk is full")
 	case world.KindThrottle:
 		x.toggle(e, "the bucket refuses it")
+	case world.KindClog:
+		x.toggle(e, "clogged: "+e.Text)
+	case world.KindSlow:
+		x.toggle(e, fmt.Sprintf("slow: a turn takes %v", time.Duration(e.Payload)))
 	}
 }
 
@@ -97,7 +101,7 @@ func (x *episodes) link(e world.Entry) {
 }
 
 func (x *episodes) toggle(e world.Entry, what string) {
-	if name := e.Node + " " + e.Kind.String(); e.Payload == 1 {
+	if name := e.Node + " " + e.Kind.String() + " " + e.Text; e.Payload != 0 {
 		x.begin(name, e.Node, what)
 	} else {
 		x.end(name)

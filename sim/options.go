@@ -62,12 +62,12 @@ func (o *Options) Without(names ...string) error {
 // families are the profiles with some kinds of faults only: those whose names begin so.
 var families = map[string][]string{
 	"net":     {"net."},
-	"process": {"crash.", "pause"},
+	"process": {"crash.", "pause", "cpu."},
 	"disk":    {"disk.", "crash."},
 	"clock":   {"clock."},
 	"bucket":  {"bucket."},
 	"sched":   {"sched."},
-	"rivals":  {"net.", "crash.", "pause", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
+	"rivals":  {"net.", "crash.", "pause", "cpu.", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
 }
 
 // Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
@@ -84,12 +84,15 @@ func all() world.Faults {
 	const rarer = 10
 	faults := world.Worst()
 	for _, kind := range []world.FaultKind{
-		world.NetDelay, world.NetReset, world.NetHalfOpen, world.CrashCall, world.CrashLoop, world.DiskSlow, world.DiskSyncError,
-		world.DiskReadError, world.DiskWriteError, world.BucketError, world.BucketSlow, world.SchedYield,
+		world.NetDelay, world.NetReset, world.NetTorn, world.NetHalfOpen, world.CrashCall, world.CrashLoop, world.DiskSlow, world.DiskSyncError,
+		world.DiskReadError, world.DiskShortRead, world.DiskWriteError, world.BucketError, world.BucketSlow, world.SchedYield,
 	} {
 		faults[kind].PerMillion /= rarer
 	}
-	for _, kind := range []world.FaultKind{world.NetPartition, world.NetOneWay, world.NetIsolate, world.PauseNode, world.DiskFull, world.BucketThrottle} {
+	for _, kind := range []world.FaultKind{
+		world.NetPartition, world.NetOneWay, world.NetIsolate, world.NetRing, world.NetClog, world.NetSwizzle,
+		world.PauseNode, world.CPUSlow, world.DiskFull, world.BucketThrottle,
+	} {
 		faults[kind].Lasts.Hi /= rarer
 	}
 	return faults
@@ -152,7 +155,10 @@ func (o *Options) rival(c *world.Choices) {
 	const shorter = 8
 	o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: 2 * time.Second})}
 	o.Historians, o.BranchPer, o.Shape.Branch = 0, 0, 0
-	for _, kind := range []world.FaultKind{world.NetPartition, world.NetOneWay, world.NetIsolate, world.CrashNode, world.CrashProcess, world.PauseNode} {
+	for _, kind := range []world.FaultKind{
+		world.NetPartition, world.NetOneWay, world.NetIsolate, world.NetRing, world.NetClog, world.NetSwizzle,
+		world.CrashNode, world.CrashProcess, world.PauseNode, world.CPUSlow,
+	} {
 		for _, r := range []*world.Range{&o.Faults[kind].Every, &o.Faults[kind].Lasts} {
 			r.Lo, r.Hi = r.Lo/shorter, r.Hi/shorter
 		}

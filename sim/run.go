@@ -21,6 +21,7 @@ type Result struct {
 	Storm    uint64 // events up to the storm's end
 	Verdicts []check.Verdict
 	Fired    check.Counts // faults, by kind
+	Done     check.Counts // what clients and operators did, by kind
 	Covered  check.Counts // marked places of the code that were reached
 	Damaged  int          // copies of logs that a deceiving disk has damaged, and that were told as such
 	Run      check.Run    // the evidence
@@ -66,7 +67,7 @@ func Run(opts Options, play Play) *Result {
 	c.run.Ops = append(c.ledger.Ops(), c.cutoffs...)
 	slices.SortStableFunc(c.run.Ops, func(a, b check.Op) int { return cmp.Compare(a.Call, b.Call) })
 	c.run.Faults = c.episodes.faults()
-	r.Run, r.Damaged = c.run, c.damaged
+	r.Run, r.Damaged, r.Done = c.run, c.damaged, c.operations()
 	if r.Err == nil {
 		r.Verdicts = check.All(&c.run)
 	}

@@ -15,6 +15,7 @@ type Tally struct {
 	Events   uint64
 	Virtual  time.Duration
 	Fired    check.Counts
+	Done     check.Counts
 	Covered  check.Counts
 	Damaged  int
 	Checked  map[string]check.Counts // by checker: what it judged
@@ -35,6 +36,7 @@ func (t *Tally) Add(r *Result) {
 	t.Virtual += r.Virtual
 	t.Damaged += r.Damaged
 	t.Fired.Merge(r.Fired)
+	t.Done.Merge(r.Done)
 	t.Covered.Merge(r.Covered)
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
@@ -48,12 +50,18 @@ func (t *Tally) Add(r *Result) {
 	}
 }
 
-// Idle names the faults that never fired and the checkers that judged nothing: what a
-// batch of runs that is large enough must not have. Faults to be asked for do not count.
+// Idle names the faults that never fired, what clients and operators never did, and the
+// checkers that judged nothing: what a batch of runs that is large enough must not have.
+// Faults to be asked for do not count.
 func (t *Tally) Idle() (idle []string) {
 	for _, count := range t.Fired {
 		if count.N == 0 && count.Name != "disk.lie" {
 			idle = append(idle, "fault "+count.Name+" never fired")
+		}
+	}
+	for _, count := range t.Done {
+		if count.N == 0 {
+			idle = append(idle, "nobody did: "+count.Name)
 		}
 	}
 	for _, checker := range t.checkers {
@@ -67,8 +75,8 @@ func (t *Tally) Idle() (idle []string) {
 	return idle
 }
 
-// String is the closing table: faults fired by kind, what was judged by checker, and
-// the marked places of the code that were reached.
+// String is the closing table: faults fired and operations done by kind, what was judged
+// by checker, and the marked places of the code that were reached.
 func (t *Tally) String() string {
 	var b strings.Builder
 	table := func(title string, counts check.Counts) {
@@ -79,6 +87,7 @@ func (t *Tally) String() string {
 	}
 	fmt.Fprintf(&b, "runs %d, failures %d, virtual time %v, events %d\n", t.Runs, t.Failures, t.Virtual.Round(time.Second), t.Events)
 	table("faults fired", t.Fired)
+	table("done by clients and operators", t.Done)
 	for _, checker := range t.checkers {
 		table("judged by "+checker, t.Checked[checker])
 		table("left out by "+checker, t.Skipped[checker])

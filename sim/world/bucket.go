@@ -278,12 +278,15 @@ func (b bucketOf) call(ctx context.Context, what string, r *request) error {
 // fateOf draws what is to become of a request of the node.
 func (n *Node) fateOf(r *request, c *Choices) fate {
 	w := n.w
-	f := fate{there: bucketThere, back: bucketBack, patience: bucketPatience}
+	to, from := w.link(n.id, 0), w.link(0, n.id)
+	f := fate{there: bucketThere + max(0, to.clogged-w.now), back: bucketBack, patience: bucketPatience}
+	if from.clogged > w.now {
+		f.back += max(0, from.clogged-w.now-f.there) // as if it were sent now: a request that takes long meets it no more
+	}
 	if n.hit(BucketSlow, c) {
 		f.there += c.Skewed(n.faults[BucketSlow].Lasts)
 	}
-	f.lost = w.link(n.id, 0).cut
-	f.mute = w.link(0, n.id).cut
+	f.lost, f.mute = to.cut, from.cut
 	switch {
 	case f.lost || f.mute:
 	case n.throttled || n.hit(BucketError, c):

@@ -143,8 +143,15 @@ func (p *pipe) send(data []byte) {
 	n := p.from.l.n
 	choices := p.link.choices
 	if p.link.id.from != p.link.id.to {
+		if len(data) > 1 && n.hit(NetTorn, choices) {
+			p.put(data[:1+choices.Below(uint32(len(data)-1))])
+			p.from.in.reset(choices)
+			p.ship(parcel{reset: true})
+			return
+		}
 		if n.hit(NetReset, choices) {
-			p.sever(choices)
+			p.reset(choices)
+			p.from.in.reset(choices)
 			return
 		}
 		if n.hit(NetHalfOpen, choices) {
@@ -152,6 +159,11 @@ func (p *pipe) send(data []byte) {
 			p.from.in.hole = p.from.in.hole || choices.Below(2) == 1
 		}
 	}
+	p.put(data)
+}
+
+// put has bytes be under way.
+func (p *pipe) put(data []byte) {
 	if len(p.bytes)+len(data) > cap(p.bytes) {
 		p.bytes, p.done = p.bytes[:copy(p.bytes, p.bytes[p.done:])], 0
 	}
@@ -160,24 +172,22 @@ func (p *pipe) send(data []byte) {
 	p.ship(parcel{size: len(data)})
 }
 
-// sever resets the connection from within the network. What is under way is lost,
-// or arrives late all the same.
-func (p *pipe) sever(choices *Choices) {
+// reset resets one direction of the connection from within the network. What is under
+// way is lost, or arrives late all the same.
+func (p *pipe) reset(choices *Choices) {
 	n := p.from.l.n
-	for _, q := range []*pipe{p, p.from.in} {
-		if !n.hit(NetLate, choices) {
-			q.way.clear()
-			q.bytes = q.bytes[:q.done+q.unread]
-			q.last = 0
-		} else if q.way.len() > 0 {
-			q.last = max(q.last, n.w.now+choices.Between(n.faults[NetLate].Lasts))
-			late := q.way.rest()
-			for i := range late {
-				late[i].at = max(late[i].at, q.last)
-			}
+	if !n.hit(NetLate, choices) {
+		p.way.clear()
+		p.bytes = p.bytes[:p.done+p.unread]
+		p.last = 0
+	} else if p.way.len() > 0 {
+		p.last = max(p.last, n.w.now+choices.Between(n.faults[NetLate].Lasts))
+		late := p.way.rest()
+		for i := range late {
+			late[i].at = max(late[i].at, p.last)
 		}
-		q.ship(parcel{reset: true})
 	}
+	p.ship(parcel{reset: true})
 }
 
 // ship puts a parcel behind those under way.

@@ -104,6 +104,12 @@ func keep(ctx context.Context, e env.Env, name string, heard *env.Mailbox[string
 			break
 		}
 		at += int64(len(text))
+		if at%4 == 0 {
+			err = f.Truncate(ctx, at)
+		}
+		if err != nil {
+			break
+		}
 		if err = e.Tasks.Offload(ctx, func() {}); err != nil {
 			break
 		}
@@ -168,7 +174,7 @@ func TestTheTraceOfASeedIsKnown(t *testing.T) {
 }
 
 // knownHash changes with whatever changes the world; so do the kept seeds.
-const knownHash = "252de0dc6ee95bca"
+const knownHash = "269f911b339e53f6"
 
 func TestSeedsDiffer(t *testing.T) {
 	seen := map[uint64]uint64{}

@@ -243,6 +243,71 @@ func TestErrorsOfTheDisk(t *testing.T) {
 	})
 }
 
+func TestAShortReadSaysSo(t *testing.T) {
+	onFile(t, always(world.DiskShortRead), func(ctx context.Context, _ *world.Node, f env.File) {
+		want := letters('b')
+		put(t, ctx, f, want)
+		got := make([]byte, len(want))
+		n, err := f.ReadAt(ctx, got, 0)
+		require.ErrorIs(t, err, world.ErrIO)
+		require.Positive(t, n)
+		require.Less(t, n, len(want))
+		require.Equal(t, n, bytes.Count(got, []byte{'b'}), "what was read is right")
+	})
+}
+
+// An entry that could not be changed is as it was.
+func TestAnErrorOfAnEntryChangesNothing(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	n := w.Node("n")
+	must(t, n, w, func(ctx context.Context, e env.Env) {
+		f, err := e.FS.Create(ctx, "f")
+		require.NoError(t, err)
+		put(t, ctx, f, letters('a'))
+		*n.Faults() = always(world.DiskEntryError)
+		_, err = e.FS.Create(ctx, "g")
+		require.ErrorIs(t, err, world.ErrIO)
+		require.ErrorIs(t, e.FS.Rename(ctx, "f", "h"), world.ErrIO)
+		require.ErrorIs(t, e.FS.Remove(ctx, "f"), world.ErrIO)
+		require.ErrorIs(t, f.Truncate(ctx, 1), world.ErrIO)
+		require.ErrorIs(t, f.Allocate(ctx, 1<<20), world.ErrIO)
+		put(t, ctx, f, letters('b')) // bytes are another matter
+	})
+	require.Equal(t, []string{"f"}, n.Disk().Files())
+	content, _ := n.Disk().ReadFile("f")
+	requireLetters(t, 'b', content)
+}
+
+func TestAFullDiskTakesWhatFits(t *testing.T) {
+	faults := world.Worst().Only(world.DiskFull)
+	w := newWorld(t, world.Config{Faults: faults})
+	n := w.Node("n")
+	refused := 0
+	n.Start(func(ctx context.Context, e env.Env) error {
+		f, err := e.FS.Create(ctx, "f")
+		require.NoError(t, err)
+		require.NoError(t, f.Allocate(ctx, 4096))
+		for {
+			size, err := f.Size(ctx)
+			require.NoError(t, err)
+			if n, err := f.WriteAt(ctx, letters('c')[:4096], size-1000); err != nil {
+				require.ErrorIs(t, err, world.ErrNoSpace)
+				require.Equal(t, 1000, n)
+				after, err := f.Size(ctx)
+				require.NoError(t, err)
+				require.Equal(t, size, after)
+				refused++
+			}
+			if err := e.Clock.Sleep(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	})
+	w.Storm(n)
+	require.NoError(t, w.Run(5*time.Minute))
+	require.NotZero(t, refused)
+}
+
 func TestAFullDiskDoesNotGrow(t *testing.T) {
 	faults := world.Worst().Only(world.DiskFull)
 	w := newWorld(t, world.Config{Faults: faults})

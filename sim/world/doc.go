@@ -59,7 +59,13 @@
 // link wait and are sent again when it heals; an end that nobody answers for fails
 // after [ErrTimeout]'s quarter of an hour; an end whose peer is gone hears of it
 // when it sends. A host's name in an address means nothing: what listens at an
-// address is found, wherever it is. Unix sockets are seen by their own node only.
+// address is found, wherever it is. Unix sockets are seen by their own node only. Bytes
+// on a clogged link arrive when it is free, without anybody sending them again.
+//
+// # The CPU
+//
+// Computing takes no time, but on a slow node, where a turn of a task and CPU work take
+// some, one after the other.
 //
 // # The bucket
 //

@@ -15,17 +15,22 @@ type FaultKind uint8
 const (
 	NetDelay       FaultKind = iota // bytes written: they take long (a skewed draw)
 	NetReset                        // bytes written: the connection is reset
+	NetTorn                         // bytes written: the connection is reset, and a part of them arrives before that
 	NetHalfOpen                     // bytes written: from now on they vanish, one way or both
 	NetLate                         // a reset: bytes under way still arrive, late
 	NetShortRead                    // a read: returns a part of what is there
 	NetPartition                    // episode: the nodes fall into two groups
 	NetOneWay                       // episode: one link carries nothing one way
 	NetIsolate                      // episode: one node is cut off, bucket included
+	NetRing                         // episode: nodes and bucket form a ring, and each reaches its two neighbours only
+	NetClog                         // episode: what is sent on one link one way arrives when it ends, at once and in order
+	NetSwizzle                      // episode: some nodes are clogged both ways, one after the other, and freed in another order
 	CrashCall                       // a call of Env in a storm: the node loses power, before or after it
 	CrashNode                       // episode: a node loses power, and comes back
 	CrashProcess                    // episode: a node's process dies, and comes back
 	CrashLoop                       // a start in a storm: the node dies soon again, some times
 	PauseNode                       // episode: a node stands still, then runs on
+	CPUSlow                         // episode: a node's turns and its CPU work take long, one after the other
 	DiskWipe                        // a death of power: the disk is empty when it comes back
 	DiskLoss                        // a death of power, per unsynced block or entry: it is lost
 	DiskTorn                        // a death of power, per unsynced block: some sectors of it are lost
@@ -36,7 +41,9 @@ const (
 	DiskLostWrite                   // a sync, per block: the disk keeps the old block
 	DiskMisdirect                   // a sync, per block: the disk writes it in another's place
 	DiskReadError                   // a read: EIO
+	DiskShortRead                   // a read: EIO, after a part of it
 	DiskWriteError                  // a write: EIO, after a part of it
+	DiskEntryError                  // a file created, renamed, removed, truncated or allocated: EIO, and nothing has changed
 	DiskFull                        // episode: a node's disk has no space to grow
 	DiskSlow                        // a call of the disk: takes long
 	ClockOffset                     // a node: its time of day is off
@@ -83,17 +90,22 @@ var menu = [faultCount]struct {
 }{
 	NetDelay:       {name: "net.delay", most: Fault{PerMillion: 300_000, Lasts: Range{ms, 2 * time.Second}}},
 	NetReset:       {name: "net.reset", most: Fault{PerMillion: 10_000}},
+	NetTorn:        {name: "net.torn", most: Fault{PerMillion: 10_000}},
 	NetHalfOpen:    {name: "net.half-open", most: Fault{PerMillion: 2_000}},
 	NetLate:        {name: "net.late", most: Fault{PerMillion: 500_000, Lasts: Range{ms, 10 * time.Second}}},
 	NetShortRead:   {name: "net.short-read", most: Fault{PerMillion: 300_000}},
 	NetPartition:   {name: "net.partition", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	NetOneWay:      {name: "net.one-way", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	NetIsolate:     {name: "net.isolate", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
+	NetRing:        {name: "net.ring", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
+	NetClog:        {name: "net.clog", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
+	NetSwizzle:     {name: "net.swizzle", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	CrashCall:      {name: "crash.call", most: Fault{PerMillion: 500}},
 	CrashNode:      {name: "crash.node", most: Fault{Every: Range{time.Second, 60 * time.Second}, Lasts: Range{10 * ms, 20 * time.Second}}},
 	CrashProcess:   {name: "crash.process", most: Fault{Every: Range{time.Second, 60 * time.Second}, Lasts: Range{10 * ms, 5 * time.Second}}},
 	CrashLoop:      {name: "crash.loop", most: Fault{PerMillion: 200_000}},
 	PauseNode:      {name: "pause", most: Fault{Every: Range{time.Second, 60 * time.Second}, Lasts: Range{10 * ms, 60 * time.Second}}},
+	CPUSlow:        {name: "cpu.slow", most: Fault{Every: Range{time.Second, 60 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	DiskWipe:       {name: "disk.wipe", most: Fault{PerMillion: 100_000}, deceives: true},
 	DiskLoss:       {name: "disk.loss", most: Fault{PerMillion: 800_000}},
 	DiskTorn:       {name: "disk.torn", most: Fault{PerMillion: 500_000}},
@@ -104,7 +116,9 @@ var menu = [faultCount]struct {
 	DiskLostWrite:  {name: "disk.lost-write", most: Fault{PerMillion: 1_000}, deceives: true},
 	DiskMisdirect:  {name: "disk.misdirect", most: Fault{PerMillion: 1_000}, deceives: true},
 	DiskReadError:  {name: "disk.read-error", most: Fault{PerMillion: 2_000}},
+	DiskShortRead:  {name: "disk.short-read", most: Fault{PerMillion: 2_000}},
 	DiskWriteError: {name: "disk.write-error", most: Fault{PerMillion: 2_000}},
+	DiskEntryError: {name: "disk.entry-error", most: Fault{PerMillion: 10_000}},
 	DiskFull:       {name: "disk.full", most: Fault{Every: Range{5 * time.Second, 60 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	DiskSlow:       {name: "disk.slow", most: Fault{PerMillion: 50_000, Lasts: Range{ms, 5 * time.Second}}},
 	ClockOffset:    {name: "clock.offset", most: Fault{PerMillion: million, Lasts: Range{0, time.Hour}}},

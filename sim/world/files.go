@@ -71,6 +71,9 @@ func (s fileSystem) Create(ctx context.Context, name string) (env.File, error) {
 	if d.full {
 		return nil, fmt.Errorf("create %s: %w", name, ErrNoSpace)
 	}
+	if err := s.l.n.entryError("create " + name); err != nil {
+		return nil, err
+	}
 	i := d.newFile()
 	d.do(change{node: i, to: clean})
 	if err := c.end(); err != nil {
@@ -114,6 +117,9 @@ func (s fileSystem) Rename(ctx context.Context, from, to string) error {
 	if old := d.lookup(cleanTo); i.dir || old != nil && old.dir {
 		return fmt.Errorf("rename %s to %s: is a directory", from, to)
 	}
+	if err := s.l.n.entryError("rename " + from + " to " + to); err != nil {
+		return err
+	}
 	if clean != cleanTo {
 		d.do(change{node: i, from: clean, to: cleanTo})
 	}
@@ -139,6 +145,9 @@ func (s fileSystem) Remove(ctx context.Context, name string) error {
 		delete(d.dirs[path.Dir(clean)].entries, path.Base(clean))
 		delete(d.dirs[path.Dir(clean)].durable, path.Base(clean))
 		return c.end()
+	}
+	if err := s.l.n.entryError("remove " + name); err != nil {
+		return err
 	}
 	d.do(change{node: i, from: clean})
 	return c.end()
@@ -214,6 +223,14 @@ func (s fileSystem) Lock(ctx context.Context, name string) (env.Unlocker, error)
 	return &fileLock{s.l, clean}, c.end()
 }
 
+// entryError is an error of the disk on its way to what it keeps of a file beyond bytes.
+func (n *Node) entryError(what string) error {
+	if n.hit(DiskEntryError, n.files) {
+		return fmt.Errorf("%s: %w", what, ErrIO)
+	}
+	return nil
+}
+
 type fileLock struct {
 	l    *life
 	name string
@@ -253,6 +270,11 @@ func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("read %s at %d: %w", f.name, off, ErrIO)
 	}
 	size := max(0, min(int64(len(p)), f.i.size-off))
+	if size > 1 && n.hit(DiskShortRead, n.files) {
+		part := 1 + int(n.files.Below(uint32(size-1)))
+		f.i.read(p[:part], off)
+		return part, fmt.Errorf("read %s at %d: %w after %d bytes", f.name, off, ErrIO, part)
+	}
 	if size > 0 && n.hit(DiskRot, n.files) {
 		f.i.flip(off+int64(n.files.Below(uint32(size))), uint(n.files.Below(8)))
 	}
@@ -275,8 +297,9 @@ func (f *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n := f.l.n
-	if n.disk.full && off+int64(len(p)) > f.i.size {
-		return 0, fmt.Errorf("write %s at %d: %w", f.name, off, ErrNoSpace)
+	if room := max(0, f.i.size-off); n.disk.full && int64(len(p)) > room {
+		f.i.write(p[:room], off)
+		return int(room), fmt.Errorf("write %s at %d: %w after %d bytes", f.name, off, ErrNoSpace, room)
 	}
 	if len(p) > 0 && n.hit(DiskWriteError, n.files) {
 		part := int(n.files.Below(uint32(len(p))))
@@ -333,6 +356,9 @@ func (f *file) Truncate(ctx context.Context, size int64) error {
 	if f.l.n.disk.full && size > f.i.size {
 		return fmt.Errorf("truncate %s: %w", f.name, ErrNoSpace)
 	}
+	if err := f.l.n.entryError("truncate " + f.name); err != nil {
+		return err
+	}
 	f.i.truncate(size)
 	return c.end()
 }
@@ -345,6 +371,9 @@ func (f *file) Allocate(ctx context.Context, size int64) error {
 	if size > f.i.size {
 		if f.l.n.disk.full {
 			return fmt.Errorf("allocate %d bytes for %s: %w", size, f.name, ErrNoSpace)
+		}
+		if err := f.l.n.entryError("allocate for " + f.name); err != nil {
+			return err
 		}
 		f.i.truncate(size)
 	}

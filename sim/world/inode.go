@@ -113,6 +113,9 @@ func (i *inode) mark(at int) {
 }
 
 func (i *inode) write(p []byte, off int64) {
+	if len(p) == 0 {
+		return // which would not make the file longer
+	}
 	i.size = max(i.size, off+int64(len(p)))
 	for len(p) > 0 {
 		at, in := int(off/pageSize), int(off%pageSize)

@@ -65,6 +65,7 @@ type linkID struct{ from, to int }
 type link struct {
 	id      linkID
 	cut     bool
+	clogged time.Duration // until when; what is sent before arrives then
 	stuck   []*pipe
 	choices *Choices
 }
@@ -125,12 +126,13 @@ func (w *World) resend(stuck []*pipe, c *Choices) {
 	}
 }
 
-// HealAll heals every link.
+// HealAll heals every link. What is under way on a clogged one still takes its time.
 func (w *World) HealAll() {
 	for from := range len(w.nodes) + 1 {
 		for to := range len(w.nodes) + 1 {
 			if l := w.network.links[linkID{from, to}]; l != nil {
 				w.setLink(l, false)
+				l.clogged = 0
 			}
 		}
 	}
@@ -250,10 +252,11 @@ func (n *Node) way(l *link) time.Duration {
 	if l.id.from == l.id.to {
 		return localTime
 	}
+	takes := remoteTime + max(0, l.clogged-n.w.now)
 	if n.hit(NetDelay, l.choices) {
-		return remoteTime + l.choices.Skewed(n.faults[NetDelay].Lasts)
+		takes += l.choices.Skewed(n.faults[NetDelay].Lasts)
 	}
-	return remoteTime
+	return takes
 }
 
 // severed reports whether the node and another cannot hear each other.

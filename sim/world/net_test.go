@@ -177,6 +177,23 @@ func TestAResetIsHeardAtBothEnds(t *testing.T) {
 	require.ErrorIs(t, p.serverErr, world.ErrReset)
 }
 
+// A write is cut in the middle, and what comes of it is a reset.
+func TestATornWriteArrivesInPart(t *testing.T) {
+	const word = "0123456789"
+	for seed := range uint64(20) {
+		faults := always(world.NetTorn)
+		faults[world.NetTorn].PerMillion = 100_000
+		p := newPair(t, world.Config{Seed: seed, Faults: faults}, say(word))
+		p.run(t, time.Minute)
+		require.ErrorIs(t, p.clientErr, world.ErrReset)
+		require.ErrorIs(t, p.serverErr, world.ErrReset)
+		require.EqualValues(t, 1, p.w.Fired(world.NetTorn))
+		part := len(p.got) % len(word)
+		require.NotZero(t, part)
+		require.Equal(t, word[:part], string(p.got[len(p.got)-part:]))
+	}
+}
+
 // Of a connection that was reset long ago, bytes still arrive.
 func TestLateBytesArriveAfterTheReset(t *testing.T) {
 	late := 0
@@ -263,4 +280,130 @@ func TestAUnixSocketIsOfItsNode(t *testing.T) {
 		_, err := e.Net.Dial(ctx, "unix:s")
 		require.ErrorIs(t, err, world.ErrRefused)
 	})
+}
+
+// storm has episodes of one kind among four nodes, once every 30 seconds of at most 10,
+// and returns what it wrote to the trace.
+func storm(t *testing.T, seed uint64, kind world.FaultKind) (entries []world.Entry) {
+	faults := world.Worst().Only(kind)
+	faults[kind].Every = world.Range{Lo: 30 * time.Second, Hi: 30 * time.Second}
+	faults[kind].Lasts = world.Range{Lo: 5 * time.Second, Hi: 10 * time.Second}
+	w := newWorld(t, world.Config{Seed: seed, Faults: faults, Log: func(e world.Entry) { entries = append(entries, e) }})
+	var nodes []*world.Node
+	for _, name := range []string{"a", "b", "c", "d"} {
+		n := w.Node(name)
+		n.Start(func(ctx context.Context, e env.Env) error { return e.Clock.Sleep(ctx, long) })
+		nodes = append(nodes, n)
+	}
+	w.Storm(nodes...)
+	require.NoError(t, w.Run(59*time.Second))
+	require.EqualValues(t, 1, w.Fired(kind))
+	return entries
+}
+
+// In a ring of five each reaches two, and one comes from each to all others by them.
+func TestARingLeavesEachItsNeighbours(t *testing.T) {
+	for seed := range uint64(20) {
+		parts := []string{"bucket", "a", "b", "c", "d"}
+		cut := map[string]int{} // by link: times it was cut less times it was healed
+		for _, e := range storm(t, seed, world.NetRing) {
+			if e.Kind == world.KindLink && e.Payload&1 == 1 {
+				cut[e.Text]++
+			} else if e.Kind == world.KindLink {
+				require.Equal(t, 1, cut[e.Text], "what heals was cut")
+				cut[e.Text] = 2
+			}
+		}
+		require.Len(t, cut, 10)
+		neighbours := map[string][]string{}
+		for _, from := range parts {
+			for _, to := range parts {
+				if n := cut[from+">"+to]; from != to && n == 0 {
+					neighbours[from] = append(neighbours[from], to)
+				} else if from != to {
+					require.Equal(t, 2, n, "it heals")
+				}
+			}
+			require.Len(t, neighbours[from], 2)
+		}
+		seen, at := map[string]bool{}, "bucket"
+		for !seen[at] {
+			seen[at] = true
+			next := neighbours[at]
+			at = next[0]
+			if seen[at] {
+				at = next[1]
+			}
+		}
+		require.Len(t, seen, len(parts), "one ring")
+	}
+}
+
+// What is sent on a clogged link arrives when that is free, and nobody has to send it
+// again; the other way is free all the time.
+func TestACloggedLinkHoldsBytesUntilItIsFree(t *testing.T) {
+	held, free := 0, 0
+	for seed := range uint64(20) {
+		faults := world.Worst().Only(world.NetClog)
+		faults[world.NetClog].Every.Lo = faults[world.NetClog].Lasts.Hi // one at a time
+		var entries []world.Entry
+		p := newPair(t, world.Config{Seed: seed, Faults: faults, Log: func(e world.Entry) { entries = append(entries, e) }}, say("."))
+		p.w.Storm(p.client)
+		p.run(t, 4*time.Minute)
+		require.NoError(t, p.clientErr)
+		require.NoError(t, p.serverErr)
+		until := map[time.Duration]time.Duration{} // a clog, from when it came
+		var began []time.Duration
+		for _, e := range entries {
+			if e.Kind == world.KindClog && e.Text == "client>server" && e.Payload == 1 {
+				began = append(began, e.At)
+			} else if e.Kind == world.KindClog && e.Text == "client>server" && len(began) > 0 {
+				until[began[0]] = e.At
+				began = began[1:]
+			}
+		}
+		for _, e := range entries {
+			if e.Kind != world.KindDeliver || e.Node != "server" {
+				continue
+			}
+			clogged := time.Duration(0)
+			for from, to := range until {
+				if from <= e.Sent && e.Sent < to {
+					clogged = max(clogged, to)
+				}
+			}
+			if clogged == 0 {
+				free++
+				continue
+			}
+			held++
+			require.InDelta(t, clogged, e.At, float64(time.Millisecond))
+		}
+	}
+	require.NotZero(t, held)
+	require.NotZero(t, free)
+}
+
+// Nodes are clogged in one order and freed in another.
+func TestASwizzleFreesInAnotherOrder(t *testing.T) {
+	other := 0
+	for seed := range uint64(40) {
+		var clogged, freed []string
+		for _, e := range storm(t, seed, world.NetSwizzle) {
+			if e.Kind != world.KindClog {
+				continue
+			}
+			if e.Payload == 1 {
+				require.Empty(t, freed, "none is free before the last is clogged")
+				clogged = append(clogged, e.Node)
+			} else {
+				freed = append(freed, e.Node)
+			}
+		}
+		require.ElementsMatch(t, clogged, freed)
+		if len(clogged) > 1 && clogged[0] != freed[0] {
+			other++
+		}
+	}
+	require.NotZero(t, other)
 }

@@ -37,6 +37,9 @@ type Node struct {
 	paused bool
 	held   []*task // whose turn came during the pause
 
+	slow time.Duration // how long each turn takes; 0: no time
+	busy time.Duration // until when the turns take that were given out
+
 	calls   uint64
 	crashAt uint64
 	point   CrashPoint

@@ -163,6 +163,51 @@ func TestAPausedNodeRunsOnFromWhereItWas(t *testing.T) {
 	require.Equal(t, time.Minute, wall)
 }
 
+// On a slow node turns come one after the other, and CPU work is slow; elsewhere, and
+// when it is over, they cost nothing.
+func TestASlowNodeTakesItsTime(t *testing.T) {
+	const tasks, turns = 10, 100
+	work := func(slow bool) (yields, offload time.Duration) {
+		faults := world.Worst().Only(world.CPUSlow)
+		faults[world.CPUSlow].Every = world.Range{Lo: time.Second, Hi: time.Second}
+		faults[world.CPUSlow].Lasts = world.Range{Lo: time.Hour, Hi: time.Hour}
+		w := newWorld(t, world.Config{Faults: faults})
+		n, other := w.Node("n"), w.Node("other")
+		n.Start(func(ctx context.Context, e env.Env) error {
+			if err := e.Clock.Sleep(ctx, 2*time.Second); err != nil {
+				return err
+			}
+			began := e.Clock.Now()
+			group := e.Tasks.NewGroup(ctx)
+			for range tasks {
+				group.Go("task", func(ctx context.Context) error {
+					for range turns {
+						e.Trace.Yield(ctx, "turn")
+					}
+					return nil
+				})
+			}
+			err := group.Wait()
+			yields = e.Clock.Now() - began
+			err = errors.Join(err, e.Tasks.Offload(ctx, func() {}))
+			offload = e.Clock.Now() - began - yields
+			return err
+		})
+		among := map[bool]*world.Node{true: n, false: other}
+		w.Storm(among[slow])
+		require.NoError(t, w.Run(time.Hour))
+		require.False(t, n.Running())
+		require.NoError(t, n.Err())
+		return yields, offload
+	}
+	fastYields, fastOffload := work(false)
+	slowYields, slowOffload := work(true)
+	require.Zero(t, fastYields)
+	require.GreaterOrEqual(t, slowYields, tasks*turns*20*time.Microsecond)
+	require.LessOrEqual(t, slowYields, (tasks*(turns+1)+10)*time.Millisecond)
+	require.Greater(t, slowOffload, fastOffload+200*time.Microsecond)
+}
+
 func TestClocksDriftAndAreStepped(t *testing.T) {
 	faults := world.Worst().Only(world.ClockDrift, world.ClockOffset)
 	fast, slow, off := 0, 0, 0

@@ -146,6 +146,9 @@ func (w *World) resume(t *task) {
 		n.held = append(n.held, t)
 		return
 	}
+	if t.l.n.queued(t) {
+		return
+	}
 	w.events++
 	w.note(t.l.n, KindStep, t.id, t.name)
 	w.current = t

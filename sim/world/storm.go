@@ -34,8 +34,9 @@ func (w *World) Storm(among ...*Node) {
 		episode func(c *Choices, lasts time.Duration)
 	}{
 		{NetPartition, w.partition}, {NetOneWay, w.oneWay}, {NetIsolate, w.isolateOne},
+		{NetRing, w.ring}, {NetClog, w.clogOne}, {NetSwizzle, w.swizzle},
 		{CrashNode, w.crashOne((*Node).Kill)}, {CrashProcess, w.crashOne((*Node).Crash)},
-		{PauseNode, w.pauseOne}, {DiskFull, w.fillOne}, {ClockStep, w.stepOne}, {BucketThrottle, w.throttleOne},
+		{PauseNode, w.pauseOne}, {CPUSlow, w.slowOne}, {DiskFull, w.fillOne}, {ClockStep, w.stepOne}, {BucketThrottle, w.throttleOne},
 	} {
 		if w.cfg.Faults[e.kind].Every.Hi > 0 {
 			w.episodes(e.kind, w.Choices("storm/"+menu[e.kind].name), e.episode)
@@ -59,6 +60,7 @@ func (w *World) Calm() {
 		n.loop, n.crashAt = 0, 0
 		n.fill(false)
 		n.throttle(false)
+		n.slowDown(0)
 		n.Resume()
 		if n.life == nil && n.fallen {
 			n.Restart()
@@ -114,6 +116,67 @@ func (w *World) oneWay(c *Choices, lasts time.Duration) {
 
 func (w *World) isolateOne(c *Choices, lasts time.Duration) {
 	w.isolate(w.pick(c), func(from, to *Node) { w.cutFor(from, to, lasts) })
+}
+
+// ring puts nodes and bucket in a ring and cuts every link but those between neighbours.
+func (w *World) ring(c *Choices, lasts time.Duration) {
+	all := append([]*Node{nil}, w.nodes...)
+	for i := len(all) - 1; i > 0; i-- {
+		j := c.Below(uint32(i + 1))
+		all[i], all[j] = all[j], all[i]
+	}
+	for i, a := range all {
+		for j, b := range all {
+			if d := (j - i + len(all)) % len(all); d > 1 && d < len(all)-1 {
+				w.cutFor(a, b, lasts)
+			}
+		}
+	}
+}
+
+// clogOne clogs one link of a node, one way.
+func (w *World) clogOne(c *Choices, lasts time.Duration) {
+	n := w.pick(c)
+	a, b := n.id, int(c.Below(uint32(len(w.nodes)+1)))
+	if c.Below(2) == 1 {
+		a, b = b, a
+	}
+	if a != b {
+		w.clog(n, w.nameOf(a)+">"+w.nameOf(b), lasts, w.link(a, b))
+	}
+}
+
+// swizzle clogs some nodes, each from a moment of the first half up to one of the second.
+func (w *World) swizzle(c *Choices, lasts time.Duration) {
+	number := w.storm.number
+	for _, n := range w.nodes {
+		if c.Below(2) == 0 {
+			continue
+		}
+		from := c.Between(Range{0, lasts / 2})
+		until := c.Between(Range{lasts / 2, lasts})
+		w.After(from, func() {
+			if !w.storm.blows || w.storm.number != number {
+				return
+			}
+			var links []*link
+			for other := range len(w.nodes) + 1 {
+				if other != n.id {
+					links = append(links, w.link(n.id, other), w.link(other, n.id))
+				}
+			}
+			w.clog(n, "all links", until-from, links...)
+		})
+	}
+}
+
+// clog has all that is sent on links of a node arrive no earlier than after a time.
+func (w *World) clog(n *Node, what string, lasts time.Duration, links ...*link) {
+	for _, l := range links {
+		l.clogged = max(l.clogged, w.now+lasts)
+	}
+	w.note(n, KindClog, 1, what)
+	w.After(lasts, func() { w.note(n, KindClog, 0, what) })
 }
 
 // cutFor cuts a link for a time, unless it is cut already.
@@ -178,6 +241,50 @@ func (w *World) pauseOne(c *Choices, lasts time.Duration) {
 	n := w.pick(c)
 	n.Pause()
 	w.After(lasts, n.Resume)
+}
+
+const (
+	// turnTime is about how long the CPU work of one turn of a task takes on a fast node.
+	turnTime = 2 * time.Microsecond
+
+	// slownessMax is how many times slower a slow node is at most. At a hundred it
+	// serves some thousand turns a second.
+	slownessMin, slownessMax = 10, 500
+
+	// turnsOfWork is how many turns' time CPU work takes that is given to Offload.
+	turnsOfWork = 10
+)
+
+func (w *World) slowOne(c *Choices, lasts time.Duration) {
+	n := w.pick(c)
+	n.slowDown(turnTime * time.Duration(slownessMin+c.Below(slownessMax-slownessMin+1)))
+	w.After(lasts, func() { n.slowDown(0) })
+}
+
+// slowDown has each turn of the node's tasks take a time from now on. It has one CPU:
+// they come one after the other.
+func (n *Node) slowDown(turn time.Duration) {
+	if n.slow != turn {
+		n.slow = turn
+		n.w.note(n, KindSlow, uint64(turn), "")
+	}
+}
+
+// queued reports whether a task has to wait for its turn on a slow node's CPU, and if so
+// has it come back then.
+func (n *Node) queued(t *task) bool {
+	if t.promised || n.slow == 0 {
+		t.promised = false
+		return false
+	}
+	at := max(n.busy, n.w.now)
+	n.busy = at + n.slow
+	if at == n.w.now {
+		return false
+	}
+	t.promised = true
+	n.w.After(at-n.w.now, func() { n.w.ready.push(t) })
+	return true
 }
 
 func (w *World) fillOne(c *Choices, lasts time.Duration) {

@@ -33,6 +33,8 @@ type task struct {
 	result          error // what its wait ends with
 
 	fenced int // calls of Env since its node's death
+
+	promised bool // a turn on its slow node is for it
 }
 
 // spawn makes a task and puts it among the ready.
@@ -194,6 +196,7 @@ func (t tasks) Offload(ctx context.Context, fn func()) error {
 	if n.hit(SchedOffload, n.sched) {
 		delay = n.sched.Skewed(n.faults[SchedOffload].Lasts)
 	}
+	delay += n.slow * turnsOfWork
 	// Having been run, fn is not undone by the end of ctx.
 	if err := n.w.sleep(nil, delay); err != nil {
 		return err

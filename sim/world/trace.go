@@ -34,13 +34,15 @@ const (
 	KindCover                // the node reached a marked place; payload: CRC of its label
 	KindFull                 // a node's disk has no space from now on, or has again; payload: which
 	KindThrottle             // a node is refused by the bucket from now on, or is not any more; payload: which
+	KindClog                 // a link, or all links of a node, are clogged from now on, or are not any more; payload: which
+	KindSlow                 // a node is slow from now on, or is not any more; payload: how long a turn takes
 	kindCount
 )
 
 var kindNames = [kindCount]string{
 	"start", "end", "kill", "crash", "wipe", "pause", "resume", "step", "deliver", "reset",
 	"write", "sync", "put", "delete", "link", "clock", "fault", "event", "cover",
-	"full", "throttle",
+	"full", "throttle", "clog", "slow",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -49,6 +51,7 @@ func (k Kind) String() string { return kindNames[k] }
 var upsets = [kindCount]bool{
 	KindStart: true, KindKill: true, KindCrash: true, KindWipe: true, KindPause: true, KindResume: true,
 	KindLink: true, KindClock: true, KindFault: true, KindFull: true, KindThrottle: true,
+	KindClog: true, KindSlow: true,
 }
 
 // Entry is one line of the trace.
