@@ -21,7 +21,7 @@ func options(t *testing.T) Options {
 	return Options{Rounds: 3, Quick: true, Seed: 7, Out: t.TempDir(), Scratch: t.TempDir()}
 }
 
-func quiet() *Progress { return NewProgress(&bytes.Buffer{}, false) }
+func quiet() *Progress { return NewProgress(&bytes.Buffer{}, false, 1) }
 
 // counting measures the number of its calls so far, and fails at call stop.
 func counting(name string, calls *int, stop int) paired.Arm {
@@ -47,7 +47,7 @@ func TestAResultSurvivesItsFile(t *testing.T) {
 		s.Note("a %s", "note")
 		s.Miss("etcd", "not there")
 		s.Plot(Series{Figure: "f", Name: "n", X: "x", Y: "y", XS: []float64{1, 2}, YS: []float64{3, 4}})
-		if err := s.Configured(struct{ Ops int }{5}); err != nil {
+		if err := s.configured(struct{ Ops int }{5}); err != nil {
 			return err
 		}
 		if err := s.Measure(ctx, paired.Case{Name: "c", Arms: []paired.Arm{counting("A", &calls, -1), counting("B", &calls, -1)}}); err != nil {
@@ -104,8 +104,8 @@ func TestAnInterruptedRunLeavesCompleteRounds(t *testing.T) {
 
 func TestForeignFilesAreRefused(t *testing.T) {
 	_, err := Parse("x", []byte(`{"version": 99}`))
-	require.ErrorContains(t, err, "version 99 is not 1")
-	_, err = Parse("x", []byte(`{"version": 1, "latencies": [{"case":"c","arm":"a","ns_count":[1]}]}`))
+	require.ErrorContains(t, err, "version 99 is not 2")
+	_, err = Parse("x", []byte(`{"version": 2, "latencies": [{"case":"c","arm":"a","ns_count":[1]}]}`))
 	require.ErrorContains(t, err, "odd number")
 	_, err = Parse("x", []byte(`{`))
 	require.Error(t, err)
@@ -125,13 +125,45 @@ func TestCompactedJSONSaysTheSame(t *testing.T) {
 }
 
 func TestTheBarTellsTheTimeLeft(t *testing.T) {
-	at := time.Unix(0, 0)
-	p := &Progress{out: &bytes.Buffer{}, now: func() time.Time { return at }}
+	p := NewProgress(&bytes.Buffer{}, false, 11)
 	p.suite("append")
-	require.Equal(t, "append     ........................ prepares: files", p.line("files"))
-	p.begin(4)
-	require.Contains(t, p.line("x"), "  0%     ... left")
-	at = at.Add(10 * time.Second)
-	p.advance()
-	require.Equal(t, "append     ######..................  25%     30s left  c A", p.line("c A"))
+	require.Equal(t, " 1/11 append     ........................ prepares: files", p.line("files"))
+	p.begin(2, 2)
+	require.Contains(t, p.line("x"), "  0% first round")
+	p.advance(paired.Measured{Case: "c", Arm: "A", Seconds: 10})
+	require.Contains(t, p.line("x"), " 25% first round", "nobody knows how long B takes")
+	p.advance(paired.Measured{Case: "c", Arm: "B", Seconds: 50})
+	require.Equal(t, " 1/11 append     ############............  50%   1m0s left  c B", p.line("c B"))
+	p.advance(paired.Measured{Case: "c", Arm: "B", Seconds: 40})
+	require.Contains(t, p.line("x"), " 75%    10s left", "A is as long as it was")
+	p.advance(paired.Measured{Case: "c", Arm: "A", Seconds: 12})
+	require.Contains(t, p.line("x"), "100%     0s left")
+}
+
+func TestWhatSuitesShareIsMadeOnce(t *testing.T) {
+	scratch, calls := t.TempDir(), 0
+	opts := options(t)
+	opts.Keep = NewKeep(scratch)
+	suite := Suite{Name: "s", Run: func(ctx context.Context, s *Session) error {
+		path, err := Kept(s.Keep, "file", func(dir string) (string, error) {
+			calls++
+			return filepath.Join(dir, "f"), os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o644)
+		})
+		if err != nil {
+			return err
+		}
+		_, err = os.ReadFile(path)
+		return err
+	}}
+	for range 2 {
+		_, err := Run(t.Context(), suite, opts, quiet())
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, calls)
+	_, err := Kept(opts.Keep, "broken", func(string) (int, error) { return 0, errors.New("broken") })
+	require.ErrorContains(t, err, "broken")
+	require.NoError(t, opts.Keep.Close())
+	left, err := os.ReadDir(scratch)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }

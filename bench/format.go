@@ -17,7 +17,7 @@ import (
 )
 
 // Version is that of the result's format.
-const Version = 1
+const Version = 2
 
 // Result is what a run of a suite leaves behind. Its file is its JSON.
 type Result struct {
@@ -33,7 +33,8 @@ type Result struct {
 	Quick       bool      `json:"quick"` // for smoke only
 	RoundsAsked int       `json:"rounds_asked"`
 	Started     time.Time `json:"started"`
-	Finished    time.Time `json:"finished"` // of the last complete round
+	Finished    time.Time `json:"finished"`       // of the last complete round
+	SetUp       float64   `json:"set_up_seconds"` // all but the rounds
 	Failure     string    `json:"failure,omitempty"`
 
 	Options  json.RawMessage   `json:"options"`  // the suite's Config

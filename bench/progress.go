@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/varvedb/varve/bench/paired"
 )
 
 // Progress shows how far a run has come: on a terminal one line with a bar and the time
@@ -12,30 +14,44 @@ import (
 type Progress struct {
 	out      io.Writer
 	terminal bool
+	suites   int // of the run
 	now      func() time.Time
 
 	name   string
+	nth    int // of the suites
 	begun  time.Time
-	total  int // arms of all rounds
-	passed int
+	arms   int // of a round
+	rounds int
+	passed int                      // arms of all rounds
+	took   map[string]time.Duration // by case and arm, lately
+	spent  time.Duration            // in this round
 }
 
-// NewProgress makes a progress that writes to out.
-func NewProgress(out io.Writer, terminal bool) *Progress {
-	return &Progress{out: out, terminal: terminal, now: time.Now}
+// NewProgress makes a progress of so many suites that writes to out.
+func NewProgress(out io.Writer, terminal bool, suites int) *Progress {
+	return &Progress{out: out, terminal: terminal, suites: suites, now: time.Now}
 }
 
 func (p *Progress) suite(name string) {
-	p.name, p.begun, p.total, p.passed = name, p.now(), 0, 0
+	p.name, p.begun, p.arms, p.nth = name, p.now(), 0, p.nth+1
 	if !p.terminal {
-		fmt.Fprintf(p.out, "%s: begins\n", name)
+		fmt.Fprintf(p.out, "%s: begins (%d of %d)\n", name, p.nth, p.suites)
 	}
 }
 
-// begin says that so many measurements follow, which all take about equally long.
-func (p *Progress) begin(total int) { p.begun, p.total, p.passed = p.now(), total, 0 }
+// begin says that so many measurements follow in each of a number of rounds.
+func (p *Progress) begin(arms, rounds int) {
+	p.arms, p.rounds, p.passed, p.spent, p.took = arms, rounds, 0, 0, map[string]time.Duration{}
+}
 
-func (p *Progress) advance() { p.passed++ }
+func (p *Progress) advance(m paired.Measured) {
+	took := time.Duration(m.Seconds * float64(time.Second))
+	p.took[m.Case+" "+m.Arm] = took
+	p.spent += took
+	if p.passed++; p.passed%p.arms == 0 {
+		p.spent = 0
+	}
+}
 
 func (p *Progress) step(text string) {
 	if p.terminal {
@@ -45,29 +61,37 @@ func (p *Progress) step(text string) {
 
 const barWidth = 24
 
-// line is what is shown: suite, bar, time left, and what is being done.
+// line is what is shown: suite, bar, time left of the suite, and what is being done.
 func (p *Progress) line(text string) string {
-	if p.total == 0 {
-		return fmt.Sprintf("%-10s %s prepares: %s", p.name, strings.Repeat(".", barWidth), text)
+	name := fmt.Sprintf("%2d/%d %-10s", p.nth, p.suites, p.name)
+	if p.arms == 0 {
+		return fmt.Sprintf("%s %s prepares: %s", name, strings.Repeat(".", barWidth), text)
 	}
-	full := barWidth * p.passed / p.total
+	total := p.arms * p.rounds
+	full := barWidth * p.passed / total
 	bar := strings.Repeat("#", full) + strings.Repeat(".", barWidth-full)
-	return fmt.Sprintf("%-10s %s %3d%% %s  %s", p.name, bar, 100*p.passed/p.total, p.left(), text)
+	return fmt.Sprintf("%s %s %3d%% %s  %s", name, bar, 100*p.passed/total, p.left(), text)
 }
 
-// left estimates the time that remains, from the time that the part so far has taken.
+// left is the time that remains if every arm takes as long as it lately did. Before all
+// have been seen once nothing is known.
 func (p *Progress) left() string {
-	if p.passed == 0 {
-		return "    ... left"
+	if len(p.took) < p.arms {
+		return "first round"
 	}
-	left := p.now().Sub(p.begun) * time.Duration(p.total-p.passed) / time.Duration(p.passed)
-	return fmt.Sprintf("%7s left", left.Round(time.Second))
+	round := time.Duration(0)
+	for _, took := range p.took {
+		round += took
+	}
+	left := round*time.Duration(p.rounds-p.passed/p.arms) - p.spent
+	return fmt.Sprintf("%6s left", max(0, left).Round(time.Second))
 }
 
-func (p *Progress) done() {
-	took := p.now().Sub(p.begun).Round(time.Second)
+// done says how long the suite took.
+func (p *Progress) done(r *Result) {
 	if p.terminal {
 		fmt.Fprint(p.out, "\r\x1b[K")
 	}
-	fmt.Fprintf(p.out, "%s: done, %v for its rounds\n", p.name, took)
+	fmt.Fprintf(p.out, "%s: done in %v: %.0f s of them for %d rounds\n", p.name, p.now().Sub(p.begun).Round(time.Second),
+		(p.now().Sub(p.begun)).Seconds()-r.SetUp, len(r.Rounds))
 }

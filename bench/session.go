@@ -34,6 +34,7 @@ type Options struct {
 	Scratch string         // directory on the file system to be measured; emptied at the end
 	Peers   string         // program with the heavy peers; empty: they are missing
 	Cases   *regexp.Regexp // measure only cases whose names match; nil: all
+	Keep    *Keep          // what suites of one run share; nil: nothing is shared
 }
 
 // Rounds where none are asked for. Nine give quartiles of three values each.
@@ -57,6 +58,8 @@ type Session struct {
 	Options
 	Result   *Result
 	progress *Progress
+	begun    time.Time
+	rounds   time.Duration // that they took
 	cleanups []func() error
 	hists    map[[2]string]*latency.Histogram
 	scratch  string
@@ -73,12 +76,16 @@ func Run(ctx context.Context, suite Suite, opts Options, progress *Progress) (*R
 		return nil, fmt.Errorf("make scratch directory: %w", err)
 	}
 	s := &Session{
-		Options: opts, progress: progress, scratch: scratch, hists: map[[2]string]*latency.Histogram{},
+		Options: opts, progress: progress, begun: time.Now(), scratch: scratch, hists: map[[2]string]*latency.Histogram{},
 		Result: &Result{
 			Version: Version, Suite: suite.Name, Letter: suite.Letter, Title: suite.Title, About: suite.About,
 			Commit: Commit(ctx), Machine: ThisMachine(scratch), Seed: opts.Seed, Quick: opts.Quick,
 			RoundsAsked: opts.rounds(), Started: time.Now().UTC().Truncate(time.Second), Settings: map[string]string{},
 		},
+	}
+	if s.Keep == nil {
+		s.Keep = NewKeep(opts.Scratch)
+		s.Cleanup(s.Keep.Close)
 	}
 	progress.suite(suite.Name)
 	err = suite.Run(ctx, s)
@@ -90,9 +97,10 @@ func Run(ctx context.Context, suite Suite, opts Options, progress *Progress) (*R
 	}
 	err = errors.Join(err, os.RemoveAll(scratch))
 	if len(s.Result.Rounds) > 0 {
+		s.Result.SetUp = (time.Since(s.begun) - s.rounds).Seconds()
 		err = errors.Join(err, s.Result.Save(opts.Out))
 	}
-	progress.done()
+	progress.done(s.Result)
 	return s.Result, err
 }
 
@@ -121,14 +129,29 @@ func (s *Session) Miss(what, why string) {
 	s.Result.Missing = append(s.Result.Missing, Missing{What: what, Why: why})
 }
 
-// Configured records the suite's Config.
-func (s *Session) Configured(cfg any) error {
+// configured records the suite's Config.
+func (s *Session) configured(cfg any) error {
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		return fmt.Errorf("encode options of %s: %w", s.Result.Suite, err)
 	}
 	s.Result.Options = text
 	return nil
+}
+
+// Sized is a suite's Run in two sizes: full, and quick for smoke. Which one it was is in
+// the result's options.
+func Sized[C any](full, quick C, run func(ctx context.Context, s *Session, cfg C) error) func(context.Context, *Session) error {
+	return func(ctx context.Context, s *Session) error {
+		cfg := full
+		if s.Quick {
+			cfg = quick
+		}
+		if err := s.configured(cfg); err != nil {
+			return err
+		}
+		return run(ctx, s, cfg)
+	}
 }
 
 // Plot adds a curve to the result.
@@ -151,20 +174,23 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 			s.Result.Settings[arm.Name] = arm.Settings
 		}
 	}
-	s.progress.begin(arms * s.Result.RoundsAsked)
+	s.progress.begin(arms, s.Result.RoundsAsked)
 	watch := paired.Watch{
 		Begin: func(c, arm string) { s.progress.step(c + " " + arm) },
-		End: func(c, arm string, sample paired.Sample) {
-			s.progress.advance()
-			s.keepLatency(c, arm, sample.Latency)
+		End: func(m paired.Measured, sample paired.Sample) {
+			s.progress.advance(m)
+			s.keepLatency(m.Case, m.Arm, sample.Latency)
 		},
 	}
 	for n := range s.Result.RoundsAsked {
+		begin := time.Now()
 		round, err := paired.Run(ctx, n, cases, s.scratch, watch)
+		s.rounds += time.Since(begin)
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n, err)
 		}
 		s.add(round)
+		s.Result.SetUp = (time.Since(s.begun) - s.rounds).Seconds()
 		if err := s.Result.Save(s.Out); err != nil {
 			return err
 		}

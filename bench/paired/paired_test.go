@@ -87,7 +87,7 @@ func TestLatenciesBecomeMetrics(t *testing.T) {
 	var seen []string
 	watch := paired.Watch{
 		Begin: func(c, arm string) { seen = append(seen, c+" "+arm) },
-		End:   func(_, _ string, s paired.Sample) { seen = append(seen, fmt.Sprint(s.Latency.Count())) },
+		End:   func(_ paired.Measured, s paired.Sample) { seen = append(seen, fmt.Sprint(s.Latency.Count())) },
 	}
 	cases := []paired.Case{{Name: "c", Arms: []paired.Arm{{Name: "A", Run: func(context.Context, int) (paired.Sample, error) {
 		return paired.Sample{Metrics: map[string]float64{}, Latency: h}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/varvedb/varve/bench/latency"
 )
@@ -31,7 +32,8 @@ type Case struct {
 type Measured struct {
 	Case    string             `json:"case"`
 	Arm     string             `json:"arm"`
-	Turn    int                `json:"turn"` // its place among the case's arms in this round
+	Turn    int                `json:"turn"`    // its place among the case's arms in this round
+	Seconds float64            `json:"seconds"` // that it took, with what it set up for itself
 	Metrics map[string]float64 `json:"metrics"`
 }
 
@@ -58,7 +60,7 @@ func Order(round, n int) []int {
 // Watch is told of each arm before and after it runs. Fields may be nil.
 type Watch struct {
 	Begin func(c, arm string)
-	End   func(c, arm string, s Sample)
+	End   func(m Measured, s Sample)
 }
 
 // Run measures one round. scratch is a directory on the file system that is measured.
@@ -76,6 +78,7 @@ func Run(ctx context.Context, number int, cases []Case, scratch string, watch Wa
 			}
 			watch.begin(c.Name, arm.Name)
 			runtime.GC() // No arm pays for what the one before has left.
+			begin := time.Now()
 			sample, err := arm.Run(ctx, number)
 			if err != nil {
 				return r, fmt.Errorf("measure %s of %s: %w", arm.Name, c.Name, err)
@@ -83,8 +86,9 @@ func Run(ctx context.Context, number int, cases []Case, scratch string, watch Wa
 			if sample.Latency != nil {
 				sample.Latency.Metrics(sample.Metrics)
 			}
-			r.Samples = append(r.Samples, Measured{Case: c.Name, Arm: arm.Name, Turn: turn, Metrics: sample.Metrics})
-			watch.end(c.Name, arm.Name, sample)
+			m := Measured{Case: c.Name, Arm: arm.Name, Turn: turn, Seconds: time.Since(begin).Seconds(), Metrics: sample.Metrics}
+			r.Samples = append(r.Samples, m)
+			watch.end(m, sample)
 		}
 	}
 	r.Conditions.finish()
@@ -97,9 +101,9 @@ func (w Watch) begin(c, arm string) {
 	}
 }
 
-func (w Watch) end(c, arm string, s Sample) {
+func (w Watch) end(m Measured, s Sample) {
 	if w.End != nil {
-		w.End(c, arm, s)
+		w.End(m, s)
 	}
 }
 

@@ -1,10 +1,8 @@
 // Package pglog records logs of a real PostgreSQL for the suites that take logs in: the
 // same transactions, logged in each of the ways that are compared.
 //
-//	FPIOff   as Varve's endpoints log once every resource manager has native redo
+//	FPIOff   as Varve's endpoints log, by the settings that they impose: no images of pages
 //	FPIOn    PostgreSQL's default
-//	Varve    as Varve's endpoints log today, by the settings that they impose: an image
-//	         with every change of a resource manager without native redo
 //
 // A [Log] is the cluster as it was stopped before the load, and the log of the load: all
 // that is needed to import the one and take in the other.

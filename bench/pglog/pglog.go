@@ -12,7 +12,6 @@ import (
 	"github.com/varvedb/varve/bench/postgres"
 	"github.com/varvedb/varve/compute/pgdata"
 	"github.com/varvedb/varve/pageserver/basebackup"
-	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/segment"
@@ -25,19 +24,14 @@ type Way string
 const (
 	FPIOff Way = "fpi-off"
 	FPIOn  Way = "fpi-on"
-	Varve  Way = "varve"
 )
 
 func (w Way) conf() map[string]string {
 	conf := map[string]string{
-		"fsync": "off", "wal_level": "replica", "wal_log_hints": "on", "wal_keep_size": "40GB", "autovacuum": "off",
+		"fsync": "off", "wal_level": "replica", "wal_keep_size": "40GB", "autovacuum": "off",
 		"checkpoint_timeout": "1d", "shared_buffers": "128MB", "synchronous_commit": "off",
-		"full_page_writes": "off",
 	}
-	switch w {
-	case FPIOn:
-		conf["full_page_writes"] = "on"
-	case Varve:
+	if w == FPIOff {
 		for _, setting := range (pgdata.Settings{}).Imposed() {
 			if slices.Contains(shaping, setting.Name) {
 				conf[setting.Name] = setting.Value
@@ -45,14 +39,6 @@ func (w Way) conf() map[string]string {
 		}
 	}
 	return conf
-}
-
-// HowTaken says how Varve takes TPC-B in, for titles.
-func HowTaken() string {
-	if redo.Native(pgwal.RMgrHeap) && redo.Native(pgwal.RMgrBtree) {
-		return "by native redo"
-	}
-	return "by an image of the page with every change, for redo of heap and btree is not native yet"
 }
 
 // shaping are the settings that Varve imposes and that change what is logged.
@@ -77,6 +63,7 @@ type Log struct {
 	End      wal.LSN
 	Bytes    []byte // from Start to End
 	Records  int
+	Images   int // block references that bring one
 	SystemID uint64
 	Server   *postgres.Server // stopped; its directory is Crashed
 }
@@ -95,7 +82,7 @@ func Record(ctx context.Context, dir string, way Way, load Load) (*Log, error) {
 		return nil, err
 	}
 	if load.Scale > 0 {
-		if _, err := s.Exec("pgbench", "-i", "-q", "-I", "dtGvp", "-s", strconv.Itoa(load.Scale)); err != nil {
+		if err := s.Fill("postgres", load.Scale); err != nil {
 			return nil, err
 		}
 	}
@@ -165,15 +152,14 @@ func (l *Log) read() error {
 		l.Bytes = append(l.Bytes, body...)
 	}
 	l.Bytes = l.Bytes[l.Start-wal.SegmentStart(first) : l.End-wal.SegmentStart(first)]
-	records, end, err := Count(l.Start, l.Bytes)
-	l.Records = records
+	end, err := l.count(l.Bytes)
 	l.Bytes, l.End = l.Bytes[:end-l.Start], end
 	return err
 }
 
-// Count decodes a log and returns the number of its records, and the end of the last.
-func Count(start wal.LSN, bytes []byte) (n int, end wal.LSN, err error) {
-	d := pgwal.NewDecoder("log", start)
+// count decodes the log, counts its records, and returns the end of the last.
+func (l *Log) count(bytes []byte) (end wal.LSN, err error) {
+	d := pgwal.NewDecoder("log", l.Start)
 	var record pgwal.Record
 	const piece = 128 << 10 // what a walsender sends at a time
 	for len(bytes) > 0 {
@@ -183,14 +169,19 @@ func Count(start wal.LSN, bytes []byte) (n int, end wal.LSN, err error) {
 		for {
 			ok, err := d.Next(&record)
 			if err != nil {
-				return n, end, err
+				return end, err
 			}
 			if !ok {
 				break
 			}
-			n++
+			l.Records++
+			for i := range record.Blocks {
+				if record.Blocks[i].HasImage {
+					l.Images++
+				}
+			}
 			end = record.End
 		}
 	}
-	return n, end, nil
+	return end, nil
 }

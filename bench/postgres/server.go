@@ -257,6 +257,12 @@ func (s *Server) Exec(name string, args ...string) (string, error) {
 	return s.programs.Exec(s.Dir, name, args...)
 }
 
+// Fill makes pgbench's tables in a database, at a scale of 15 MB each.
+func (s *Server) Fill(database string, scale int) error {
+	_, err := s.Exec("pgbench", "-i", "-q", "-I", "dtGvp", "-s", fmt.Sprint(scale), database)
+	return err
+}
+
 // SQL runs statements against the server.
 func (s *Server) SQL(text string) (string, error) { return s.programs.SQL(s.Dir, text) }
 

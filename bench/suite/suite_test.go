@@ -69,7 +69,7 @@ func TestTinyRunsMeasureWhatTheGoalsAsk(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(scratch)) })
 	opts := bench.Options{Rounds: 2, Quick: true, Seed: 1, Out: t.TempDir(), Scratch: scratch}
 	opts.Cases = regexp.MustCompile(`^(node|commit/8KiB|stream|slow|paced|hot|file|lz4|layers|wire|size|page|records/generic|depth|history|time)`)
-	progress := bench.NewProgress(&bytes.Buffer{}, false)
+	progress := bench.NewProgress(&bytes.Buffer{}, false, 4)
 	goals, err := goal.All()
 	require.NoError(t, err)
 	judged := 0

@@ -19,7 +19,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newListCommand(), newRunCommand(), newCompareCommand(), newPlotCommand(), newGateCommand(), newReportCommand())
+	root.AddCommand(newListCommand(), newRunCommand(), newCompareCommand(), newPlotCommand(), newGateCommand(), newReportCommand(), newTimesCommand())
 	// The first Ctrl-C ends the round; complete ones are on disk by then.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := root.ExecuteContext(ctx)

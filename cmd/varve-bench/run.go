@@ -74,7 +74,7 @@ func startProfile(path string) (stop func() error, err error) {
 
 // run runs suites one after the other. One that fails does not keep the others from
 // running; the end of ctx does.
-func run(ctx context.Context, suites []bench.Suite, opts bench.Options) error {
+func run(ctx context.Context, suites []bench.Suite, opts bench.Options) (err error) {
 	if err := os.MkdirAll(opts.Out, 0o755); err != nil {
 		return fmt.Errorf("make directory for results: %w", err)
 	}
@@ -84,7 +84,9 @@ func run(ctx context.Context, suites []bench.Suite, opts bench.Options) error {
 	} else if opts.Peers, err = filepath.Abs(opts.Peers); err != nil {
 		return fmt.Errorf("find peers: %w", err)
 	}
-	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr), len(suites))
+	opts.Keep = bench.NewKeep(opts.Scratch)
+	defer func() { err = errors.Join(err, opts.Keep.Close()) }()
 	var failed []error
 	for _, s := range suites {
 		_, err := bench.Run(ctx, s, opts, progress)

@@ -16,6 +16,7 @@ import (
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/peer"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/segment"
@@ -47,20 +48,12 @@ func Suite() bench.Suite {
 		About: "Records are appended to one segmented log, and through a proposer to three safekeepers on unix sockets, all in one process and on one disk. " +
 			"The floor writes the same bytes to three plain allocated files and waits for the second; etcd runs three members in one process as well. " +
 			"The comparison with PostgreSQL's synchronous receivers is in suite pgbench, where a real PostgreSQL writes the log.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	dir, err := s.Dir("p")
 	if err != nil {
 		return err
@@ -71,25 +64,14 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		return err
 	}
 	s.Cleanup(plain.Close)
-	helper, err := peer.Start(s.Peers)
-	if err != nil && !errors.Is(err, peer.ErrNone) {
+	helper, err := stage.Peers(s, "etcd", "etcd-wal", "pebble")
+	if err != nil {
 		return err
 	}
-	if helper == nil {
-		for _, what := range []string{"etcd", "etcd-wal", "pebble"} {
-			s.Miss(what, peer.ErrNone.Error())
-		}
-	} else {
-		s.Cleanup(helper.Close)
-	}
 	b := &suite{s: s, cfg: cfg, plain: plain, helper: helper}
-	cases := []paired.Case{}
-	for _, build := range []func(context.Context) ([]paired.Case, error){b.node, b.commit, b.paced, b.stream, b.slow} {
-		built, err := build(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, built...)
+	cases, err := stage.Cases(ctx, b.node, b.commit, b.paced, b.stream, b.slow)
+	if err != nil {
+		return err
 	}
 	return s.Measure(ctx, cases...)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/wal"
 )
@@ -47,12 +48,7 @@ func Suite() bench.Suite {
 		Title: "creation of branches, against copies and snapshots",
 		About: "A branch is one small object that is put if absent, and a read of the parent's index. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
 			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests and bytes of every branch.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -64,9 +60,6 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	b := &suite{s: s, cfg: cfg, rng: rand.New(rand.NewPCG(s.Seed, 8))}
 	create, err := b.create(ctx)
 	if err != nil {
@@ -94,16 +87,10 @@ func (b *suite) id() (id wal.TimelineID) {
 
 // relation is a timeline of so many MiB of pages.
 func (b *suite) relation(ctx context.Context, name string, mib int) (*cluster.Pages, error) {
-	b.s.Step("%d MiB of pages", mib)
-	dir, err := b.s.Dir(name)
+	p, err := stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: mib << 20 / 8192})
 	if err != nil {
 		return nil, err
 	}
-	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: mib << 20 / 8192, Seed: b.s.Seed})
-	if err != nil {
-		return nil, err
-	}
-	b.s.Cleanup(func() error { return p.Close(ctx) })
 	if _, err := p.Update(ctx, 1000, 100, func(i int) int { return i % p.Blocks }); err != nil {
 		return nil, err
 	}
@@ -199,7 +186,7 @@ func (b *suite) postgres(ctx context.Context, c paired.Case) (paired.Case, error
 	if _, err := server.SQL("CREATE DATABASE origin"); err != nil {
 		return c, err
 	}
-	if _, err := server.Exec("pgbench", "-i", "-q", "-I", "dtGvp", "-s", fmt.Sprint(b.cfg.Scale), "origin"); err != nil {
+	if err := server.Fill("origin", b.cfg.Scale); err != nil {
 		return c, err
 	}
 	once := func(work func(round int) error) func(context.Context, int) (paired.Sample, error) {

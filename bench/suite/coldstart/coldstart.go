@@ -37,12 +37,7 @@ func Suite() bench.Suite {
 		Title: "cold start of a compute, all pages fetched before PostgreSQL starts: there is no lazy directory yet",
 		About: "The time from the wish to start to the first answered query, asked every 0.5 ms. Vanilla PostgreSQL starts on a directory that is there, cleanly stopped, with the same shared_buffers. " +
 			"Varve makes a new directory from storage each time: it wins a term, gets the start state, fetches every page, and starts. So its time grows with the database, which sizes shows.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -60,9 +55,6 @@ const (
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	programs, err := postgres.Find(ctx)
 	if err != nil {
 		s.Miss("start", err.Error())
@@ -98,7 +90,7 @@ func (b *suite) database(ctx context.Context, name string, scale int) (*postgres
 	if err := s.Start(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := s.Exec("pgbench", "-i", "-q", "-I", "dtGvp", "-s", fmt.Sprint(scale)); err != nil {
+	if err := s.Fill("postgres", scale); err != nil {
 		return nil, err
 	}
 	return s, s.Close()

@@ -13,42 +13,36 @@ import (
 	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/peer"
-	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 )
 
 // Config says how much is done in a round.
 type Config struct {
-	Pages        int
-	DeltaBytes   int
-	Updates      int   // of the stream
-	Memtable     int64 // bytes, small enough for many flushes
-	Reads        int   // while it is flushed
-	Scale        int   // of pgbench
-	Transactions int   // of each of four clients
+	Pages      int
+	DeltaBytes int
+	Updates    int   // of the stream
+	Memtable   int64 // bytes, small enough for many flushes
+	Reads      int   // while it is flushed
+	TPCB       stage.TPCB
 }
 
 // Full is the measurement of record.
-var Full = Config{Pages: 20_000, DeltaBytes: 150, Updates: 1_000_000, Memtable: 16 << 20, Reads: 20_000, Scale: 10, Transactions: 15_000}
+var Full = Config{Pages: 20_000, DeltaBytes: 150, Updates: 500_000, Memtable: 8 << 20, Reads: 20_000, TPCB: stage.FullTPCB}
 
 // Quick is for smoke.
-var Quick = Config{Pages: 2000, DeltaBytes: 150, Updates: 100_000, Memtable: 4 << 20, Reads: 3000, Scale: 1, Transactions: 1500}
+var Quick = Config{Pages: 2000, DeltaBytes: 150, Updates: 100_000, Memtable: 4 << 20, Reads: 3000, TPCB: stage.QuickTPCB}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "flush", Letter: "e",
-		Title: "flushes of memtables, and merges of layers",
+		Title: "flushes of memtables, and merges of layers: what is written, stored, and delayed",
 		About: "A stream of Generic updates goes through a timeline into small memtables, uniform and skewed (80 % of the updates to 20 % of the pages). " +
 			"Bytes written are those of the bucket and of the local copies, up to the end of all merges; layers_per_read is what a read then visits, with its relation's size. " +
 			"Pebble gets the same keys and sizes and compacts in its levels. " +
-			"tpcb takes in what Varve's endpoints log, and is divided by the log of the same transactions without full-page images.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+			"tpcb takes in the log of TPC-B as Varve's endpoints write it.",
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -60,17 +54,9 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
+	helper, err := stage.Peers(s, "pebble")
+	if err != nil {
 		return err
-	}
-	helper, err := peer.Start(s.Peers)
-	if err != nil && !errors.Is(err, peer.ErrNone) {
-		return err
-	}
-	if helper == nil {
-		s.Miss("pebble", peer.ErrNone.Error())
-	} else {
-		s.Cleanup(helper.Close)
 	}
 	b := &suite{s: s, cfg: cfg, helper: helper}
 	cases := []paired.Case{b.stream("uniform"), b.stream("skewed"), b.memtables(), b.foreground()}
@@ -171,13 +157,17 @@ func (b *suite) write(ctx context.Context, name, order string, round int, memtab
 	return s, p.Close(ctx)
 }
 
-// memtables writes the same stream through memtables of several sizes: what is saved by
-// larger ones, and what reads then visit.
+// smaller are the parts of the memtable that memtables writes through; the whole one is
+// stream's.
+var smaller = []int64{8, 4, 2}
+
+// memtables writes the same stream through smaller memtables: what larger ones save, and
+// what reads then visit.
 func (b *suite) memtables() paired.Case {
 	c := paired.Case{Name: "memtables"}
-	for _, div := range []int64{4, 2, 1} {
+	for _, div := range smaller {
 		size := b.cfg.Memtable / div
-		name := fmt.Sprintf("memtable-%dMiB", size>>20)
+		name := fmt.Sprintf("memtable-%dKiB", size>>10)
 		c.Arms = append(c.Arms, paired.Arm{Name: name, Settings: varveSettings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
 			return b.write(ctx, fmt.Sprintf("%s-%d", name, round), "uniform", round, size)
 		}})
@@ -241,32 +231,23 @@ func (b *suite) readWhile(ctx context.Context, p *cluster.Pages, busy bool) (pai
 
 // tpcb counts what is written and stored for TPC-B, per byte of its log without images.
 func (b *suite) tpcb(ctx context.Context) (paired.Case, error) {
-	logs := map[pglog.Way]*pglog.Log{}
-	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
-		b.s.Step("log of TPC-B, %s", way)
-		dir, err := b.s.Dir("pg")
-		if err != nil {
-			return paired.Case{}, err
-		}
-		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions})
-		if err != nil {
-			return paired.Case{}, err
-		}
-		logs[way] = log
+	log, err := stage.Log(ctx, b.s, b.cfg.TPCB)
+	if err != nil {
+		return paired.Case{}, err
 	}
-	plain := float64(len(logs[pglog.FPIOff].Bytes))
+	logged := float64(len(log.Bytes))
 	return paired.Case{Name: "tpcb", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
 		dir, err := b.s.Dir(fmt.Sprint("tpcb", round))
 		if err != nil {
 			return s, err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		i, err := logs[pglog.Varve].Import(ctx, dir, lsm.Options{})
+		i, err := log.Import(ctx, dir, lsm.Options{})
 		if err != nil {
 			return s, err
 		}
 		written, images := i.World.BytesWritten(), i.Under.Info().Bytes
-		longest, err := i.Take(ctx, logs[pglog.Varve])
+		longest, err := i.Take(ctx, log)
 		if err != nil {
 			return s, err
 		}
@@ -275,10 +256,9 @@ func (b *suite) tpcb(ctx context.Context) (paired.Case, error) {
 		}
 		stored := float64(i.Under.Info().Bytes)
 		s.Metrics = map[string]float64{
-			"written_per_wal_byte": float64(i.World.BytesWritten()-written) / plain,
-			"space_ratio":          stored / (float64(images) + plain),
+			"written_per_wal_byte": float64(i.World.BytesWritten()-written) / logged,
+			"space_ratio":          stored / (float64(images) + logged),
 			"longest_stall_ms":     float64(longest.Microseconds()) / 1e3,
-			"wal_over_plain":       float64(len(logs[pglog.Varve].Bytes)) / plain,
 		}
 		return s, i.Store.Close(ctx)
 	}}}}, nil
@@ -295,9 +275,10 @@ func (b *suite) plot() {
 				XS: []float64{paired.SpreadOf(w).Median}, YS: []float64{paired.SpreadOf(r).Median}})
 		}
 	}
-	for _, div := range []int64{4, 2, 1} {
-		name := fmt.Sprintf("memtable-%dMiB", b.cfg.Memtable/div>>20)
+	for _, div := range smaller {
+		name := fmt.Sprintf("memtable-%dKiB", b.cfg.Memtable/div>>10)
 		add(name+", uniform", "memtables", name)
 	}
-	add(fmt.Sprintf("memtable-%dMiB, skewed", b.cfg.Memtable>>20), "stream/skewed", "varve")
+	add(fmt.Sprintf("memtable-%dKiB, uniform", b.cfg.Memtable>>10), "stream/uniform", "varve")
+	add(fmt.Sprintf("memtable-%dKiB, skewed", b.cfg.Memtable>>10), "stream/skewed", "varve")
 }

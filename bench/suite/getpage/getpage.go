@@ -2,7 +2,6 @@ package getpage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/varvedb/varve/bench/cluster"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/peer"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 )
 
@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // Full is the measurement of record.
-var Full = Config{Pages: 2000, DeltaBytes: 100, Ops: 40_000, Deltas: []int{0, 1, 10, 100, 1000}, Layers: []int{1, 4, 16, 64}, Sizes: []int{16, 128, 1024}, WireOps: 10_000}
+var Full = Config{Pages: 2000, DeltaBytes: 100, Ops: 40_000, Deltas: []int{0, 1, 10, 100, 1000}, Layers: []int{1, 4, 16, 64}, Sizes: []int{16, 128, 512}, WireOps: 10_000}
 
 // Quick is for smoke.
 var Quick = Config{Pages: 500, DeltaBytes: 100, Ops: 2000, Deltas: []int{0, 1, 10, 100}, Layers: []int{1, 4, 16}, Sizes: []int{4, 16, 64}, WireOps: 500}
@@ -40,37 +40,20 @@ func Suite() bench.Suite {
 			"file: none is, each read goes to a local file in the page cache. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
 			"A page is asked for with its relation's size, as a compute does, so a read is two keys. layers/N reads after N flushes of every page, and after the merges that follow. " +
 			"Client and server are not pinned to cores.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
+	helper, err := stage.Peers(s, "pebble")
+	if err != nil {
 		return err
-	}
-	helper, err := peer.Start(s.Peers)
-	if err != nil && !errors.Is(err, peer.ErrNone) {
-		return err
-	}
-	if helper == nil {
-		s.Miss("pebble", peer.ErrNone.Error())
-	} else {
-		s.Cleanup(helper.Close)
 	}
 	b := &suite{s: s, cfg: cfg, helper: helper}
-	var cases []paired.Case
-	for _, build := range []func(context.Context) ([]paired.Case, error){b.hot, b.file, b.lz4, b.layers, b.sizes, b.wire} {
-		built, err := build(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, built...)
+	cases, err := stage.Cases(ctx, b.hot, b.file, b.lz4, b.layers, b.sizes, b.wire)
+	if err != nil {
+		return err
 	}
 	if err := s.Measure(ctx, cases...); err != nil {
 		return err
@@ -98,30 +81,29 @@ var (
 // delta layers.
 func (b *suite) pages(ctx context.Context, cfg cluster.PagesConfig, deltas, layers int) (*cluster.Pages, error) {
 	b.made++
-	b.s.Step("%d pages with %d deltas in %d layers", cfg.Blocks, deltas, layers)
-	dir, err := b.s.Dir(fmt.Sprint("pages", b.made))
+	p, err := stage.Pages(ctx, b.s, fmt.Sprint("pages", b.made), cfg)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Dir, cfg.Seed = dir, b.s.Seed
-	p, err := cluster.NewPages(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
+	return p, b.update(ctx, p, deltas, layers)
+}
+
+// update gives every page so many deltas, spread over a number of layers.
+func (b *suite) update(ctx context.Context, p *cluster.Pages, deltas, layers int) error {
 	for range layers {
-		n := deltas * cfg.Blocks / layers
+		n := deltas * p.Blocks / layers
 		if n == 0 {
 			break
 		}
 		// Updates go round the relation, so that a page's are far apart in the log.
-		if _, err := p.Update(ctx, n, b.cfg.DeltaBytes, func(i int) int { return i % cfg.Blocks }); err != nil {
-			return nil, err
+		if _, err := p.Update(ctx, n, b.cfg.DeltaBytes, func(i int) int { return i % p.Blocks }); err != nil {
+			return err
 		}
 		if err := p.Timeline.Flush(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // reader is an arm that reads random pages at the end of the log.
@@ -144,7 +126,6 @@ func (b *suite) hot(ctx context.Context) (cases []paired.Case, err error) {
 		if err != nil {
 			return nil, err
 		}
-		b.s.Cleanup(func() error { return p.Close(ctx) })
 		c := paired.Case{Name: fmt.Sprintf("hot/d%d", deltas), Arms: []paired.Arm{b.reader(p, b.ops(deltas))}}
 		if b.helper != nil && deltas <= 100 {
 			c.Arms = append(c.Arms, b.pebble(deltas, blocks))
@@ -185,7 +166,6 @@ func (b *suite) file(ctx context.Context) (cases []paired.Case, err error) {
 		if err != nil {
 			return nil, err
 		}
-		b.s.Cleanup(func() error { return p.Close(ctx) })
 		c := paired.Case{Name: fmt.Sprintf("file/d%d", deltas), Arms: []paired.Arm{b.reader(p, b.ops(deltas)), {
 			Name: "pread", Settings: "8 KiB of a plain file in the page cache", Run: func(ctx context.Context, round int) (paired.Sample, error) {
 				rng := rand.New(rand.NewPCG(b.s.Seed, uint64(round)))
@@ -206,7 +186,6 @@ func (b *suite) lz4(ctx context.Context) ([]paired.Case, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.s.Cleanup(func() error { return p.Close(ctx) })
 		stores[i] = p
 	}
 	run := func(ctx context.Context, round int) (paired.Sample, error) {
@@ -231,7 +210,6 @@ func (b *suite) layers(ctx context.Context) (cases []paired.Case, err error) {
 		if err != nil {
 			return nil, err
 		}
-		b.s.Cleanup(func() error { return p.Close(ctx) })
 		if err := p.Under.Compact(ctx); err != nil {
 			return nil, err
 		}
@@ -246,7 +224,6 @@ func (b *suite) sizes(ctx context.Context) (cases []paired.Case, err error) {
 		if err != nil {
 			return nil, err
 		}
-		b.s.Cleanup(func() error { return p.Close(ctx) })
 		cases = append(cases, paired.Case{Name: fmt.Sprintf("size/%dMiB", size), Arms: []paired.Arm{b.reader(p, b.ops(10))}})
 	}
 	return cases, nil
@@ -254,16 +231,19 @@ func (b *suite) sizes(ctx context.Context) (cases []paired.Case, err error) {
 
 // wire asks a pageserver over a unix socket.
 func (b *suite) wire(ctx context.Context) (cases []paired.Case, err error) {
-	p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: hotStore}, 1, 1)
+	dir, err := b.s.Dir("w")
 	if err != nil {
+		return nil, err
+	}
+	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed, Store: hotStore})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.update(ctx, p, 1, 1); err != nil {
 		return nil, err
 	}
 	end, blocks := p.End(), p.Blocks
 	if err := p.Close(ctx); err != nil {
-		return nil, err
-	}
-	dir, err := b.s.Dir("w")
-	if err != nil {
 		return nil, err
 	}
 	server, err := cluster.StartPageserver(ctx, p.World.Env, dir+"/ps", hotStore, nil)

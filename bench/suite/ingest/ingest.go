@@ -15,6 +15,7 @@ import (
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/peer"
 	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/wal"
@@ -23,33 +24,27 @@ import (
 
 // Config says how much is done in a round.
 type Config struct {
-	Scale        int // of pgbench
-	Transactions int // of each of four clients
-	Copy         int // rows
-	Records      int // of the store's own load
-	Pages        int // that it touches
+	TPCB    stage.TPCB
+	Copy    int // rows
+	Records int // of the store's own load
+	Pages   int // that it touches
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 10, Transactions: 15_000, Copy: 500_000, Records: 1_000_000, Pages: 20_000}
+var Full = Config{TPCB: stage.FullTPCB, Copy: 300_000, Records: 400_000, Pages: 20_000}
 
 // Quick is for smoke.
-var Quick = Config{Scale: 1, Transactions: 1500, Copy: 20_000, Records: 100_000, Pages: 20_000}
+var Quick = Config{TPCB: stage.QuickTPCB, Copy: 20_000, Records: 100_000, Pages: 20_000}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "ingest", Letter: "b",
-		Title: "decode and ingest; TPC-B is taken in " + pglog.HowTaken(),
-		About: "The log is a real PostgreSQL's, read from the page cache. Decoding is compared with pg_waldump --stats over the same files. " +
-			"Taking in is measured on the log that Varve's endpoints write today, with an image at every change; PostgreSQL's redo gets the same transactions without ours. " +
-			"Both sides are counted in records, so Varve is charged for its ours. The store alone is compared with Pebble without WAL, both up to durable sorted tables.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Title: "decode, and ingest up to durable sorted layers",
+		About: "The logs are a real PostgreSQL's, read from the page cache: fpi-off as Varve's endpoints log, fpi-on by PostgreSQL's default, with a COPY and two index builds beside TPC-B. " +
+			"Decoding is compared with pg_waldump --stats over the same files. ingest/tpcb takes the log in, up to durable layers; PostgreSQL recovers the same log. " +
+			"The store alone is compared with Pebble without WAL, both up to durable sorted tables.",
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -65,17 +60,9 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
+	helper, err := stage.Peers(s, "pebble")
+	if err != nil {
 		return err
-	}
-	helper, err := peer.Start(s.Peers)
-	if err != nil && !errors.Is(err, peer.ErrNone) {
-		return err
-	}
-	if helper == nil {
-		s.Miss("pebble", peer.ErrNone.Error())
-	} else {
-		s.Cleanup(helper.Close)
 	}
 	b := &suite{s: s, cfg: cfg, helper: helper, logs: map[pglog.Way]*pglog.Log{}}
 	cases := b.store()
@@ -89,24 +76,22 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 }
 
 // record makes the logs.
-func (b *suite) record(ctx context.Context) error {
-	for _, way := range []pglog.Way{pglog.FPIOff, pglog.FPIOn, pglog.Varve} {
-		b.s.Step("log of TPC-B, %s", way)
-		dir, err := b.s.Dir("pg")
-		if err != nil {
-			return err
-		}
-		load := pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions}
-		if way == pglog.FPIOn {
-			load.Copy, load.Index = b.cfg.Copy, true
-		}
-		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, load)
-		if err != nil {
-			return err
-		}
-		b.logs[way] = log
-		b.s.Note("log %s: %d records, %.1f MiB, %.0f bytes a record", way, log.Records, float64(len(log.Bytes))/(1<<20), float64(len(log.Bytes))/float64(log.Records))
+func (b *suite) record(ctx context.Context) (err error) {
+	if b.logs[pglog.FPIOff], err = stage.Log(ctx, b.s, b.cfg.TPCB); err != nil {
+		return err
 	}
+	b.s.Step("log of TPC-B, a COPY and two indexes, with images")
+	dir, err := b.s.Dir("pg")
+	if err != nil {
+		return err
+	}
+	load := pglog.Load{Scale: b.cfg.TPCB.Scale, Transactions: b.cfg.TPCB.Transactions, Copy: b.cfg.Copy, Index: true}
+	log, err := pglog.Record(ctx, dir+"/fpi-on", pglog.FPIOn, load)
+	if err != nil {
+		return err
+	}
+	stage.Describe(b.s, log)
+	b.logs[pglog.FPIOn] = log
 	return nil
 }
 
@@ -151,7 +136,7 @@ func (b *suite) decode(way pglog.Way) paired.Case {
 
 // ingest compares taking the log in, up to durable layers, with PostgreSQL's redo.
 func (b *suite) ingest() paired.Case {
-	ours, plain := b.logs[pglog.Varve], b.logs[pglog.FPIOff]
+	log := b.logs[pglog.FPIOff]
 	return paired.Case{Name: "ingest/tpcb", Arms: []paired.Arm{{
 		Name: "varve", Settings: storeSettings,
 		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
@@ -160,39 +145,24 @@ func (b *suite) ingest() paired.Case {
 				return s, err
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-			i, err := ours.Import(ctx, dir, lsm.Options{})
+			i, err := log.Import(ctx, dir, lsm.Options{})
 			if err != nil {
 				return s, err
 			}
 			begin, cpu, written := time.Now(), meter.Self(), i.World.Objects.BytesPut.Load()
-			if _, err := i.Take(ctx, ours); err != nil {
+			if _, err := i.Take(ctx, log); err != nil {
 				return s, err
 			}
 			used := meter.Self() - cpu
 			s.Metrics = map[string]float64{
-				"records_per_cpu_s": float64(ours.Records) / used.Seconds(), "records_per_s": float64(ours.Records) / time.Since(begin).Seconds(),
-				"mb_per_cpu_s":         float64(len(ours.Bytes)) / 1e6 / used.Seconds(),
-				"stored_per_wal_byte":  float64(i.World.Objects.BytesPut.Load()-written) / float64(len(ours.Bytes)),
-				"wal_bytes_per_record": float64(len(ours.Bytes)) / float64(ours.Records),
+				"records_per_cpu_s": float64(log.Records) / used.Seconds(), "records_per_s": float64(log.Records) / time.Since(begin).Seconds(),
+				"mb_per_cpu_s":         float64(len(log.Bytes)) / 1e6 / used.Seconds(),
+				"stored_per_wal_byte":  float64(i.World.Objects.BytesPut.Load()-written) / float64(len(log.Bytes)),
+				"wal_bytes_per_record": float64(len(log.Bytes)) / float64(log.Records),
 			}
 			return s, i.Store.Close(ctx)
 		},
-	}, {
-		Name: "pg-redo", Settings: "archive recovery of the log without full-page images onto a copy of the base; CPU of the startup process",
-		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
-			dir, err := b.s.Dir("pg")
-			if err != nil {
-				return s, err
-			}
-			r, err := plain.Recover(ctx, fmt.Sprintf("%s/redo%d", dir, round), 0)
-			s.Metrics = map[string]float64{
-				"records_per_cpu_s": float64(plain.Records) / r.CPU.Seconds(), "records_per_s": float64(plain.Records) / r.Elapsed.Seconds(),
-				"mb_per_cpu_s":         float64(len(plain.Bytes)) / 1e6 / r.CPU.Seconds(),
-				"wal_bytes_per_record": float64(len(plain.Bytes)) / float64(plain.Records),
-			}
-			return s, err
-		},
-	}}}
+	}, stage.Redo(b.s, log)}}
 }
 
 // store compares the store alone with Pebble: sizes and orders as in Neon's grid.

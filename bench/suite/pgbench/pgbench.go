@@ -14,7 +14,6 @@ import (
 	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
-	"github.com/varvedb/varve/bench/pglog"
 	"github.com/varvedb/varve/bench/postgres"
 	"github.com/varvedb/varve/wal"
 )
@@ -43,17 +42,12 @@ const freshEvery = 3
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "pgbench", Letter: "i",
-		Title: "TPC-B, selects and bulk loads of real PostgreSQLs; what Varve logs is taken in " + pglog.HowTaken(),
+		Title: "TPC-B, selects and bulk loads of real PostgreSQLs",
 		About: "Three PostgreSQLs with the same buffers and the same load. varve: commits wait for two of three safekeepers. any2of3: commits wait for two of three pg_receivewal --synchronous; " +
 			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally. local: fsync on, no receivers. " +
 			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds. " +
 			"CPU is that of all that serves: PostgreSQL, and receivers or safekeepers, proposer and pageserver; pgbench itself is not counted. Selects have all pages local on every side.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -84,9 +78,6 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	programs, err := postgres.Find(ctx)
 	if err != nil {
 		s.Miss("tpcb/c1", err.Error())
@@ -133,7 +124,7 @@ func (b *suite) makeBase(ctx context.Context) error {
 	if err := b.base.Start(ctx); err != nil {
 		return err
 	}
-	if _, err := b.base.Exec("pgbench", "-i", "-q", "-I", "dtGvp", "-s", fmt.Sprint(b.cfg.Scale)); err != nil {
+	if err := b.base.Fill("postgres", b.cfg.Scale); err != nil {
 		return err
 	}
 	if _, err := b.base.SQL("CREATE TABLE copied (id int, a text, b text)"); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/pglog"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
@@ -23,32 +24,26 @@ import (
 
 // Config says how much is done in a round.
 type Config struct {
-	Scale        int // of pgbench
-	Transactions int // of each of four clients
-	Pages        int // with chains of Generic changes
-	PageOps      int // times that one page is made
+	TPCB    stage.TPCB
+	Pages   int // with chains of Generic changes
+	PageOps int // times that one page is made
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 10, Transactions: 15_000, Pages: 2000, PageOps: 20_000}
+var Full = Config{TPCB: stage.FullTPCB, Pages: 2000, PageOps: 20_000}
 
 // Quick is for smoke.
-var Quick = Config{Scale: 1, Transactions: 1500, Pages: 200, PageOps: 1000}
+var Quick = Config{TPCB: stage.QuickTPCB, Pages: 200, PageOps: 1000}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "redo", Letter: "d",
-		Title: "redo: what there is of it natively, and page images in place of the rest",
-		About: "records/tpcb makes every page of TPC-B's log as Varve's endpoints write it: images of resource managers without native redo are unpacked record by record, " +
-			"chains of deltas are applied. PostgreSQL's startup process gets the same transactions without images. " +
-			"records/generic applies chains of Generic records, the resource manager with native redo since the beginning. The pipe is the way of a redo in another process.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Title: "redo in this process, page by page, against PostgreSQL's",
+		About: "records/tpcb makes every page of TPC-B's log, which has no images, from its chain of deltas; records were taken in before and are not counted, nor are reads of the base. " +
+			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it. " +
+			"records/generic applies chains of Generic records. The pipe is the way of a redo in another process.",
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -59,9 +54,6 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	b := &suite{s: s, cfg: cfg}
 	cases, err := b.generic(ctx)
 	if err != nil {
@@ -80,38 +72,19 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 const varveSettings = "in process, one goroutine, pages reused"
 
 func (b *suite) tpcb(ctx context.Context) (c paired.Case, err error) {
-	logs := map[pglog.Way]*pglog.Log{}
-	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
-		b.s.Step("log of TPC-B, %s", way)
-		dir, err := b.s.Dir("pg")
-		if err != nil {
-			return c, err
-		}
-		if logs[way], err = pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions}); err != nil {
-			return c, err
-		}
+	log, err := stage.Log(ctx, b.s, b.cfg.TPCB)
+	if err != nil {
+		return c, err
 	}
-	ours, plain := logs[pglog.Varve], logs[pglog.FPIOff]
 	b.s.Step("its chains")
-	w, err := b.prepare(ctx, ours)
+	w, err := b.prepare(ctx, log)
 	if err != nil {
 		return c, err
 	}
 	b.s.Note("records of TPC-B by kind: %s", w.kinds())
 	return paired.Case{Name: "records/tpcb", Arms: []paired.Arm{{
 		Name: "varve", Settings: varveSettings, Run: func(context.Context, int) (paired.Sample, error) { return w.run() },
-	}, {
-		Name: "pg-redo", Settings: "archive recovery of the log without full-page images; CPU of the startup process, decoding included",
-		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
-			dir, err := b.s.Dir("pg")
-			if err != nil {
-				return s, err
-			}
-			r, err := plain.Recover(ctx, fmt.Sprintf("%s/redo%d", dir, round), 0)
-			s.Metrics = map[string]float64{"records_per_cpu_s": float64(plain.Records) / r.CPU.Seconds()}
-			return s, err
-		},
-	}}}, nil
+	}, stage.Redo(b.s, log)}}, nil
 }
 
 // generic makes pages with chains of Generic changes, and one page with 61 of them, as
@@ -168,15 +141,10 @@ func (b *suite) generic(ctx context.Context) ([]paired.Case, error) {
 
 // chains are what determines each of a number of pages that were updated so often.
 func (b *suite) chains(ctx context.Context, name string, pages, deltas int) ([]lsm.Chain, []lsm.Key, error) {
-	dir, err := b.s.Dir(name)
+	p, err := stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: pages})
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: pages, Seed: b.s.Seed})
-	if err != nil {
-		return nil, nil, err
-	}
-	b.s.Cleanup(func() error { return p.Close(ctx) })
 	if _, err := p.Update(ctx, pages*deltas, 100, func(i int) int { return i % pages }); err != nil {
 		return nil, nil, err
 	}

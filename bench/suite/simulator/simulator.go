@@ -43,12 +43,7 @@ func Suite() bench.Suite {
 		Title: "simulated events and seconds; the checkers' time is listed apart",
 		About: "events runs whole seeds of the profile quiet, which judge themselves at the end; an event is one of the trace. The heap is 50 actors that set a timer each millisecond, and nothing else. " +
 			"idle is three safekeepers and the proposer of a log that nobody writes; load is a run whose storm is long, clients thinking as drawn: its commits per second are reported. All runs use one core.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -59,9 +54,6 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	b := &suite{s: s, cfg: cfg}
 	one := func(name string, run func(context.Context, int) (paired.Sample, error)) paired.Case {
 		return paired.Case{Name: name, Arms: []paired.Arm{{Name: "varve", Settings: "profile quiet, one run at a time", Run: run}}}

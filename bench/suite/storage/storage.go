@@ -16,6 +16,7 @@ import (
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/pglog"
 	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/timeline"
@@ -25,34 +26,28 @@ import (
 
 // Config says how much is stored.
 type Config struct {
-	Scale        int // of pgbench
-	Transactions int // of each of four clients
-	Pages        int // of the synthetic relation
-	Idle         int // branches
-	Changed      int // branches that each change a share of the pages
-	Share        float64
+	TPCB    stage.TPCB
+	Pages   int // of the synthetic relation
+	Idle    int // branches
+	Changed int // branches that each change a share of the pages
+	Share   float64
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 20, Transactions: 20_000, Pages: 10_000, Idle: 100, Changed: 30, Share: 0.01}
+var Full = Config{TPCB: stage.FullTPCB, Pages: 10_000, Idle: 100, Changed: 30, Share: 0.01}
 
 // Quick is for smoke.
-var Quick = Config{Scale: 1, Transactions: 1500, Pages: 2000, Idle: 100, Changed: 30, Share: 0.01}
+var Quick = Config{TPCB: stage.QuickTPCB, Pages: 2000, Idle: 100, Changed: 30, Share: 0.01}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "storage", Letter: "k",
-		Title: "bytes stored for images, history and branches, before anything is collected",
-		About: "Sizes are those of layers after all merges, counted, so one round would do; what merges have replaced is not in them. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
-			"History is what TPC-B's log, as Varve's endpoints write it, has become in layers; it is divided by the log of the same transactions without full-page images. " +
+		Title: "bytes stored for images, history and branches, after all merges",
+		About: "Sizes are those of layers, counted, so one round would do; what merges have replaced is not in them, and the whole history is kept: none of it is past its horizon. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
+			"History is what TPC-B's log, as Varve's endpoints write it, has become in layers. pgbackrest keeps a full backup and the same log's segments, compressed by lz4 as ours. " +
 			"What pages cost to read is in suite getpage: size is not bought there.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -63,17 +58,10 @@ type suite struct {
 
 // Run measures. What is made is made once: the bytes are the same in every round.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	b := &suite{s: s, cfg: cfg}
-	var cases []paired.Case
-	for _, build := range []func(context.Context) ([]paired.Case, error){b.random, b.branches, b.pgbench} {
-		built, err := build(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, built...)
+	cases, err := stage.Cases(ctx, b.random, b.branches, b.pgbench)
+	if err != nil {
+		return err
 	}
 	return s.Measure(ctx, cases...)
 }
@@ -97,18 +85,13 @@ func (b *suite) random(ctx context.Context) ([]paired.Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close(ctx)
 	return []paired.Case{known("images/random", map[string]float64{
 		"stored_per_logical": float64(p.Under.Info().Bytes) / float64(p.Blocks*pgwal.PageSize),
 	})}, nil
 }
 
 func (b *suite) relation(ctx context.Context, name string) (*cluster.Pages, error) {
-	dir, err := b.s.Dir(name)
-	if err != nil {
-		return nil, err
-	}
-	return cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed})
+	return stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: b.cfg.Pages})
 }
 
 // stored is the size of all objects of a bucket.
@@ -128,7 +111,6 @@ func (b *suite) branches(ctx context.Context) ([]paired.Case, error) {
 		if err != nil {
 			return paired.Case{}, err
 		}
-		defer p.Close(ctx)
 		one, err := stored(ctx, p)
 		if err != nil {
 			return paired.Case{}, err
@@ -164,35 +146,26 @@ func (b *suite) branches(ctx context.Context) ([]paired.Case, error) {
 
 // pgbench stores a real cluster and its history.
 func (b *suite) pgbench(ctx context.Context) ([]paired.Case, error) {
-	logs := map[pglog.Way]*pglog.Log{}
-	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
-		b.s.Step("log of TPC-B, %s", way)
-		dir, err := b.s.Dir("pg")
-		if err != nil {
-			return nil, err
-		}
-		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions})
-		if err != nil {
-			return nil, err
-		}
-		logs[way] = log
+	log, err := stage.Log(ctx, b.s, b.cfg.TPCB)
+	if err != nil {
+		return nil, err
 	}
-	ours, plain := logs[pglog.Varve], float64(len(logs[pglog.FPIOff].Bytes))
+	logged := float64(len(log.Bytes))
 	dir, err := b.s.Dir("pgbench")
 	if err != nil {
 		return nil, err
 	}
-	i, err := ours.Import(ctx, dir, lsm.Options{})
+	i, err := log.Import(ctx, dir, lsm.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer i.Store.Close(ctx)
 	images := float64(i.Under.Info().Bytes)
-	logical, err := logicalBytes(ctx, i.Timeline, ours.Start)
+	logical, err := logicalBytes(ctx, i.Timeline, log.Start)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := i.Take(ctx, ours); err != nil {
+	if _, err := i.Take(ctx, log); err != nil {
 		return nil, err
 	}
 	if err := i.Under.Compact(ctx); err != nil {
@@ -200,9 +173,9 @@ func (b *suite) pgbench(ctx context.Context) ([]paired.Case, error) {
 	}
 	all := float64(i.Under.Info().Bytes)
 	total := paired.Case{Name: "all/pgbench", Arms: []paired.Arm{arm("varve", settings, map[string]float64{
-		"stored_per_logical_and_wal": all / (logical + plain), "stored_bytes": all,
+		"stored_per_logical_and_wal": all / (logical + logged), "stored_bytes": all,
 	})}}
-	total = b.peers(total, logs[pglog.FPIOff])
+	total = b.peers(total, log)
 	catalogues, err := b.catalogues(ctx)
 	if err != nil {
 		return nil, err
@@ -210,7 +183,7 @@ func (b *suite) pgbench(ctx context.Context) ([]paired.Case, error) {
 	return []paired.Case{
 		known("images/pgbench", map[string]float64{"stored_per_logical": images / logical, "logical_mib": logical / (1 << 20)}),
 		known("history/pgbench", map[string]float64{
-			"stored_per_wal_byte": (all - images) / plain, "stored_per_own_wal_byte": (all - images) / float64(len(ours.Bytes)),
+			"stored_per_wal_byte": (all - images) / logged,
 		}),
 		catalogues, total,
 	}, nil

@@ -3,7 +3,6 @@ package travel
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,8 +12,8 @@ import (
 	"github.com/varvedb/varve/bench/cluster"
 	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/paired"
-	"github.com/varvedb/varve/bench/pglog"
 	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
@@ -23,21 +22,20 @@ import (
 
 // Config says how much is done in a round, and for which shapes.
 type Config struct {
-	Pages        int
-	Updates      int // at each depth
-	Depths       []int
-	Ops          int
-	History      int // updates of each page
-	Commits      int
-	Scale        int // of pgbench
-	Transactions int // of each of four clients
+	Pages   int
+	Updates int   // at each depth
+	Depths  []int // ascending
+	Ops     int
+	History int // updates of each page
+	Commits int
+	TPCB    stage.TPCB
 }
 
 // Full is the measurement of record.
-var Full = Config{Pages: 1000, Updates: 1000, Depths: []int{1, 2, 4, 8, 16, 32, 64, 128, 256}, Ops: 10_000, History: 100, Commits: 200_000, Scale: 10, Transactions: 15_000}
+var Full = Config{Pages: 1000, Updates: 1000, Depths: []int{1, 4, 16, 64, 256}, Ops: 10_000, History: 100, Commits: 200_000, TPCB: stage.FullTPCB}
 
 // Quick is for smoke.
-var Quick = Config{Pages: 300, Updates: 100, Depths: []int{1, 4, 16, 64}, Ops: 1000, History: 20, Commits: 10_000, Scale: 1, Transactions: 1500}
+var Quick = Config{Pages: 300, Updates: 100, Depths: []int{1, 4, 16, 64}, Ops: 1000, History: 20, Commits: 10_000, TPCB: stage.QuickTPCB}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
@@ -46,12 +44,7 @@ func Suite() bench.Suite {
 		Title: "reads of the past and of deep branches",
 		About: "depth/N reads random pages of a branch whose ancestors go N deep, each with updates and a layer of its own; the peer depth-1 has the same history in one timeline, in as many layers. " +
 			"history reads at random LSNs against the head. past-page reads one page of TPC-B's history; recovery to a point in time copies the base and replays the log up to the same LSN.",
-		Run: func(ctx context.Context, s *bench.Session) error {
-			if s.Quick {
-				return Run(ctx, s, Quick)
-			}
-			return Run(ctx, s, Full)
-		},
+		Run: bench.Sized(Full, Quick, Run),
 	}
 }
 
@@ -62,17 +55,10 @@ type suite struct {
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
-	if err := s.Configured(cfg); err != nil {
-		return err
-	}
 	b := &suite{s: s, cfg: cfg}
-	var cases []paired.Case
-	for _, build := range []func(context.Context) ([]paired.Case, error){b.depths, b.history, b.times, b.past} {
-		built, err := build(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, built...)
+	cases, err := stage.Cases(ctx, b.depths, b.history, b.times, b.past)
+	if err != nil {
+		return err
 	}
 	if err := s.Measure(ctx, cases...); err != nil {
 		return err
@@ -84,16 +70,7 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 const settings = "block cache 256 MiB, all attached to one store"
 
 func (b *suite) relation(ctx context.Context, name string) (*cluster.Pages, error) {
-	dir, err := b.s.Dir(name)
-	if err != nil {
-		return nil, err
-	}
-	p, err := cluster.NewPages(ctx, cluster.PagesConfig{Dir: dir, Blocks: b.cfg.Pages, Seed: b.s.Seed, Store: lsm.Options{BlockCacheBytes: 256 << 20}})
-	if err != nil {
-		return nil, err
-	}
-	b.s.Cleanup(func() error { return p.Store.Close(ctx) })
-	return p, nil
+	return stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: lsm.Options{BlockCacheBytes: 256 << 20}})
 }
 
 // level adds updates and a layer of its own.
@@ -106,21 +83,28 @@ func (b *suite) level(ctx context.Context, p *cluster.Pages, n int) error {
 }
 
 func (b *suite) depths(ctx context.Context) (cases []paired.Case, err error) {
+	// One chain of branches serves all depths: a shallow branch is an ancestor of the deep ones.
+	deep, err := b.relation(ctx, "deep")
+	if err != nil {
+		return nil, err
+	}
+	made := 0
 	for _, depth := range b.cfg.Depths {
 		b.s.Step("%d branches deep", depth)
-		deep, err := b.relation(ctx, fmt.Sprint("deep", depth))
-		if err != nil {
-			return nil, err
-		}
 		flat, err := b.relation(ctx, fmt.Sprint("flat", depth))
 		if err != nil {
 			return nil, err
 		}
 		for n := range depth {
-			if err := errors.Join(b.level(ctx, deep, n), b.level(ctx, flat, n)); err != nil {
+			if err := b.level(ctx, flat, n); err != nil {
 				return nil, err
 			}
-			if deep, err = deep.Branch(ctx, depthID(n)); err != nil {
+		}
+		for ; made < depth; made++ {
+			if err := b.level(ctx, deep, made); err != nil {
+				return nil, err
+			}
+			if deep, err = deep.Branch(ctx, depthID(made)); err != nil {
 				return nil, err
 			}
 		}
@@ -218,48 +202,38 @@ func (b *suite) past(ctx context.Context) ([]paired.Case, error) {
 		b.s.Miss("past-page", err.Error())
 		return nil, nil
 	}
-	logs := map[pglog.Way]*pglog.Log{}
-	for _, way := range []pglog.Way{pglog.Varve, pglog.FPIOff} {
-		b.s.Step("log of TPC-B, %s", way)
-		dir, err := b.s.Dir("pg")
-		if err != nil {
-			return nil, err
-		}
-		log, err := pglog.Record(ctx, fmt.Sprintf("%s/%s", dir, way), way, pglog.Load{Scale: b.cfg.Scale, Transactions: b.cfg.Transactions})
-		if err != nil {
-			return nil, err
-		}
-		logs[way] = log
+	log, err := stage.Log(ctx, b.s, b.cfg.TPCB)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := b.s.Dir("past")
 	if err != nil {
 		return nil, err
 	}
-	ours, plain := logs[pglog.Varve], logs[pglog.FPIOff]
-	imported, err := ours.Import(ctx, dir, lsm.Options{})
+	imported, err := log.Import(ctx, dir, lsm.Options{})
 	if err != nil {
 		return nil, err
 	}
 	b.s.Cleanup(func() error { return imported.Store.Close(ctx) })
-	if _, err := imported.Take(ctx, ours); err != nil {
+	if _, err := imported.Take(ctx, log); err != nil {
 		return nil, err
 	}
-	rel, blocks, err := largest(ctx, imported.Timeline, ours.Start)
+	rel, blocks, err := largest(ctx, imported.Timeline, log.Start)
 	if err != nil {
 		return nil, err
 	}
 	return []paired.Case{{Name: "past-page", Arms: []paired.Arm{{Name: "varve", Settings: settings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
 		rng, dst := rand.New(rand.NewPCG(b.s.Seed, uint64(round))), [][]byte{nil}
-		read := timeline.PageRead{Rel: rel, Block: rng.Uint32N(blocks), LSN: ours.Start + (ours.End-ours.Start)/2}
+		read := timeline.PageRead{Rel: rel, Block: rng.Uint32N(blocks), LSN: log.Start + (log.End-log.Start)/2}
 		begin := time.Now()
 		err := imported.Timeline.GetPages(ctx, []timeline.PageRead{read}, dst)
 		return paired.Sample{Metrics: map[string]float64{"ms": float64(time.Since(begin)) / 1e6}}, err
-	}}, {Name: "pitr", Settings: "cp of the base, archive recovery of the log without full-page images up to half of it", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+	}}, {Name: "pitr", Settings: "cp of the base, archive recovery of the same log up to half of it", Run: func(ctx context.Context, round int) (paired.Sample, error) {
 		dir, err := b.s.Dir("pg")
 		if err != nil {
 			return paired.Sample{}, err
 		}
-		r, err := plain.Recover(ctx, fmt.Sprintf("%s/pitr%d", dir, round), plain.Start+(plain.End-plain.Start)/2)
+		r, err := log.Recover(ctx, fmt.Sprintf("%s/pitr%d", dir, round), log.Start+(log.End-log.Start)/2)
 		return paired.Sample{Metrics: map[string]float64{"ms": float64(r.Total) / 1e6}}, err
 	}}}}}, nil
 }
