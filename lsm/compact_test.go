@@ -115,7 +115,7 @@ func TestMergesWriteAndKeepLittle(t *testing.T) {
 	t.Logf("%.2f bytes written for each of log; %d of %d bytes of layers stored, %d of pages; %d merges, %d images, cutoff %v",
 		written, stored, st.FlushedBytes+st.MergedBytes, keys*8192, st.Merges, st.Images, c.Cutoff)
 	require.Less(t, written, 6.0)
-	e, err := tl.Explain(ctx)
+	e, err := tl.Explain(ctx, 0)
 	require.NoError(t, err)
 	require.Zero(t, e.Garbage)
 	require.Equal(t, e.Bytes, e.History+e.Current)

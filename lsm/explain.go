@@ -35,24 +35,25 @@ type PinCost struct {
 	Only  int64 // of those, that no other pin keeps: what would go with it
 }
 
-// Explain reads all of the timeline's own layers and says what keeps each byte. What is
-// in memtables is not counted. It changes nothing.
-func (t *Timeline) Explain(ctx context.Context) (e Explanation, err error) {
+// Explain reads all of the timeline's own layers and says what keeps each byte, or what
+// would if cutoff were the timeline's: then Garbage is what a collection up to there drops.
+// A cutoff below the timeline's counts as that. What is in memtables is not counted. It
+// changes nothing.
+func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, err error) {
 	if err := t.compacting.Lock(ctx); err != nil {
 		return e, err
 	}
 	defer t.compacting.Unlock()
 	w := t.snapshot()
-	e = Explanation{Timeline: t.node.id, Cutoff: w.index.Cutoff, Durable: w.index.Durable, LayerBytes: w.index.Bytes(), Layers: len(w.readers)}
-	t.pinned = pinned{}
-	keep, err := t.retained(ctx, w.index)
+	planned := *w.index
+	planned.Cutoff = max(planned.Cutoff, min(cutoff, planned.Durable))
+	e = Explanation{Timeline: t.node.id, Cutoff: planned.Cutoff, Durable: planned.Durable, LayerBytes: w.index.Bytes(), Layers: len(w.readers)}
+	keep, pins, err := t.planned(ctx, &planned)
 	if err != nil {
 		return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
 	}
-	for _, p := range append(append([]Pin(nil), t.pinned.children...), leasePins(w.index)...) {
-		if p.LSN < w.index.Cutoff {
-			e.Pins = append(e.Pins, PinCost{Pin: p})
-		}
+	for _, p := range pins {
+		e.Pins = append(e.Pins, PinCost{Pin: p})
 	}
 	if err := t.explain(ctx, w, keep, &e); err != nil {
 		return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
@@ -89,13 +90,12 @@ func (t *Timeline) explain(ctx context.Context, w work, keep retained, e *Explan
 // explainKey adds what keeps the versions of one key.
 func (m *merge) explainKey(ctx context.Context, key Key, items []item, e *Explanation) error {
 	cutoff := m.keep.cutoff()
-	size := func(i int) int64 { return int64(len(items[i].Key)+len(items[i].Value)) + 8 }
 	keepers := make([]int, len(items)) // pins that keep it; -1: it is kept without any
 	for i := range items {
 		e.Versions++
-		e.Bytes += size(i)
+		e.Bytes += items[i].bytes()
 		if items[i].at > cutoff {
-			e.History += size(i)
+			e.History += items[i].bytes()
 			keepers[i] = -1
 		}
 	}
@@ -105,7 +105,7 @@ func (m *merge) explainKey(ctx context.Context, key Key, items []item, e *Explan
 	}
 	for i, met := range marked {
 		if met {
-			e.Current += size(i)
+			e.Current += items[i].bytes()
 			keepers[i] = -1
 		}
 	}
@@ -117,17 +117,17 @@ func (m *merge) explainKey(ctx context.Context, key Key, items []item, e *Explan
 		for i, met := range metBy[p] {
 			if met && keepers[i] >= 0 {
 				keepers[i]++
-				e.Pins[p].Bytes += size(i)
+				e.Pins[p].Bytes += items[i].bytes()
 			}
 		}
 	}
 	for i := range items {
 		if keepers[i] == 0 {
-			e.Garbage += size(i)
+			e.Garbage += items[i].bytes()
 		}
 		for p := range e.Pins {
 			if keepers[i] == 1 && metBy[p][i] {
-				e.Pins[p].Only += size(i)
+				e.Pins[p].Only += items[i].bytes()
 			}
 		}
 	}

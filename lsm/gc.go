@@ -131,6 +131,24 @@ func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, e
 	return retained{slices.Compact(points)}, nil
 }
 
+// planned is retained for an index that may not be committed, with those who read below
+// its cutoff. The branches are listed anew.
+func (t *Timeline) planned(ctx context.Context, x *manifest.Index) (keep retained, pins []Pin, err error) {
+	t.pinned = pinned{}
+	if keep, err = t.retained(ctx, x); err != nil {
+		return keep, nil, err
+	}
+	for _, p := range slices.Concat(t.pinned.children, leasePins(x)) {
+		if p.LSN < x.Cutoff {
+			pins = append(pins, p)
+		}
+	}
+	if x.Cutoff != t.index().Cutoff {
+		t.pinned = pinned{} // they were listed before the cutoff was committed
+	}
+	return keep, pins, nil
+}
+
 // Pin is who keeps an LSN of a timeline readable.
 type Pin struct {
 	LSN    wal.LSN
@@ -189,7 +207,7 @@ type Collection struct {
 	Pins    []Pin   // what is kept readable below it
 	Layers  int     // that were made anew, or would be
 	Bytes   int64   // of those layers
-	Dropped int64   // bytes of versions that nobody could read; not known of a dry run
+	Dropped int64   // bytes of versions that nobody could read; a dry run does not look: see [Timeline.Explain]
 }
 
 // CollectOptions say how to collect.
@@ -220,19 +238,11 @@ func (t *Timeline) Collect(ctx context.Context, opts CollectOptions) (c Collecti
 	}
 	planned := *t.index()
 	planned.Cutoff = c.Cutoff
-	t.pinned = pinned{}
-	keep, err := t.retained(ctx, &planned)
+	keep, pins, err := t.planned(ctx, &planned)
 	if err != nil {
 		return c, err
 	}
-	for _, p := range slices.Concat(t.pinned.children, leasePins(&planned)) {
-		if p.LSN < c.Cutoff {
-			c.Pins = append(c.Pins, p)
-		}
-	}
-	if opts.DryRun {
-		t.pinned = pinned{} // they were listed before a cutoff was committed
-	}
+	c.Pins = pins
 	before := t.counts.dropped.Load()
 	err = t.collectAll(ctx, keep, opts.DryRun, &c)
 	c.Dropped = int64(t.counts.dropped.Load() - before)

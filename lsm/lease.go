@@ -10,8 +10,16 @@ import (
 	"github.com/varvedb/varve/wal"
 )
 
-// LeaseID names a lease.
-type LeaseID = manifest.LeaseID
+type (
+	// LeaseID names a lease.
+	LeaseID = manifest.LeaseID
+	// A LeaseInfo is a lease as the index has it: id, LSN, end in seconds since 1970.
+	LeaseInfo = manifest.Lease
+)
+
+// Leases lists the timeline's leases in order of their ids. One whose end has passed is
+// listed until the next cutoff is committed.
+func (t *Timeline) Leases() []LeaseInfo { return slices.Clone(t.index().Leases) }
 
 // Lease keeps an LSN of this timeline's own history readable until a time, whatever
 // the cutoff becomes. It is durable when Lease returns: a lease is part of the index. A

@@ -70,6 +70,9 @@ type item struct {
 	keep  bool
 }
 
+// bytes is what a version counts for where it is told what is kept and what was dropped.
+func (it *item) bytes() int64 { return int64(len(it.Key)+len(it.Value)) + 8 }
+
 // run merges, uploading each layer when it is full.
 func (m *merge) run(ctx context.Context) error {
 	for _, r := range m.inputs {
@@ -181,7 +184,7 @@ func (m *merge) reduce(ctx context.Context, key Key, items []item) error {
 	}
 	for i := range items {
 		if !items[i].keep {
-			m.dropped += int64(len(items[i].Value))
+			m.dropped += items[i].bytes()
 		}
 	}
 	return nil

@@ -186,7 +186,7 @@ func (s *script) read(ctx context.Context, on, input string) (string, error) {
 }
 
 func (s *script) explain(ctx context.Context, on string) (string, error) {
-	e, err := s.timeline(on).Explain(ctx)
+	e, err := s.timeline(on).Explain(ctx, 0)
 	out := fmt.Sprintf("cutoff %d, durable %d: %d versions of %d bytes\nhistory %d, current %d, garbage %d\n",
 		e.Cutoff, e.Durable, e.Versions, e.Bytes, e.History, e.Current, e.Garbage)
 	for _, p := range e.Pins {

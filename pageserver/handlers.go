@@ -32,6 +32,11 @@ var handlers = map[uint8]handler{
 	pageapi.TypeFollow:     (*Server).follow,
 	pageapi.TypeFlush:      (*Server).flush,
 	pageapi.TypeExplain:    (*Server).explain,
+	pageapi.TypeCollect:    (*Server).collect,
+	pageapi.TypeLease:      (*Server).lease,
+	pageapi.TypeRelease:    (*Server).release,
+	pageapi.TypeLeases:     (*Server).leases,
+	pageapi.TypeDetach:     (*Server).detachFromParent,
 }
 
 func badRequest(err error) error { return frame.Errorf(frame.CodeBadFrame, "%v", err) }
@@ -211,20 +216,4 @@ func (s *Server) list(ctx context.Context, _ []byte) ([]byte, error) {
 		answer.Write(info.AppendTo(nil))
 	}
 	return answer.Bytes(), nil
-}
-
-func (s *Server) explain(ctx context.Context, payload []byte) ([]byte, error) {
-	id, err := pageapi.DecodeTimeline(payload)
-	if err != nil {
-		return nil, badRequest(err)
-	}
-	t, err := s.timeline(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	explanation, err := t.Explain(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return pageapi.AppendExplanation(nil, explanation), nil
 }

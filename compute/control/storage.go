@@ -94,7 +94,7 @@ func (s *storage) timelines(ctx context.Context) ([]pageapi.TimelineInfo, error)
 }
 
 func (s *storage) explain(ctx context.Context, id wal.TimelineID) (lsm.Explanation, error) {
-	return ask(ctx, s, func(client *pageapi.Client) (lsm.Explanation, error) { return client.Explain(ctx, id) })
+	return ask(ctx, s, func(client *pageapi.Client) (lsm.Explanation, error) { return client.Explain(ctx, id, 0) })
 }
 
 // What changes something is not asked twice: a pageserver that dies under it leaves

@@ -74,14 +74,51 @@ func (c *Client) Follow(ctx context.Context, id wal.TimelineID, safekeepers ...s
 	return err
 }
 
-// Explain says what keeps a timeline's own bytes in the bucket: all of its layers are
-// read for it.
-func (c *Client) Explain(ctx context.Context, id wal.TimelineID) (lsm.Explanation, error) {
-	answer, err := c.call(ctx, TypeExplain, AppendTimeline(nil, id))
+// Explain says what keeps a timeline's own bytes in the bucket, or what would with a later
+// cutoff: see lsm.Timeline.Explain. All of its layers are read for it.
+func (c *Client) Explain(ctx context.Context, id wal.TimelineID, cutoff wal.LSN) (lsm.Explanation, error) {
+	answer, err := c.call(ctx, TypeExplain, AppendTimelineLSN(nil, id, cutoff))
 	if err != nil {
 		return lsm.Explanation{}, err
 	}
 	return DecodeExplanation(answer)
+}
+
+// Collect is lsm.Timeline.Collect. Unless it is a dry run, all that was taken in below the
+// cutoff is made durable first.
+func (c *Client) Collect(ctx context.Context, id wal.TimelineID, opts lsm.CollectOptions) (lsm.Collection, error) {
+	answer, err := c.call(ctx, TypeCollect, CollectRequest{id, opts}.AppendTo(nil))
+	if err != nil {
+		return lsm.Collection{}, err
+	}
+	return DecodeCollection(answer)
+}
+
+// Lease is lsm.Timeline.Lease.
+func (c *Client) Lease(ctx context.Context, id wal.TimelineID, lease lsm.LeaseInfo) error {
+	_, err := c.call(ctx, TypeLease, LeaseRequest{id, lease}.AppendTo(nil))
+	return err
+}
+
+// Release is lsm.Timeline.Release.
+func (c *Client) Release(ctx context.Context, id wal.TimelineID, lease lsm.LeaseID) error {
+	_, err := c.call(ctx, TypeRelease, AppendRelease(nil, id, lease))
+	return err
+}
+
+// Leases is lsm.Timeline.Leases.
+func (c *Client) Leases(ctx context.Context, id wal.TimelineID) ([]lsm.LeaseInfo, error) {
+	answer, err := c.call(ctx, TypeLeases, AppendTimeline(nil, id))
+	if err != nil {
+		return nil, err
+	}
+	return DecodeLeases(answer)
+}
+
+// DetachFromParent is lsm.Timeline.DetachFromParent.
+func (c *Client) DetachFromParent(ctx context.Context, id wal.TimelineID) error {
+	_, err := c.call(ctx, TypeDetach, AppendTimeline(nil, id))
+	return err
 }
 
 // Timeline reads one timeline.
@@ -90,9 +127,9 @@ func (c *Client) Timeline(id wal.TimelineID) *Timeline { return &Timeline{client
 // callMax bounds how long a request's answer may take.
 func callMax(typ uint8) time.Duration {
 	switch typ {
-	case TypeImport, TypeBranch, TypeDelete, TypeFlush, TypeExplain:
+	case TypeImport, TypeBranch, TypeDelete, TypeFlush, TypeExplain, TypeCollect, TypeDetach:
 		// An import takes as long as it copies, and what makes or removes timelines waits
-		// for its end. To explain a timeline is to read all of it.
+		// for its end. The others read all of a timeline, or write it.
 		return time.Hour
 	}
 	return frame.AnswerMax

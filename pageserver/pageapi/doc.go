@@ -24,6 +24,11 @@
 //	 12   Follow      nothing: serve the timeline here, with its log from there
 //	 13   Flush       Position
 //	 14   Explain     what keeps the timeline's bytes in the bucket
+//	 15   Collect     what a collection of history did, or would do
+//	 16   Lease       nothing: an LSN stays readable until a time
+//	 17   Release     nothing: a lease has ended
+//	 18   Leases      leases
+//	 19   Detach      nothing: the timeline has no parent any more
 //
 // Layouts are drawn in format.go. A request that fails is answered with a
 // frame.RemoteError whose code is one of errors.go.

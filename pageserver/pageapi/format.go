@@ -20,14 +20,17 @@ import (
 //	  answer       blocks (4)
 //	Values         timeline (16) | lo (18) | hi (18) | LSN (8)
 //	  answer       more (1) | key (18) value (text) | ...
-//	Position, Flush, Delete, Explain
+//	Position, Flush, Delete, Leases, Detach
 //	               timeline (16)
-//	WaitLSN, PrevRecord
+//	WaitLSN, PrevRecord, Explain
 //	               timeline (16) | LSN (8)
 //	LSNAt          timeline (16) | nanoseconds since 1970 (8)
 //	Branch         parent (16) | child (16) | LSN (8) | meta (text)
 //	Import         timeline (16) | path (text) | meta (text)
 //	Follow         timeline (16) | address (text) | ...
+//	Collect        timeline (16) | cutoff (8) | dry run (1): 0 or 1
+//	Lease          timeline (16) | id (16) LSN (8) end, seconds since 1970 (8)
+//	Release        timeline (16) | id (16)
 //	Position's answer
 //	               last LSN (8) | durable LSN (8)
 //	PrevRecord's, LSNAt's answer
@@ -41,6 +44,10 @@ import (
 //	               id (16) cutoff (8) durable (8) bytes of layers (8) layers (4)
 //	               versions (8) bytes (8) history (8) current (8) garbage (8) |
 //	               LSN (8) branch (16) lease (16) bytes (8) only (8) | ...
+//	Collect's answer
+//	               cutoff (8) layers (4) bytes (8) dropped (8) |
+//	               LSN (8) branch (16) lease (16) | ...
+//	Leases' answer id (16) LSN (8) end (8) | ...
 const (
 	timelineBytes = 16
 	relBytes      = 12
@@ -144,19 +151,19 @@ func decodeValuesAnswer(b []byte, fn func(lsm.Key, []byte) error) (last lsm.Key,
 // AppendTimeline appends a request that names a timeline and no more.
 func AppendTimeline(dst []byte, id wal.TimelineID) []byte { return append(dst, id[:]...) }
 
-// DecodeTimeline reads a Position, Flush or Delete.
+// DecodeTimeline reads a Position, Flush, Delete, Leases or Detach.
 func DecodeTimeline(b []byte) (id wal.TimelineID, err error) {
 	r := reader{rest: b}
 	id = r.timeline()
 	return id, r.finish("request for a timeline")
 }
 
-// AppendTimelineLSN appends a WaitLSN or PrevRecord.
+// AppendTimelineLSN appends a WaitLSN, PrevRecord or Explain.
 func AppendTimelineLSN(dst []byte, id wal.TimelineID, lsn wal.LSN) []byte {
 	return appendLSN(append(dst, id[:]...), lsn)
 }
 
-// DecodeTimelineLSN reads a WaitLSN or PrevRecord.
+// DecodeTimelineLSN reads a WaitLSN, PrevRecord or Explain.
 func DecodeTimelineLSN(b []byte) (id wal.TimelineID, lsn wal.LSN, err error) {
 	r := reader{rest: b}
 	id, lsn = r.timeline(), r.lsn()
@@ -286,8 +293,7 @@ func AppendExplanation(dst []byte, e lsm.Explanation) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Layers))
 	dst = appendCounts(dst, e.Versions, e.Bytes, e.History, e.Current, e.Garbage)
 	for _, p := range e.Pins {
-		dst = append(append(appendLSN(dst, p.LSN), p.Branch[:]...), p.Lease[:]...)
-		dst = appendCounts(dst, p.Bytes, p.Only)
+		dst = appendCounts(appendPin(dst, p.Pin), p.Bytes, p.Only)
 	}
 	return dst
 }
@@ -306,7 +312,7 @@ func DecodeExplanation(b []byte) (e lsm.Explanation, err error) {
 	e = lsm.Explanation{Timeline: r.timeline(), Cutoff: r.lsn(), Durable: r.lsn(), LayerBytes: count(), Layers: int(r.u32())}
 	e.Versions, e.Bytes, e.History, e.Current, e.Garbage = count(), count(), count(), count(), count()
 	for r.more() {
-		p := lsm.PinCost{Pin: lsm.Pin{LSN: r.lsn(), Branch: r.timeline(), Lease: lsm.LeaseID(r.timeline())}}
+		p := lsm.PinCost{Pin: r.pin()}
 		p.Bytes, p.Only = count(), count()
 		e.Pins = append(e.Pins, p)
 	}

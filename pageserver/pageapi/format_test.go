@@ -51,6 +51,8 @@ func forms() []form {
 		Timeline: idA, Cutoff: 1, Durable: 2, LayerBytes: 3, Layers: 4, Versions: 5, Bytes: 6, History: 7, Current: 8, Garbage: 9,
 		Pins: []lsm.PinCost{{Pin: lsm.Pin{LSN: 10, Branch: idB}, Bytes: 11, Only: 12}, {Pin: lsm.Pin{LSN: 13, Lease: lsm.LeaseID{14}}, Bytes: 15, Only: 16}},
 	}
+	collection := lsm.Collection{Cutoff: 1, Layers: 2, Bytes: 3, Dropped: 4, Pins: []lsm.Pin{{LSN: 5, Branch: idB}, {LSN: 6, Lease: lsm.LeaseID{7}}}}
+	leases := []lsm.LeaseInfo{{ID: lsm.LeaseID{1}, LSN: 2, End: 3}, {ID: lsm.LeaseID{4}, LSN: 5, End: 6}}
 	return []form{
 		{"GetPages", AppendGetPages(nil, idA, []timeline.PageRead{{Rel: rel, Fork: pgwal.VMFork, Block: 7, LSN: 8}, {Rel: rel}}), func(b []byte) ([]byte, error) {
 			id, reads, err := DecodeGetPages(b)
@@ -98,6 +100,20 @@ func forms() []form {
 		{"answer to Explain", AppendExplanation(nil, explanation), func(b []byte) ([]byte, error) {
 			e, err := DecodeExplanation(b)
 			return AppendExplanation(nil, e), err
+		}},
+		same("Collect", CollectRequest{idA, lsm.CollectOptions{Cutoff: 7, DryRun: true}}, DecodeCollect),
+		same("Lease", LeaseRequest{idA, leases[0]}, DecodeLease),
+		{"Release", AppendRelease(nil, idA, leases[1].ID), func(b []byte) ([]byte, error) {
+			id, lease, err := DecodeRelease(b)
+			return AppendRelease(nil, id, lease), err
+		}},
+		{"answer to Collect", AppendCollection(nil, collection), func(b []byte) ([]byte, error) {
+			c, err := DecodeCollection(b)
+			return AppendCollection(nil, c), err
+		}},
+		{"answer to Leases", AppendLeases(nil, leases), func(b []byte) ([]byte, error) {
+			again, err := DecodeLeases(b)
+			return AppendLeases(nil, again), err
 		}},
 	}
 }

@@ -27,6 +27,11 @@ const (
 	TypeFollow     uint8 = 12
 	TypeFlush      uint8 = 13
 	TypeExplain    uint8 = 14
+	TypeCollect    uint8 = 15
+	TypeLease      uint8 = 16
+	TypeRelease    uint8 = 17
+	TypeLeases     uint8 = 18
+	TypeDetach     uint8 = 19
 )
 
 const (
@@ -84,6 +89,18 @@ type BranchRequest struct {
 	Parent, Child wal.TimelineID
 	At            wal.LSN
 	Meta          []byte // kept in the timeline's index, told by List
+}
+
+// CollectRequest asks for a collection of a timeline's history.
+type CollectRequest struct {
+	Timeline wal.TimelineID
+	lsm.CollectOptions
+}
+
+// LeaseRequest asks that an LSN of a timeline's own history stays readable.
+type LeaseRequest struct {
+	Timeline wal.TimelineID
+	lsm.LeaseInfo
 }
 
 // FollowRequest says where a timeline's log is received from, from now on.

@@ -107,8 +107,8 @@ func (t *Timeline) LastLSN() wal.LSN { return t.store.LastLSN() }
 // DurableLSN: everything at or below it is in the bucket.
 func (t *Timeline) DurableLSN() wal.LSN { return t.store.DurableLSN() }
 
-// Explain says what keeps the timeline's own bytes in the bucket.
-func (t *Timeline) Explain(ctx context.Context) (lsm.Explanation, error) { return t.store.Explain(ctx) }
+// Store is the timeline's layers: what is kept of its history, and why.
+func (t *Timeline) Store() *lsm.Timeline { return t.store }
 
 // NextLSN is where the bytes of the next Ingest begin. Only the ingesting task asks.
 func (t *Timeline) NextLSN() wal.LSN { return t.next }
