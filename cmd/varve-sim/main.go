@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,8 +22,10 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	profiles := profiles{}
+	profiles.flags(root)
 	root.AddCommand(newRunCommand(), newSoakCommand(), newReplayCommand(), newViewCommand(), newMinimizeCommand(), newMutantsCommand(), newBatchCommand(), newSpeedCommand())
-	if err := root.Execute(); err != nil {
+	if err := errors.Join(root.Execute(), profiles.end()); err != nil {
 		fmt.Fprintln(os.Stderr, "varve-sim:", err)
 		os.Exit(1)
 	}

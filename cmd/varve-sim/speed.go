@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,6 +27,7 @@ type speed struct {
 	rounds   int
 	seeds    uint64
 	profiles []string
+	only     string // loads whose names match
 }
 
 func newSpeedCommand() *cobra.Command {
@@ -39,6 +41,7 @@ func newSpeedCommand() *cobra.Command {
 	cmd.Flags().IntVar(&s.rounds, "rounds", 5, "rounds, each of heap, load, load, heap")
 	cmd.Flags().Uint64Var(&s.seeds, "seeds", 3, "seeds of each profile, from 1")
 	cmd.Flags().StringSliceVar(&s.profiles, "profile", sim.Profiles(), "profiles")
+	cmd.Flags().StringVar(&s.only, "loads", "", "only loads whose names match this regular expression")
 	return cmd
 }
 
@@ -49,7 +52,14 @@ func (s *speed) run() error {
 	if err != nil {
 		return err
 	}
+	only, err := regexp.Compile(s.only)
+	if err != nil {
+		return fmt.Errorf("loads: %w", err)
+	}
 	for _, l := range loads {
+		if !only.MatchString(l.name) {
+			continue
+		}
 		line, err := s.measure(l)
 		if err != nil {
 			return err
