@@ -3,6 +3,7 @@ package basebackup
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/varvedb/varve/pageserver/datadir"
@@ -151,17 +152,17 @@ func endOfLog(fsys fs.FS, c *pgcontrol.File) (wal.LSN, error) {
 	// The record is shorter than a page: it lies in one segment or two.
 	for n := c.CheckPoint.Segment(); n <= c.CheckPoint.Segment()+1; n++ {
 		name := "pg_wal/" + segment.Name(n)
-		body, err := fs.ReadFile(fsys, name)
+		body, size, err := readTail(fsys, name, int64(skip))
 		if errors.Is(err, fs.ErrNotExist) {
 			return 0, &RefusedError{fmt.Sprintf("the last checkpoint, at %v, is not in its log (no %s)", c.CheckPoint, name), stopCleanly}
 		}
 		if err != nil {
 			return 0, fmt.Errorf("read the end of the log: %w", err)
 		}
-		if len(body) != wal.SegmentSize {
-			return 0, wal.Corruptf(name, 0, "segment size", wal.SegmentSize, len(body))
+		if size != wal.SegmentSize {
+			return 0, wal.Corruptf(name, 0, "segment size", wal.SegmentSize, size)
 		}
-		decoder.Feed(body[skip:])
+		decoder.Feed(body)
 		skip = 0
 		found, err := decoder.Next(&record)
 		if err != nil {
@@ -172,6 +173,30 @@ func endOfLog(fsys fs.FS, c *pgcontrol.File) (wal.LSN, error) {
 		}
 	}
 	return 0, wal.Corruptf("pg_wal", int64(c.CheckPoint), "length of the last checkpoint", "less than a segment", "more")
+}
+
+// readTail reads a file from an offset to its end, and tells its size, all of it. A
+// file that ends before has no such tail.
+func readTail(fsys fs.FS, name string, from int64) (tail []byte, size int64, err error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	tail = make([]byte, max(info.Size()-from, 0))
+	if s, ok := f.(io.Seeker); ok {
+		_, err = s.Seek(from, io.SeekStart)
+	} else {
+		_, err = io.CopyN(io.Discard, f, min(from, info.Size()))
+	}
+	if err == nil {
+		_, err = io.ReadFull(f, tail)
+	}
+	return tail, info.Size(), err
 }
 
 // checkLast checks that the record is the checkpoint that the control file copies.

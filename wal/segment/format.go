@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"sync"
 
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
@@ -47,10 +48,10 @@ func ParseName(name string) (n uint64, ok bool) {
 
 // preamble returns what a log that begins at start holds from its first segment's
 // first byte up to start: the remainder of a record from before, with page headers
-// that say so, and zeros for its bytes.
-func preamble(start wal.LSN, systemID uint64) []byte {
+// that say so, and zeros for its bytes. It is written to buf.
+func preamble(buf *emptySegment, start wal.LSN, systemID uint64) []byte {
 	first := wal.SegmentStart(start.Segment())
-	bytes := make([]byte, start-first)
+	bytes := buf[:start-first]
 	end, skip := start, 0
 	for end > first {
 		page := pgwal.PageStart(end - 1)
@@ -60,6 +61,12 @@ func preamble(start wal.LSN, systemID uint64) []byte {
 	}
 	return bytes
 }
+
+// emptySegment is zeros but where pages of the log have their headers: those are all
+// that a preamble writes, so that it can be used again for any other.
+type emptySegment [wal.SegmentSize]byte
+
+var emptySegments = sync.Pool{New: func() any { return new(emptySegment) }}
 
 // checkStart says what is wrong with a log's start: a record cannot begin there.
 func checkStart(start wal.LSN) error {

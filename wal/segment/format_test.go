@@ -44,9 +44,10 @@ func FuzzMark(f *testing.F) {
 func TestPreambleLeadsToTheStart(t *testing.T) {
 	const systemID = 42
 	first := wal.SegmentStart(7)
-	for _, start := range []wal.LSN{first, first + 40, first + 8192, first + 8192 + 24, first + 8192 + 32, first + 5*8192 + 4096} {
+	buf := new(emptySegment) // used again, as by one log after the other
+	for _, start := range []wal.LSN{first, first + 40, first + 5*8192 + 4096, first + 8192, first + 8192 + 24, first + 8192 + 32, first + 5*8192 + 4096} {
 		require.NoError(t, checkStart(start))
-		got := preamble(start, systemID)
+		got := preamble(buf, start, systemID)
 		require.Len(t, got, int(start-first))
 		want := make([]byte, 0, len(got))
 		for page := first; page < start; page += 8192 {

@@ -52,15 +52,23 @@ func create(ctx context.Context, fs env.FS, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if head := preamble(cfg.Start, cfg.SystemID); len(head) > 0 {
-		if _, err := f.WriteAt(ctx, head, 0); err != nil {
-			return err
-		}
+	if err := writePreamble(ctx, f, cfg); err != nil {
+		return err
 	}
 	if err := f.Sync(ctx); err != nil {
 		return err
 	}
 	return l.openMark(ctx)
+}
+
+func writePreamble(ctx context.Context, f env.File, cfg Config) error {
+	if cfg.Start.SegmentOffset() == 0 {
+		return nil
+	}
+	buf := emptySegments.Get().(*emptySegment)
+	defer emptySegments.Put(buf)
+	_, err := f.WriteAt(ctx, preamble(buf, cfg.Start, cfg.SystemID), 0)
+	return err
 }
 
 func newLog(fs env.FS, cfg Config) *Log {
