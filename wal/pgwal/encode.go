@@ -1,6 +1,7 @@
 package pgwal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 
@@ -231,10 +232,8 @@ func pageHole(page []byte) (offset, length int) {
 	if lower < pageHeaderSize || upper <= lower || upper > PageSize {
 		return 0, 0
 	}
-	for _, b := range page[lower:upper] {
-		if b != 0 {
-			return 0, 0
-		}
+	if !bytes.Equal(page[lower:upper], zeroPage[:upper-lower]) {
+		return 0, 0
 	}
 	return lower, upper - lower
 }
