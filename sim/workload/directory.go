@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io/fs"
+	"sync"
 	"testing/fstest"
 
 	"github.com/varvedb/varve/pageserver/datadir"
@@ -32,14 +33,26 @@ func Relation(n int) pgwal.RelFileNode {
 	return pgwal.RelFileNode{Spc: datadir.DefaultTablespace, DB: databaseOID, Rel: 16384 + uint32(n)}
 }
 
+// checkpoint is what the cluster's last record says.
+var checkpoint = pgwal.CheckPoint{
+	Redo: checkpointAt, TimeLine: 1, PrevTimeLine: 1, FullPageWrites: true,
+	NextXID: FirstXID, NextOID: 24576, NextMulti: 1, OldestXID: 717, OldestXIDDB: 1, OldestMulti: 1, OldestMultiDB: 1,
+	Time: 1_600_000_000,
+}
+
+// lastSegment is the segment of the log that ends with the shutdown checkpoint. It is
+// the same in all runs of a process, and only read.
+var lastSegment = sync.OnceValue(func() []byte {
+	log := make([]byte, wal.SegmentSize)
+	encoder := pgwal.NewEncoder(checkpointAt, checkpointAt-120, SystemID)
+	encoder.Append(pgwal.ShutdownCheckpoint(checkpoint.AppendTo(nil)))
+	copy(log[checkpointAt.SegmentOffset():], encoder.Bytes())
+	return log
+})
+
 // Directory is a cleanly stopped data directory in memory: an empty cluster but for
 // the pages given. Each relation has its blocks from 0 on; a value of zero is a page of zeros.
 func Directory(relations [][]check.Value) fs.FS {
-	checkpoint := pgwal.CheckPoint{
-		Redo: checkpointAt, TimeLine: 1, PrevTimeLine: 1, FullPageWrites: true,
-		NextXID: FirstXID, NextOID: 24576, NextMulti: 1, OldestXID: 717, OldestXIDDB: 1, OldestMulti: 1, OldestMultiDB: 1,
-		Time: 1_600_000_000,
-	}
 	control := pgcontrol.File{
 		SystemID: SystemID, CatalogVersion: datadir.CatalogVersion, State: pgcontrol.ShutDown, Time: checkpoint.Time,
 		CheckPoint: checkpointAt, CheckPointCopy: checkpoint, UnloggedLSN: 1000,
@@ -48,11 +61,6 @@ func Directory(relations [][]check.Value) fs.FS {
 		WALBlockBytes: pgwal.WALPageSize, WALSegmentBytes: wal.SegmentSize, NameBytes: 64, IndexKeys: 32,
 		ToastChunkBytes: 1996, LargeObjectChunkSize: 2048, Float8ByVal: true,
 	}
-	log := make([]byte, wal.SegmentSize)
-	encoder := pgwal.NewEncoder(checkpointAt, checkpointAt-120, SystemID)
-	encoder.Append(pgwal.ShutdownCheckpoint(checkpoint.AppendTo(nil)))
-	copy(log[checkpointAt.SegmentOffset():], encoder.Bytes())
-
 	dir := fstest.MapFS{}
 	add := func(path string, body []byte) { dir[path] = &fstest.MapFile{Data: body, Mode: 0o600} }
 	base := datadir.DatabaseDir(datadir.DefaultTablespace, databaseOID)
@@ -62,7 +70,7 @@ func Directory(relations [][]check.Value) fs.FS {
 	add(base+"/PG_VERSION", []byte(datadir.MajorVersion))
 	add(base+"/pg_filenode.map", relMap())
 	add("pg_xact/0000", make([]byte, 3*pgwal.PageSize))
-	add("pg_wal/"+segment.Name(checkpointAt.Segment()), log)
+	add("pg_wal/"+segment.Name(checkpointAt.Segment()), lastSegment())
 	for n, values := range relations {
 		var body []byte
 		for block, value := range values {

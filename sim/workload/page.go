@@ -35,13 +35,18 @@ func ValueOf(page []byte) check.Value {
 
 // newPage makes a page that holds a value, as a record that ends at lsn leaves it.
 func newPage(block pgwal.BlockNumber, value check.Value, lsn wal.LSN) []byte {
+	return pageWith(changesOf(block, value), lsn)
+}
+
+// pageWith is newPage of the value that the changes make a page hold.
+func pageWith(changes []pgwal.PageChange, lsn wal.LSN) []byte {
 	page := make([]byte, pgwal.PageSize)
 	le := binary.LittleEndian
 	le.PutUint16(page[offLower:], headerBytes)
 	le.PutUint16(page[offUpper:], valueOffset)
 	le.PutUint16(page[offSpecial:], pgwal.PageSize)
 	le.PutUint16(page[offVersion:], pgwal.PageSize|4)
-	for _, c := range changesOf(block, value) {
+	for _, c := range changes {
 		copy(page[c.Offset:], c.Data)
 	}
 	clearHole(page)
@@ -59,7 +64,7 @@ func isFull(block pgwal.BlockNumber) bool { return block%fullEvery == fullEvery-
 // changesOf is what makes a page hold a value: its tail; and of a page that has a body
 // where that ends, and a stretch of it, at a place that depends on the value.
 func changesOf(block pgwal.BlockNumber, value check.Value) []pgwal.PageChange {
-	tail := binary.LittleEndian.AppendUint64(nil, uint64(value))
+	tail := binary.LittleEndian.AppendUint64(make([]byte, 0, pgwal.PageSize-valueOffset), uint64(value))
 	tail = appendNoise(tail, uint64(value), pgwal.PageSize-valueOffset-8)
 	if !isFull(block) {
 		return []pgwal.PageChange{{Offset: valueOffset, Data: tail}}
@@ -75,7 +80,7 @@ func changesOf(block pgwal.BlockNumber, value check.Value) []pgwal.PageChange {
 	at := headerBytes + uint64(value)*131%(bodyBytes-stretch)
 	return []pgwal.PageChange{
 		{Offset: offLower, Data: binary.LittleEndian.AppendUint16(nil, lower)},
-		{Offset: uint16(at), Data: appendNoise(nil, uint64(value)+1, stretch)},
+		{Offset: uint16(at), Data: appendNoise(make([]byte, 0, stretch), uint64(value)+1, stretch)},
 		{Offset: valueOffset, Data: tail},
 	}
 }

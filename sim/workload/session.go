@@ -173,9 +173,12 @@ func (s *client) record(xid pgwal.XID, taken []*cached, values []check.PageValue
 		if isNew(p.bytes) {
 			way = byImage + way%2
 		}
-		next := newPage(p.id.Block, value, 0)
-		if !isNew(p.bytes) {
-			next = changed(p, value)
+		changes := changesOf(p.id.Block, value)
+		var next []byte
+		if isNew(p.bytes) {
+			next = pageWith(changes, 0)
+		} else {
+			next = changed(p, changes)
 		}
 		compress := pgwal.CompressionNone
 		if c.Below(2) == 1 {
@@ -189,7 +192,7 @@ func (s *client) record(xid pgwal.XID, taken []*cached, values []check.PageValue
 		}
 		block := pgwal.BlockSpec{ID: uint8(len(generic.Blocks)), Rel: p.id.Rel, Fork: p.id.Fork, Block: p.id.Block, Compress: compress}
 		if way != byImage {
-			block.Data = pgwal.Generic(xid, pgwal.BlockChange{Changes: changesOf(p.id.Block, value)}).Blocks[0].Data
+			block.Data = pgwal.Generic(xid, pgwal.BlockChange{Changes: changes}).Blocks[0].Data
 		}
 		if way != byDelta {
 			block.Image, block.Apply = next, way == byImage
@@ -208,9 +211,9 @@ func (s *client) record(xid pgwal.XID, taken []*cached, values []check.PageValue
 }
 
 // changed is the page with another value.
-func changed(p *cached, value check.Value) []byte {
+func changed(p *cached, changes []pgwal.PageChange) []byte {
 	next := slices.Clone(p.bytes)
-	for _, c := range changesOf(p.id.Block, value) {
+	for _, c := range changes {
 		copy(next[c.Offset:], c.Data)
 	}
 	clearHole(next)
