@@ -205,9 +205,10 @@ func (l *life) unwind() {
 		t := l.tasks[0]
 		w.current = t
 		t.parked = false
-		t.stop()
-		if len(l.tasks) > 0 && l.tasks[0] == t {
+		if t.on == nil {
 			t.leave() // it had not begun to run
+		} else {
+			t.goOn()
 		}
 	}
 	w.current = before

@@ -29,6 +29,7 @@ type World struct {
 	sched  *Choices
 
 	current *task
+	idle    []*coroutine
 	doomed  []*life // dead, not unwound yet
 	tasks   uint64
 	events  uint64
@@ -155,7 +156,7 @@ func (w *World) resume(t *task) {
 	// Deferred, since a failed test ends its task's coroutine, and with it this
 	// goroutine, by runtime.Goexit.
 	defer func() { w.current = nil }()
-	t.next()
+	t.goOn()
 }
 
 func (w *World) fail(err error) {
@@ -175,6 +176,10 @@ func (w *World) Close() {
 		}
 	}
 	w.bury()
+	for _, c := range w.idle {
+		c.stop()
+	}
+	w.idle = nil
 }
 
 // firer is something that a moment of the queue is for.

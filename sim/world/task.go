@@ -13,16 +13,15 @@ import (
 	"github.com/varvedb/varve/wal/env"
 )
 
-// task is a coroutine of a node's life.
+// task is a thread of a node's life.
 type task struct {
 	l    *life
 	id   uint64 // counts the world's tasks
 	name string
 	slot int // among its life's tasks
 
-	next  func() (struct{}, bool)
-	stop  func()
-	yield func(struct{}) bool
+	fn func()
+	on *coroutine // nil before it first runs, and when it has ended
 
 	// While it waits: which wait it is, so that a late wake-up of an earlier wait
 	// is told apart; and under which scope.
@@ -41,14 +40,53 @@ type task struct {
 func (l *life) spawn(name string, fn func()) {
 	w := l.n.w
 	w.tasks++
-	t := &task{l: l, id: w.tasks, name: name, slot: len(l.tasks)}
-	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		defer t.finish()
-		fn()
-	})
+	t := &task{l: l, id: w.tasks, name: name, fn: fn, slot: len(l.tasks)}
 	l.tasks = append(l.tasks, t)
 	w.ready.push(t)
+}
+
+// goOn runs the task until it parks or ends.
+func (t *task) goOn() {
+	if t.on == nil {
+		t.on = t.l.n.w.coroutine()
+		t.on.runs = t
+	}
+	t.on.next()
+}
+
+func (t *task) run() {
+	defer t.finish()
+	t.fn()
+}
+
+// coroutine runs tasks, one after the other: to make one and to grow its stack costs
+// more than most tasks do.
+type coroutine struct {
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
+	runs  *task // nil while it is idle
+}
+
+// coroutine is an idle one, or a new one. One that is ended by runtime.Goexit, as a
+// failed test does, never becomes idle again.
+func (w *World) coroutine() *coroutine {
+	if last := len(w.idle) - 1; last >= 0 {
+		c := w.idle[last]
+		w.idle = w.idle[:last]
+		return c
+	}
+	c := &coroutine{}
+	c.next, c.stop = iter.Pull(func(yield func(struct{}) bool) {
+		c.yield = yield
+		for goOn := true; goOn; goOn = yield(struct{}{}) {
+			t := c.runs
+			t.run()
+			c.runs, t.on = nil, nil
+			w.idle = append(w.idle, c)
+		}
+	})
+	return c
 }
 
 // finish runs at the end of a task, however it ends. A panic of a node that was
@@ -126,6 +164,9 @@ func (x waiter) wake(result error) bool {
 // result; by the end of s, with its cause; by the node's death. s may be nil.
 func (w *World) park(s *scope) error {
 	t := w.current
+	if t.l.dead {
+		return t.l.refuse() // nobody would ever go on with it
+	}
 	if err := s.ended(); err != nil {
 		return err
 	}
@@ -134,7 +175,7 @@ func (w *World) park(s *scope) error {
 		t.under = s
 		s.waiting.push(t)
 	}
-	t.yield(struct{}{})
+	t.on.yield(struct{}{})
 	if t.l.dead {
 		return t.l.refuse()
 	}
