@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
@@ -28,10 +27,7 @@ const (
 	infoMask = 0xF0 // the resource manager's bits of xl_info
 )
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	zeroPage   [WALPageSize]byte
-)
+var zeroPage [WALPageSize]byte
 
 // scanState is what the byte at Scanner.pos belongs to.
 type scanState uint8
@@ -383,11 +379,4 @@ func isSwitch(b []byte) bool { return RMgr(b[17]) == RMgrXLOG && b[16]&infoMask 
 func padding(padded []byte, total int) uint64 {
 	last := binary.LittleEndian.Uint64(padded[len(padded)-8:])
 	return last >> (64 - 8*uint(len(padded)-total))
-}
-
-// recordCRC computes the CRC-32C of a record: what follows the header, then the header
-// up to the CRC itself.
-func recordCRC(raw []byte) uint32 {
-	crc := crc32.Update(0, castagnoli, raw[recordHeaderSize:])
-	return crc32.Update(crc, castagnoli, raw[:20])
 }
