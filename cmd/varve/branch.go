@@ -7,8 +7,8 @@ import (
 )
 
 func (a *app) branchCommand() *cobra.Command {
-	return group(&cobra.Command{Use: "branch", Aliases: []string{"branches"}, Short: "Create, list and delete branches"},
-		a.branchCreateCommand(), a.branchListCommand(), a.branchDeleteCommand())
+	return group(&cobra.Command{Use: "branch", Aliases: []string{"branches"}, Short: "Create, list, detach, reset and delete branches"},
+		a.branchCreateCommand(), a.branchListCommand(), a.branchDetachCommand(), a.branchResetCommand(), a.branchDeleteCommand())
 }
 
 func (a *app) branchCreateCommand() *cobra.Command {
@@ -52,6 +52,60 @@ func (a *app) branchListCommand() *cobra.Command {
 			return a.printBranches(branches)
 		},
 	}
+}
+
+func (a *app) branchDetachCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "detach NAME",
+		Short: "Make a branch independent of its parent",
+		Long: "Make a branch independent of its parent, which can then be deleted. What the branch shares is copied; its\n" +
+			"history before the point where it left its parent is gone. Its Postgres may run.",
+		Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := control.ValidateName(args[0]); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			branch, err := client.DetachBranch(cmd.Context(), args[0])
+			if err != nil {
+				return interrupted(cmd.Context(), err, "it goes on in the background: `varve branch list` shows no parent of %s when it is done", args[0])
+			}
+			talk("branch %s has no parent any more; its history begins at %s", branch.Name, branch.Start)
+			return a.printBranch(branch)
+		},
+	}
+}
+
+func (a *app) branchResetCommand() *cobra.Command {
+	var at string
+	cmd := &cobra.Command{
+		Use:   "reset NAME",
+		Short: "Make a branch equal to its parent again; what it has of its own is gone",
+		Long: "Make a branch equal to its parent again, at the parent's head or at a moment of its history. What the branch\n" +
+			"has of its own is gone. Refused while its Postgres runs, it is read, or others branch from it.",
+		Example: "  varve branch reset fix\n  varve branch reset fix --at 2026-11-22T12:00:00Z",
+		Args:    exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := control.ValidateName(args[0]); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			branch, err := client.ResetBranch(cmd.Context(), args[0], at)
+			if err != nil {
+				return interrupted(cmd.Context(), err, "`varve branch list` shows whether branch %s has left its parent at another place", args[0])
+			}
+			talk("branch %s equals %s at %s again: start its Postgres with `varve endpoint start %s`", branch.Name, branch.Parent, branch.BranchLSN, branch.Name)
+			return a.printBranch(branch)
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "LSN or TIME (RFC 3339) of the parent (default: its head)")
+	return cmd
 }
 
 func (a *app) branchDeleteCommand() *cobra.Command {

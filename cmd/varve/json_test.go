@@ -53,7 +53,13 @@ func TestJSON(t *testing.T) {
 	require.Len(t, show(0, "status").(map[string]any)["branches"], 3)
 	show(0, "endpoint", "start", "fix")
 	show(0, "endpoint", "stop", "fix")
+	require.Equal(t, "main", show(0, "branch", "reset", "fix").(map[string]any)["parent"])
+	require.NotContains(t, show(0, "branch", "detach", "fix"), "parent")
 	require.Equal(t, "fix", show(0, "branch", "delete", "fix").(map[string]any)["deleted"])
+	lease := show(0, "lease", "create", "main", "--for", "1h").(map[string]any)
+	require.Equal(t, []any{lease}, show(0, "lease", "list", "main"))
+	require.Equal(t, lease["id"], show(0, "lease", "delete", lease["id"].(string)).(map[string]any)["deleted"])
+	require.Equal(t, true, show(0, "storage", "collect", "main", "--dry-run").(map[string]any)["dry_run"])
 
 	page := show(0, "page", "get", path, "1").(map[string]any)
 	require.Equal(t, []any{path, "main", 1.0}, []any{page["path"], page["fork"], page["block"]})

@@ -99,7 +99,7 @@ func newRoot() *cobra.Command {
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
 		a.upCommand(), a.downCommand(), a.statusCommand(),
-		a.branchCommand(), a.endpointCommand(), a.psqlCommand(), a.connectionStringCommand(),
+		a.branchCommand(), a.leaseCommand(), a.endpointCommand(), a.psqlCommand(), a.connectionStringCommand(),
 		a.importCommand(), a.pageCommand(), a.lsnCommand(), a.verifyCommand(), a.scrubCommand(), a.storageCommand(), a.inspectCommand(),
 		a.safekeeperCommand(), a.pageserverCommand(), a.endpointRoleCommand(),
 	)
@@ -199,6 +199,17 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// optionalBranch takes one branch's name, or nothing.
+func optionalBranch(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if err := exactArgs("[BRANCH]")(cmd, args); err != nil {
+		return err
+	}
+	return control.ValidateName(args[0])
 }
 
 // noArgs refuses arguments.

@@ -13,6 +13,7 @@ import (
 
 func (a *app) pageserverCommand() *cobra.Command {
 	var data, bucket, listen, tenant string
+	var window control.Window
 	var safekeepers []string
 	cmd := &cobra.Command{
 		Use: "pageserver", Short: "Run the pageserver in the foreground (varve up does this)", Args: noArgs,
@@ -25,9 +26,9 @@ func (a *app) pageserverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runPageserver(cmd.Context(), pageserver.New(e, pageserver.Config{
-				Tenant: id, Listen: listen, Safekeepers: safekeepers, OpenDir: control.OpenDir, Ready: ready,
-			}))
+			cfg := pageserver.Config{Tenant: id, Listen: listen, Safekeepers: safekeepers, OpenDir: control.OpenDir, Ready: ready}
+			window.Tune(&cfg.Store)
+			return runPageserver(cmd.Context(), pageserver.New(e, cfg))
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "pageserver", "its local directory, a cache")
@@ -35,6 +36,8 @@ func (a *app) pageserverCommand() *cobra.Command {
 	cmd.Flags().StringVar(&listen, "listen", "tcp:127.0.0.1:0", "address, unix:PATH or tcp:HOST:PORT")
 	cmd.Flags().StringVar(&tenant, "tenant", "", "whose timelines to serve")
 	cmd.Flags().StringArrayVar(&safekeepers, "safekeeper", nil, "address of a safekeeper; once for each")
+	cmd.Flags().Int64Var(&window.Seconds, "history-seconds", 0, "how long history stays readable; -1: for ever (default 7 days)")
+	cmd.Flags().Int64Var(&window.Bytes, "history-bytes", 0, "how much log of it, if that is more (default 64 MiB)")
 	return cmd
 }
 

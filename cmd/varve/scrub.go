@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,20 +18,9 @@ func (a *app) scrubCommand() *cobra.Command {
 		Long: "Read every object of the bucket, or those that a branch lives from, and check every byte.\n" +
 			"Lists what is corrupt, what is missing, and what has leaked: it is there, and no index names it.",
 		Example: "  varve scrub\n  varve scrub main -o json",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return exactArgs("[BRANCH]")(cmd, args)
-		},
+		Args:    optionalBranch,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			branch := ""
-			if len(args) > 0 {
-				branch = args[0]
-				if err := control.ValidateName(branch); err != nil {
-					return err
-				}
-			}
+			branch := strings.Join(args, "")
 			client, err := a.client()
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,7 @@ func statusRows(status control.Status) (rows [][]string) {
 		}
 		rows = append(rows, []string{p.Name, p.State, pidText(p.PID), orDash(where)})
 	}
-	rows = append(rows, bucketRow(status))
+	rows = append(rows, bucketRow(status), []string{"history", "-", "-", windowText(status.Window)})
 	for _, b := range status.Branches {
 		if b.Stopped != "" {
 			rows = append(rows, []string{"branch " + b.Name, control.StateStopped, "-", oneLine(b.Stopped)})
@@ -63,6 +64,14 @@ func bucketRow(status control.Status) []string {
 		return []string{"bucket", control.StateUnreachable, "-", oneLine(status.BucketWhy)}
 	}
 	return []string{"bucket", "-", "-", status.Bucket}
+}
+
+// windowText says what stays readable of each branch.
+func windowText(w control.Window) string {
+	if w.Seconds < 0 {
+		return "kept " + forever
+	}
+	return fmt.Sprintf("kept for %s, and for %s of log if that is more", history{&w}, plural(w.Bytes, "byte"))
 }
 
 func pidText(pid int) string {

@@ -10,8 +10,7 @@ import (
 
 func (a *app) storageCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "storage", Short: "What the storage holds, and why"}
-	cmd.AddCommand(a.explainCommand())
-	return cmd
+	return group(cmd, a.explainCommand(), a.collectCommand())
 }
 
 func (a *app) explainCommand() *cobra.Command {
@@ -35,17 +34,58 @@ func (a *app) explainCommand() *cobra.Command {
 			if err != nil {
 				return interrupted(cmd.Context(), err, "nothing was changed")
 			}
-			rows := make([][]string, len(e.Keepers))
-			for i, k := range e.Keepers {
-				lsn := "-"
-				if k.LSN.IsValid() {
-					lsn = k.LSN.String()
-				}
-				rows[i] = []string{k.Kind, orDash(k.Name), lsn, strconv.FormatInt(k.Bytes, 10), strconv.FormatInt(k.Only, 10)}
-			}
 			talk("branch %s: %s in %s, %s of versions before compression, durable up to %s, horizon %s", e.Branch,
 				plural(e.LayerBytes, "byte"), counted(e.Layers, "layer", "layers"), plural(e.Bytes, "byte"), e.Durable, e.Horizon)
-			return a.print(e, []string{"KEPT BY", "NAME", "LSN", "BYTES", "ONLY"}, rows)
+			return a.printKeepers(e, e.Keepers)
 		},
 	}
+}
+
+func (a *app) collectCommand() *cobra.Command {
+	var below string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "collect BRANCH",
+		Short: "Drop a branch's old history now",
+		Long: "Drop the history of a branch that lies below its window (`varve up --history`), or below a moment, now; the\n" +
+			"storage does so by itself in time. What branches and leases read there stays. With --dry-run nothing is\n" +
+			"changed: it tells what would go, and what keeps the rest. Reads all of the branch's layers.",
+		Example: "  varve storage collect main --dry-run\n  varve storage collect main --below 0/16B3748",
+		Args:    exactArgs("BRANCH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := control.ValidateName(args[0]); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			c, err := client.Collect(cmd.Context(), args[0], below, dryRun)
+			if err != nil {
+				return interrupted(cmd.Context(), err, "it goes on in the background: `varve storage explain %s` shows the horizon", args[0])
+			}
+			told := "branch %s: %s dropped below the horizon %s, in %s that had any"
+			if dryRun {
+				told = "branch %s: %s would be dropped below the horizon %s, in %s that may have some"
+			}
+			talk(told, c.Branch, plural(c.Dropped, "byte"), c.Horizon, counted(c.Merged, "layer", "layers"))
+			return a.printKeepers(c, c.Keepers)
+		},
+	}
+	cmd.Flags().StringVar(&below, "below", "", "LSN or TIME (RFC 3339) of the branch (default: what the window keeps)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing, tell what would go")
+	return cmd
+}
+
+// printKeepers prints what keeps a branch's bytes, which is part of value.
+func (a *app) printKeepers(value any, keepers []control.Keeper) error {
+	rows := make([][]string, len(keepers))
+	for i, k := range keepers {
+		lsn := "-"
+		if k.LSN.IsValid() {
+			lsn = k.LSN.String()
+		}
+		rows[i] = []string{k.Kind, orDash(k.Name), lsn, strconv.FormatInt(k.Bytes, 10), strconv.FormatInt(k.Only, 10)}
+	}
+	return a.print(value, []string{"KEPT BY", "NAME", "LSN", "BYTES", "ONLY"}, rows)
 }

@@ -24,6 +24,7 @@ type upFlags struct {
 	bucket      string
 	foreground  bool
 	events      bool
+	window      control.Window
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -54,6 +55,8 @@ func (a *app) upCommand() *cobra.Command {
 	cmd.Flags().IntVar(&flags.safekeepers, "safekeepers", 3, "how many safekeepers a new data directory gets: 1, 3 or 5")
 	cmd.Flags().IntVar(&flags.port, "port", 0, "TCP port of branch main's Postgres (default: the one it had, or any free one)")
 	cmd.Flags().StringVar(&flags.bucket, "bucket", "", "bucket of a new data directory: a directory, or s3://BUCKET[/PREFIX][?endpoint=URL][&region=REGION] (default: bucket/ in it)")
+	cmd.Flags().Var(history{&flags.window}, "history", "how long history stays readable, from now on, such as 7d (default: as it was, at first 7d)")
+	cmd.Flags().Var((*size)(&flags.window.Bytes), "history-bytes", "how much log of it stays readable if that is more, such as 64MiB (default: as it was, at first 64MiB)")
 	cmd.Flags().BoolVar(&flags.foreground, "foreground", false, "stay in the foreground until Ctrl-C")
 	cmd.Flags().BoolVar(&flags.events, "events", false, "tell the steps as JSON on standard output")
 	// Only launch, below, reads the events.
@@ -73,7 +76,7 @@ type event struct {
 }
 
 func (f upFlags) config(dir string) control.Config {
-	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Bucket: f.bucket, Port: f.port}
+	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Bucket: f.bucket, Port: f.port, Window: f.window}
 }
 
 // serve is the supervisor's own process.
@@ -134,6 +137,12 @@ func (a *app) launch(ctx context.Context, dir string, flags upFlags) error {
 	args := []string{"up", "--foreground", "--events", "--dir", dir, fmt.Sprintf("--safekeepers=%d", flags.safekeepers), fmt.Sprintf("--port=%d", flags.port)}
 	if flags.bucket != "" {
 		args = append(args, "--bucket", flags.bucket)
+	}
+	if text := (history{&flags.window}).String(); text != "" {
+		args = append(args, "--history", text)
+	}
+	if flags.window.Bytes != 0 {
+		args = append(args, "--history-bytes", fmt.Sprint(flags.window.Bytes))
 	}
 	cmd := exec.Command(binary, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

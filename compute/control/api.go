@@ -12,6 +12,7 @@ type Status struct {
 	PID    int          `json:"pid"` // of the supervisor
 	Tenant wal.TenantID `json:"tenant"`
 	Bucket string       `json:"bucket"` // a directory, or its location on an S3 server
+	Window Window       `json:"history"`
 	// BucketWhy is why the bucket cannot be read. Then Branches are those that have an
 	// endpoint, and only that is known of them.
 	BucketWhy string    `json:"bucket_why,omitempty"`
@@ -63,6 +64,7 @@ type Branch struct {
 	Parent    string         `json:"parent,omitempty"`     // the parent's name; empty for a root
 	BranchLSN wal.LSN        `json:"branch_lsn,omitempty"` // where it left its parent
 	Start     wal.LSN        `json:"start_lsn"`            // first LSN with a history of its own
+	Horizon   wal.LSN        `json:"horizon_lsn"`          // below it, its history may be collected
 	Ingested  wal.LSN        `json:"ingested_lsn"`         // what the pageserver can answer for
 	Durable   wal.LSN        `json:"durable_lsn"`          // what is in the bucket
 	Created   time.Time      `json:"created"`
@@ -72,6 +74,9 @@ type Branch struct {
 	MissingIndex string          `json:"missing_index,omitempty"`
 	Endpoint     *EndpointStatus `json:"endpoint,omitempty"`
 }
+
+// horizon is from where on the branch's own history can be read.
+func (b Branch) horizon() wal.LSN { return max(b.Start, b.Horizon) }
 
 // EndpointStatus describes a Postgres on a branch.
 type EndpointStatus struct {
@@ -100,6 +105,24 @@ type Resolved struct {
 type createBranchRequest struct {
 	Name   string `json:"name"`
 	Parent string `json:"parent"` // a point
+}
+
+// resetBranchRequest is the body of POST /v1/branches/{name}/reset.
+type resetBranchRequest struct {
+	Moment string `json:"moment"` // of the parent; empty: its head
+}
+
+// collectRequest is the body of POST /v1/collect.
+type collectRequest struct {
+	Branch string `json:"branch"`
+	Below  string `json:"below"` // a moment of it; empty: the history window
+	DryRun bool   `json:"dry_run"`
+}
+
+// createLeaseRequest is the body of POST /v1/leases.
+type createLeaseRequest struct {
+	Point string        `json:"point"`
+	For   time.Duration `json:"for"` // nanoseconds
 }
 
 // startEndpointRequest is the body of POST /v1/endpoints. A point that is not the

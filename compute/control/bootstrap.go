@@ -16,6 +16,9 @@ import (
 // database made by initdb, imported like any other directory. If it is interrupted,
 // the next start begins again.
 func (s *Supervisor) bootstrap(ctx context.Context) error {
+	if err := s.finishResets(ctx); err != nil {
+		return err
+	}
 	branches, err := s.Branches(ctx)
 	if err != nil {
 		return err

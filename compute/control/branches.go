@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
@@ -24,10 +25,25 @@ import (
 type label struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
+	// Replaces is the timeline that had the name before a reset. While that is still
+	// there, it goes by its id.
+	Replaces wal.TimelineID `json:"replaces,omitzero"`
 }
 
-func newLabel(name string) ([]byte, error) {
-	return json.Marshal(label{Name: name, Created: time.Now().UTC().Truncate(time.Second)})
+func newLabel(name string, replaces wal.TimelineID) ([]byte, error) {
+	return json.Marshal(label{Name: name, Created: time.Now().UTC().Truncate(time.Second), Replaces: replaces})
+}
+
+// replacedBy tells which timelines others have replaced.
+func replacedBy(infos []pageapi.TimelineInfo) map[wal.TimelineID]wal.TimelineID {
+	replaced := map[wal.TimelineID]wal.TimelineID{}
+	for _, info := range infos {
+		var l label
+		if json.Unmarshal(info.Meta, &l) == nil && !l.Replaces.IsZero() {
+			replaced[l.Replaces] = info.ID
+		}
+	}
+	return replaced
 }
 
 // labelOf reads a timeline's label. A timeline whose index is damaged tells none, and
@@ -59,17 +75,20 @@ func (s *Supervisor) Branches(ctx context.Context) ([]Branch, error) {
 		return nil, err
 	}
 	maps.DeleteFunc(known, func(id wal.TimelineID, _ branchRecord) bool { _, is := still[id]; return !is })
-	names := map[wal.TimelineID]string{}
+	names, replaced := map[wal.TimelineID]string{}, replacedBy(infos)
 	branches := make([]Branch, 0, len(infos))
 	for _, info := range infos {
 		l, err := labelOf(info, known)
 		if err != nil {
 			return nil, err
 		}
+		if _, is := replaced[info.ID]; is {
+			l.Name = info.ID.String()
+		}
 		names[info.ID] = l.Name
 		branches = append(branches, Branch{
 			Name: l.Name, Timeline: info.ID, Created: l.Created,
-			BranchLSN: info.BranchLSN, Start: info.Start, Ingested: info.Last, Durable: info.Durable,
+			BranchLSN: info.BranchLSN, Start: info.Start, Horizon: info.Cutoff, Ingested: info.Last, Durable: info.Durable,
 			Stopped: info.Stopped, Endpoint: s.endpointOf(l.Name),
 		})
 	}
@@ -119,29 +138,37 @@ func (s *Supervisor) CreateBranch(ctx context.Context, name, parent string) (Bra
 	if err != nil {
 		return Branch{}, err
 	}
-	meta, err := newLabel(name)
+	meta, err := newLabel(name, wal.TimelineID{})
 	if err != nil {
 		return Branch{}, err
 	}
-	at.LSN = branchPosition(at.LSN)
-	id := newTimelineID()
-	// Log that the storage cannot take in must not lie below the branch.
-	if err = s.storage.awaitLSN(ctx, at.Timeline, at.LSN); err == nil {
-		err = s.storage.branch(ctx, at.Timeline, id, at.LSN, meta)
-	}
-	if errors.Is(err, timeline.ErrStopped) {
-		return Branch{}, s.branchBelow(ctx, name, at, err)
-	}
-	if err != nil && strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
-		return Branch{}, Errorf(CodeFailed, "branch %s at %s: %v in the bucket %s: make room there, then try again", at.Branch, at.LSN, syscall.ENOSPC, s.bucket)
-	}
-	if err != nil {
-		return Branch{}, fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
-	}
-	if err := s.state.setBranch(id, branchRecord{Name: name, Parent: at.Timeline}); err != nil {
+	if err := s.makeBranch(ctx, name, at, newTimelineID(), meta); err != nil {
 		return Branch{}, err
 	}
 	return s.branch(ctx, name)
+}
+
+// makeBranch makes a timeline that leaves another at an LSN, and remembers it.
+func (s *Supervisor) makeBranch(ctx context.Context, name string, at Resolved, id wal.TimelineID, meta []byte) error {
+	at.LSN = branchPosition(at.LSN)
+	// Log that the storage cannot take in must not lie below the branch.
+	err := s.storage.awaitLSN(ctx, at.Timeline, at.LSN)
+	if err == nil {
+		err = s.storage.branch(ctx, at.Timeline, id, at.LSN, meta)
+	}
+	if errors.Is(err, timeline.ErrStopped) {
+		return s.branchBelow(ctx, name, at, err)
+	}
+	if errors.Is(err, lsm.ErrBelowHorizon) {
+		return s.belowHorizon(ctx, at, err)
+	}
+	if err != nil && strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return Errorf(CodeFailed, "branch %s at %s: %v in the bucket %s: make room there, then try again", at.Branch, at.LSN, syscall.ENOSPC, s.bucket)
+	}
+	if err != nil {
+		return fmt.Errorf("branch %s at %s: %w", at.Branch, at.LSN, err)
+	}
+	return s.state.setBranch(id, branchRecord{Name: name, Parent: at.Timeline})
 }
 
 // branchBelow is the error of whoever branches above where a branch's storage has stopped.
@@ -191,16 +218,8 @@ func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
 	if i < 0 {
 		return Errorf(CodeNotFound, "there is no branch %s: see `varve branch list`", name)
 	}
-	if e := branches[i].Endpoint; e != nil && e.State == StateRunning {
-		return Errorf(CodeConflict, "branch %s has a running endpoint: stop it with `varve endpoint stop %s`", name, name)
-	}
-	if r := s.readerOf(name); r != nil {
-		return Errorf(CodeConflict, "branch %s is being read, by %s: end that `varve psql`, or stop the reader with `varve endpoint stop %s`", name, r.ID, r.ID)
-	}
-	for _, child := range branches {
-		if child.Parent == name {
-			return Errorf(CodeConflict, "branch %s has a child %s: delete that first with `varve branch delete %s`", name, child.Name, child.Name)
-		}
+	if err := s.checkUnused(branches[i], branches); err != nil {
+		return err
 	}
 	// First, so that what is deleted is never taken for lost.
 	if err := s.state.deleteBranch(branches[i].Timeline); err != nil {
@@ -212,6 +231,22 @@ func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
 		}
 	}
 	return s.forgetEndpoint(name)
+}
+
+// checkUnused refuses a branch that has children, a running endpoint or readers.
+func (s *Supervisor) checkUnused(b Branch, branches []Branch) error {
+	if e := b.Endpoint; e != nil && e.State == StateRunning {
+		return Errorf(CodeConflict, "branch %s has a running endpoint: stop it with `varve endpoint stop %s`", b.Name, b.Name)
+	}
+	if r := s.readerOf(b.Name); r != nil {
+		return Errorf(CodeConflict, "branch %s is being read, by %s: end that `varve psql`, or stop the reader with `varve endpoint stop %s`", b.Name, r.ID, r.ID)
+	}
+	for _, child := range branches {
+		if child.Parent == b.Name {
+			return Errorf(CodeConflict, "branch %s has a child %s: delete that first with `varve branch delete %s`, or make it independent with `varve branch detach %s`", b.Name, child.Name, child.Name, child.Name)
+		}
+	}
+	return nil
 }
 
 // Resolve finds the timeline and LSN that a point names.
@@ -228,7 +263,7 @@ func (s *Supervisor) Resolve(ctx context.Context, point string) (Resolved, error
 	if p.LSN != 0 && p.LSN <= b.Ingested {
 		// What the storage has is committed, even if no majority is left to say so.
 		r.LSN = p.LSN
-		return r, s.checkNotBefore(ctx, b, p.LSN)
+		return r, s.checkReadable(ctx, b, p.LSN)
 	}
 	head, err := s.head(ctx, b)
 	if err != nil {
@@ -241,9 +276,11 @@ func (s *Supervisor) Resolve(ctx context.Context, point string) (Resolved, error
 		return Resolved{}, Errorf(CodeNotFound, "%s lies in the future of branch %s, which ends at %s: name an LSN up to there", p.LSN, b.Name, head)
 	case p.LSN != 0:
 		r.LSN = p.LSN
-		err = s.checkNotBefore(ctx, b, p.LSN)
+		err = s.checkReadable(ctx, b, p.LSN)
 	default:
-		r.LSN, err = s.lsnAt(ctx, b, p.Time, head)
+		if r.LSN, err = s.lsnAt(ctx, b, p.Time, head); err == nil {
+			err = s.checkReadable(ctx, b, r.LSN)
+		}
 	}
 	return r, err
 }
@@ -254,18 +291,6 @@ func (s *Supervisor) root(ctx context.Context, b Branch) (root Branch, err error
 		root, err = s.branch(ctx, root.Parent)
 	}
 	return root, err
-}
-
-// checkNotBefore refuses an LSN older than the root that b descends from.
-func (s *Supervisor) checkNotBefore(ctx context.Context, b Branch, lsn wal.LSN) error {
-	root, err := s.root(ctx, b)
-	if err != nil {
-		return err
-	}
-	if lsn < root.Start {
-		return Errorf(CodeNotFound, "%s lies before the history of branch %s, which begins at %s: name an LSN from there on", lsn, b.Name, root.Start)
-	}
-	return nil
 }
 
 func (s *Supervisor) lsnAt(ctx context.Context, b Branch, at time.Time, head wal.LSN) (wal.LSN, error) {
@@ -305,7 +330,7 @@ func (s *Supervisor) Import(ctx context.Context, dir, name string) (Branch, erro
 	if err := s.nameIsFree(ctx, name); err != nil {
 		return Branch{}, err
 	}
-	meta, err := newLabel(name)
+	meta, err := newLabel(name, wal.TimelineID{})
 	if err != nil {
 		return Branch{}, err
 	}

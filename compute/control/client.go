@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"time"
 )
 
 // SocketPath is where the supervisor of a directory listens.
@@ -50,6 +51,36 @@ func (c *Client) CreateBranch(ctx context.Context, name, parent string) (branch 
 // DeleteBranch removes a branch that has no children, no running endpoint and no readers.
 func (c *Client) DeleteBranch(ctx context.Context, name string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/branches/"+url.PathEscape(name), nil, nil)
+}
+
+// DetachBranch makes a branch independent of its parent.
+func (c *Client) DetachBranch(ctx context.Context, name string) (branch Branch, err error) {
+	return branch, c.do(ctx, http.MethodPost, "/v1/branches/"+url.PathEscape(name)+"/detach", nil, &branch)
+}
+
+// ResetBranch makes a branch equal to its parent again, as of a moment of that.
+func (c *Client) ResetBranch(ctx context.Context, name, moment string) (branch Branch, err error) {
+	return branch, c.do(ctx, http.MethodPost, "/v1/branches/"+url.PathEscape(name)+"/reset", resetBranchRequest{moment}, &branch)
+}
+
+// Collect drops a branch's history below a moment, or below what its window keeps.
+func (c *Client) Collect(ctx context.Context, branch, below string, dryRun bool) (done Collected, err error) {
+	return done, c.do(ctx, http.MethodPost, "/v1/collect", collectRequest{branch, below, dryRun}, &done)
+}
+
+// CreateLease keeps a point readable for a while.
+func (c *Client) CreateLease(ctx context.Context, point string, lasts time.Duration) (lease Lease, err error) {
+	return lease, c.do(ctx, http.MethodPost, "/v1/leases", createLeaseRequest{point, lasts}, &lease)
+}
+
+// Leases lists the leases of a branch, or of all.
+func (c *Client) Leases(ctx context.Context, branch string) (leases []Lease, err error) {
+	return leases, c.do(ctx, http.MethodGet, "/v1/leases?branch="+url.QueryEscape(branch), nil, &leases)
+}
+
+// DeleteLease ends a lease.
+func (c *Client) DeleteLease(ctx context.Context, id string) (lease Lease, err error) {
+	return lease, c.do(ctx, http.MethodDelete, "/v1/leases/"+url.PathEscape(id), nil, &lease)
 }
 
 // StartEndpoint starts a branch's read-write Postgres. Port 0 is the one it had last, or

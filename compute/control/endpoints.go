@@ -240,7 +240,8 @@ func (s *Supervisor) endpointConfig(name string, identity quorum.Identity, port 
 
 // identity says whose log a branch's is.
 func (s *Supervisor) identity(ctx context.Context, b Branch) (quorum.Identity, error) {
-	systemID, err := s.storage.systemID(ctx, b.Timeline, b.Start)
+	// It never changes; where the branch begins it may be collected.
+	systemID, err := s.storage.systemID(ctx, b.Timeline, max(b.horizon(), b.Ingested))
 	if err != nil {
 		return quorum.Identity{}, fmt.Errorf("read the identity of branch %s: %w", b.Name, err)
 	}

@@ -45,6 +45,11 @@ const (
 // Explain says what keeps the bytes of a branch in the bucket. All of its layers are read
 // for it.
 func (s *Supervisor) Explain(ctx context.Context, branch string) (Explanation, error) {
+	return s.explain(ctx, branch, 0)
+}
+
+// explain is Explain with a horizon to come, if that is above the branch's.
+func (s *Supervisor) explain(ctx context.Context, branch string, horizon wal.LSN) (Explanation, error) {
 	branches, err := s.Branches(ctx)
 	if err != nil {
 		return Explanation{}, err
@@ -60,7 +65,7 @@ func (s *Supervisor) Explain(ctx context.Context, branch string) (Explanation, e
 	if id.IsZero() {
 		return Explanation{}, Errorf(CodeNotFound, "there is no branch %s: see `varve branch list`", branch)
 	}
-	x, err := s.storage.explain(ctx, id)
+	x, err := s.storage.explain(ctx, id, horizon)
 	if err != nil {
 		return Explanation{}, Coded(err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestADamagedTimelineGoesByWhatIsKnownOfIt(t *testing.T) {
-	meta, err := newLabel("main")
+	meta, err := newLabel("main", wal.TimelineID{})
 	require.NoError(t, err)
 	known := map[wal.TimelineID]branchRecord{{2}: {Name: "remembered"}}
 	for _, c := range []struct {

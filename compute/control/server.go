@@ -26,6 +26,16 @@ func handler(s *Supervisor) http.Handler {
 	mux.Handle("DELETE /v1/branches/{name}", answer(func(r *http.Request) (any, error) {
 		return nil, s.DeleteBranch(context.WithoutCancel(r.Context()), r.PathValue("name"))
 	}))
+	mux.Handle("POST /v1/branches/{name}/detach", answer(func(r *http.Request) (any, error) {
+		return s.DetachBranch(context.WithoutCancel(r.Context()), r.PathValue("name"))
+	}))
+	mux.Handle("POST /v1/branches/{name}/reset", answer(func(r *http.Request) (any, error) {
+		var request resetBranchRequest
+		if err := decode(r, &request); err != nil {
+			return nil, err
+		}
+		return s.ResetBranch(context.WithoutCancel(r.Context()), r.PathValue("name"), request.Moment)
+	}))
 	mux.HandleFunc("POST /v1/endpoints", func(w http.ResponseWriter, r *http.Request) { startEndpoint(s, w, r) })
 	mux.Handle("DELETE /v1/endpoints/{id}", answer(func(r *http.Request) (any, error) {
 		return s.StopEndpoint(context.WithoutCancel(r.Context()), r.PathValue("id"))
@@ -39,6 +49,7 @@ func handler(s *Supervisor) http.Handler {
 	mux.Handle("GET /v1/explain", answer(func(r *http.Request) (any, error) {
 		return s.Explain(r.Context(), r.URL.Query().Get("branch"))
 	}))
+	handleHistory(mux, s)
 	mux.Handle("POST /v1/import", answer(func(r *http.Request) (any, error) {
 		var request importRequest
 		if err := decode(r, &request); err != nil {
@@ -51,6 +62,30 @@ func handler(s *Supervisor) http.Handler {
 		return nil, nil
 	}))
 	return mux
+}
+
+// handleHistory serves what is kept of the branches' histories.
+func handleHistory(mux *http.ServeMux, s *Supervisor) {
+	mux.Handle("POST /v1/collect", answer(func(r *http.Request) (any, error) {
+		var request collectRequest
+		if err := decode(r, &request); err != nil {
+			return nil, err
+		}
+		return s.Collect(context.WithoutCancel(r.Context()), request.Branch, request.Below, request.DryRun)
+	}))
+	mux.Handle("GET /v1/leases", answer(func(r *http.Request) (any, error) {
+		return s.Leases(r.Context(), r.URL.Query().Get("branch"))
+	}))
+	mux.Handle("POST /v1/leases", answer(func(r *http.Request) (any, error) {
+		var request createLeaseRequest
+		if err := decode(r, &request); err != nil {
+			return nil, err
+		}
+		return s.CreateLease(context.WithoutCancel(r.Context()), request.Point, request.For)
+	}))
+	mux.Handle("DELETE /v1/leases/{id}", answer(func(r *http.Request) (any, error) {
+		return s.DeleteLease(context.WithoutCancel(r.Context()), r.PathValue("id"))
+	}))
 }
 
 // startEndpoint tells each step of a start as it comes, since one may wait for long, as

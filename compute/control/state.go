@@ -33,6 +33,7 @@ type project struct {
 	Tenant      wal.TenantID `json:"tenant"`
 	Safekeepers int          `json:"safekeepers"`
 	Bucket      string       `json:"bucket,omitempty"` // where it is, if not in the directory
+	Window      Window       `json:"history,omitzero"`
 	// Set while the first branch is made: one that is there then is not whole.
 	Bootstrapping bool `json:"bootstrapping,omitempty"`
 }

@@ -93,8 +93,12 @@ func (s *storage) timelines(ctx context.Context) ([]pageapi.TimelineInfo, error)
 	return ask(ctx, s, func(client *pageapi.Client) ([]pageapi.TimelineInfo, error) { return client.List(ctx) })
 }
 
-func (s *storage) explain(ctx context.Context, id wal.TimelineID) (lsm.Explanation, error) {
-	return ask(ctx, s, func(client *pageapi.Client) (lsm.Explanation, error) { return client.Explain(ctx, id, 0) })
+func (s *storage) explain(ctx context.Context, id wal.TimelineID, cutoff wal.LSN) (lsm.Explanation, error) {
+	return ask(ctx, s, func(client *pageapi.Client) (lsm.Explanation, error) { return client.Explain(ctx, id, cutoff) })
+}
+
+func (s *storage) leases(ctx context.Context, id wal.TimelineID) ([]lsm.LeaseInfo, error) {
+	return ask(ctx, s, func(client *pageapi.Client) ([]lsm.LeaseInfo, error) { return client.Leases(ctx, id) })
 }
 
 // What changes something is not asked twice: a pageserver that dies under it leaves
@@ -123,6 +127,35 @@ func (s *storage) delete(ctx context.Context, id wal.TimelineID) error {
 		return err
 	}
 	return Coded(client.Delete(ctx, id))
+}
+
+// collect is asked again if need be: to collect twice is to collect.
+func (s *storage) collect(ctx context.Context, id wal.TimelineID, opts lsm.CollectOptions) (lsm.Collection, error) {
+	return ask(ctx, s, func(client *pageapi.Client) (lsm.Collection, error) { return client.Collect(ctx, id, opts) })
+}
+
+func (s *storage) lease(ctx context.Context, id wal.TimelineID, lease lsm.LeaseInfo) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return Coded(client.Lease(ctx, id, lease))
+}
+
+func (s *storage) release(ctx context.Context, id wal.TimelineID, lease lsm.LeaseID) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return Coded(client.Release(ctx, id, lease))
+}
+
+func (s *storage) detach(ctx context.Context, id wal.TimelineID) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return Coded(client.DetachFromParent(ctx, id))
 }
 
 // awaitLSN waits until the pageserver has taken in a timeline's log up to an LSN.

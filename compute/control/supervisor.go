@@ -32,6 +32,7 @@ type Config struct {
 	PGBin       string // directory of PostgreSQL's programs; empty: found
 	Bucket      string // a directory or an s3:// location; empty: the one it had, or bucket/ in Dir
 	Port        int    // of the main branch's endpoint; 0: the one it had, or any free one
+	Window      Window // what is not set stays as it was
 
 	Progress func(step string) // told before each step that takes a while
 	// Ready is told once, when all serves: the main branch's endpoint, or why there
@@ -147,11 +148,13 @@ func (s *Supervisor) openProject(ctx context.Context) error {
 		rand.Read(p.Tenant[:])
 		p.Safekeepers = s.cfg.Safekeepers
 	}
+	was := p.Window
+	p.Window = s.cfg.Window.over(was).over(defaultWindow)
 	s.project = p
 	if s.hold, err = holdAfterLeftovers(ctx, s.cfg); err != nil {
 		return err
 	}
-	if err = s.openBucket(ctx, !found); err == nil && !found {
+	if err = s.openBucket(ctx, !found); err == nil && (!found || s.project.Window != was) {
 		err = s.state.setProject(s.project)
 	}
 	if err != nil {
@@ -234,6 +237,7 @@ func (s *Supervisor) startRoles() error {
 		"--data", filepath.Join(s.cfg.Dir, "pageserver"), "--bucket", s.bucket,
 		"--tenant", s.project.Tenant.String(), "--listen", s.pageserverAddr(),
 	}
+	args = append(args, s.project.Window.args()...)
 	for _, addr := range s.safekeeperAddrs() {
 		args = append(args, "--safekeeper", addr)
 	}
@@ -303,7 +307,7 @@ func (s *Supervisor) Stop() {
 
 // Status returns what runs and what is stored.
 func (s *Supervisor) Status(ctx context.Context) (Status, error) {
-	status := Status{Dir: s.cfg.Dir, PID: os.Getpid(), Tenant: s.project.Tenant, Bucket: s.bucket}
+	status := Status{Dir: s.cfg.Dir, PID: os.Getpid(), Tenant: s.project.Tenant, Bucket: s.bucket, Window: s.project.Window}
 	for _, r := range s.roles {
 		status.Processes = append(status.Processes, r.status())
 	}
