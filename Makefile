@@ -58,7 +58,7 @@ soak: ## simulate seed after seed for SOAK, with every profile in turn
 	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,worst,quiet
 
 .PHONY: bench
-bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (one to two hours); results in bench/results/latest
+bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour or so); results in bench/results/latest
 	bin/varve-bench run all --out $(RESULTS)
 	bin/varve-bench gate $(RESULTS)
 

@@ -72,3 +72,23 @@ func TestCallsAreCounted(t *testing.T) {
 	o := w.Objects
 	require.Equal(t, [7]int64{1, 50, 2, 70, 1, 1, 1}, [7]int64{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.BytesGot.Load(), o.Lists.Load(), o.Listed.Load(), o.Deletions.Load()})
 }
+
+func TestFlushesReachTheDisk(t *testing.T) {
+	disk, err := NewDisk(t.TempDir())
+	if err != nil {
+		t.Skip("no disk that counts: ", err)
+	}
+	before, err := disk.Flushes()
+	require.NoError(t, err)
+	f, err := os.Create(t.TempDir() + "/f")
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteString("x")
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	after, err := disk.Flushes()
+	require.NoError(t, err)
+	require.Greater(t, after, before)
+	_, err = NewDisk("/proc/self")
+	require.Error(t, err, "a file system without a disk")
+}

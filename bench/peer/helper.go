@@ -38,6 +38,7 @@ type Load struct {
 	Pages   int    `json:"pages,omitempty"`
 	Deltas  int    `json:"deltas,omitempty"` // of each page
 	Order   string `json:"order,omitempty"`  // sequential, random or reuse
+	Settle  bool   `json:"settle,omitempty"` // wait for merges before bytes are counted
 	Seed    uint64 `json:"seed,omitempty"`
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -82,16 +83,26 @@ func pebbleStore(_ context.Context, load peer.Load) (peer.Answer, error) {
 	value, key := make([]byte, load.Bytes), make([]byte, 0, 26)
 	fill(value, rng)
 	begin, cpu := time.Now(), meter.Self()
+	batch := db.NewBatch()
 	for n := range load.Ops {
 		fill(value, rng)
-		if err := db.Set(versionKey(key, pageOf(load, n, rng), uint64(n)), value, pebble.NoSync); err != nil {
+		if err := batch.Set(versionKey(key, pageOf(load, n, rng), uint64(n)), value, nil); err != nil {
 			return peer.Answer{}, err
 		}
+		if batch.Count() == batchOf || n == load.Ops-1 {
+			if err := batch.Commit(pebble.NoSync); err != nil {
+				return peer.Answer{}, err
+			}
+			batch.Reset()
+		}
 	}
-	if err := db.Flush(); err != nil {
+	if err := errors.Join(batch.Close(), db.Flush()); err != nil {
 		return peer.Answer{}, err
 	}
 	took, used := time.Since(begin), meter.Self()-cpu
+	if load.Settle {
+		settle(db)
+	}
 	metrics := db.Metrics()
 	total := metrics.Total()
 	logical := float64(load.Ops) * float64(load.Bytes+26)
@@ -99,8 +110,23 @@ func pebbleStore(_ context.Context, load peer.Load) (peer.Answer, error) {
 		"cpu_us_per_record": float64(used.Microseconds()) / float64(load.Ops),
 		"mib_per_s":         logical / (1 << 20) / took.Seconds(),
 		"write_amp":         float64(total.TableBytesFlushed+total.TableBytesCompacted) / logical,
+		"levels_per_read":   float64(metrics.ReadAmp()),
 	}}
 	return a, db.Close()
+}
+
+// batchOf is how many versions go into the store at once, as Varve's own load has it.
+const batchOf = 1000
+
+// settle waits until no compaction has run for some looks in a row.
+func settle(db *pebble.DB) {
+	const looks, between = 10, 10 * time.Millisecond
+	for calm := 0; calm < looks; calm++ {
+		if db.Metrics().Compact.NumInProgress > 0 {
+			calm = 0
+		}
+		time.Sleep(between)
+	}
 }
 
 // pageOf is the page of the n-th version, as Varve's own load has it.

@@ -78,6 +78,37 @@ func (even) Ticks(low, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
+// micros labels the ticks of another ticker, which are microseconds, in the unit that a
+// reader would use.
+type micros struct{ plot.Ticker }
+
+// Ticks implements plot.Ticker.
+func (m micros) Ticks(low, high float64) []plot.Tick {
+	ticks := m.Ticker.Ticks(low, high)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = duration(ticks[i].Value)
+		}
+	}
+	return ticks
+}
+
+// duration prints microseconds: 200 ns, 5 µs, 20 ms, 1 s.
+func duration(us float64) string {
+	for _, unit := range []struct {
+		us   float64
+		name string
+	}{{1e6, "s"}, {1e3, "ms"}, {1, "µs"}} {
+		if us >= unit.us*(1-1e-9) {
+			return strconv.FormatFloat(us/unit.us, 'g', 3, 64) + " " + unit.name
+		}
+	}
+	if us == 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(us*1e3, 'g', 3, 64) + " ns"
+}
+
 // number prints a tick: 0.001, 5, 20, 1,000 as 1k.
 func number(v float64) string {
 	switch {
@@ -93,8 +124,9 @@ func number(v float64) string {
 // tail draws the share of operations that took longer than x.
 func tail(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
 	f := newFigure(fmt.Sprintf("latency-%s-%s", r.Suite, fileName(c)), fmt.Sprintf("%s, %s: how many took longer", r.Suite, c))
-	f.x, f.y = "latency, microseconds", "share of operations that took longer"
+	f.x, f.y = "latency", "share of operations that took longer"
 	logAxis(&f.plot.X)
+	f.plot.X.Tick.Marker = micros{decades{}}
 	logAxis(&f.plot.Y)
 	f.Header = []string{"arm", "latency_us", "share_longer"}
 	err := f.cumulative(r, arms, func(share float64) (float64, bool) { return 1 - share, 1-share > 1e-9 })
@@ -105,8 +137,9 @@ func tail(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
 // cdf draws the share of operations that took at most x.
 func cdf(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
 	f := newFigure(fmt.Sprintf("cdf-%s-%s", r.Suite, fileName(c)), fmt.Sprintf("%s, %s: how many took at most", r.Suite, c))
-	f.x, f.y = "latency, microseconds", "share of operations that took at most so long"
+	f.x, f.y = "latency", "share of operations that took at most so long"
 	logAxis(&f.plot.X)
+	f.plot.X.Tick.Marker = micros{decades{}}
 	f.plot.Y.Min, f.plot.Y.Max = 0, 1
 	f.Header = []string{"arm", "latency_us", "share_at_most"}
 	return f, f.cumulative(r, arms, func(share float64) (float64, bool) { return share, true })

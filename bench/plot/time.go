@@ -44,19 +44,21 @@ func overTime(r *bench.Result, name, title string, series []bench.Series) (*Figu
 		}
 	}
 	for _, s := range series {
-		var err error
-		switch s.Name {
-		case bands:
-		case events:
-			err = f.events(s, high)
-		default:
-			f.x, f.y = s.X, s.Y
-			points += len(s.XS)
-			err = f.curve(s, color, legend)
-			color++
+		if s.Name == bands || s.Name == events {
+			continue
 		}
-		if err != nil {
+		f.x, f.y = s.X, s.Y
+		points += len(s.XS)
+		if err := f.curve(s, color, legend); err != nil {
 			return nil, err
+		}
+		color++
+	}
+	for _, s := range series {
+		if s.Name == events {
+			if err := f.events(s, high); err != nil {
+				return nil, err
+			}
 		}
 	}
 	f.Caption = caption(r, fmt.Sprintf("n = %d points", points))
@@ -79,41 +81,57 @@ func (f *Figure) curve(s bench.Series, n int, legend *plot.Legend) error {
 	return nil
 }
 
-// bands shades the times of faults; each name is in the legend once.
+// tints are the colours of bands: pale, so that curves are read above them, and thin
+// enough to show where two overlap.
+var tints = []color.Color{
+	color.NRGBA{0xE6, 0x9F, 0x00, 80}, color.NRGBA{0x56, 0xB4, 0xE9, 80}, color.NRGBA{0x00, 0x9E, 0x73, 70},
+	color.NRGBA{0xCC, 0x79, 0xA7, 80}, color.NRGBA{0x22, 0x22, 0x22, 50},
+}
+
+// bands shades the times of faults; each name has a tint and is in the legend once.
 func (f *Figure) bands(s bench.Series, high float64, legend *plot.Legend) error {
-	named := map[string]bool{}
+	named := map[string]color.Color{}
 	for i := range s.XS {
 		f.row("band: "+s.Labels[i], s.XS[i], s.YS[i])
 		band, err := plotter.NewPolygon(plotter.XYs{{X: s.XS[i], Y: 0}, {X: s.YS[i], Y: 0}, {X: s.YS[i], Y: high}, {X: s.XS[i], Y: high}})
 		if err != nil {
 			return fmt.Errorf("draw %s: %w", f.Name, err)
 		}
-		band.Color = color.RGBA{0xF3, 0xDF, 0xB0, 255}
-		band.LineStyle.Width = 0
+		tint, known := named[s.Labels[i]]
+		if !known {
+			tint = tints[len(named)%len(tints)]
+			named[s.Labels[i]] = tint
+		}
+		band.Color, band.LineStyle.Width = tint, 0
 		f.plot.Add(band)
-		if !named[s.Labels[i]] {
+		if !known {
 			legend.Add(s.Labels[i], band)
 		}
-		named[s.Labels[i]] = true
 	}
 	return nil
 }
 
-// events draws vertical lines, each with its name at the top.
+// apart is the share of the axis that a name above an event needs.
+const apart = 0.12
+
+// events draws vertical lines, each with its name at the top where that does not cover
+// the one before; the CSV has them all.
 func (f *Figure) events(s bench.Series, high float64) error {
 	var labels plotter.XYLabels
+	room, free := apart*(f.plot.X.Max-f.plot.X.Min), math.Inf(-1)
 	for i := range s.XS {
 		f.row("event: "+s.Labels[i], s.XS[i], 0.0)
-		line, err := plotter.NewLine(plotter.XYs{{X: s.XS[i], Y: 0}, {X: s.XS[i], Y: high}})
+		line, err := plotter.NewLine(plotter.XYs{{X: s.XS[i], Y: f.plot.Y.Min}, {X: s.XS[i], Y: high}})
 		if err != nil {
 			return fmt.Errorf("draw %s: %w", f.Name, err)
 		}
 		line.LineStyle = draw.LineStyle{Color: color.Gray{90}, Width: vg.Points(0.9), Dashes: []vg.Length{3, 2}}
 		f.plot.Add(line)
+		if s.XS[i] < free {
+			continue
+		}
+		free = s.XS[i] + room
 		labels.XYs, labels.Labels = append(labels.XYs, plotter.XY{X: s.XS[i], Y: high * 0.96}), append(labels.Labels, " "+s.Labels[i])
-	}
-	if len(labels.XYs) > 12 { // Their names would cover each other; the CSV has them.
-		return nil
 	}
 	texts, err := plotter.NewLabels(labels)
 	if err != nil {
@@ -126,18 +144,27 @@ func (f *Figure) events(s bench.Series, high float64) error {
 	return nil
 }
 
-// shades go from white over yellow and red to dark: lightness falls all the way, so that
-// they are in order without colours too.
+// shades go from light to dark blue: lightness falls all the way, so that they are in
+// order for every eye, and the lightest is told from the white of nothing.
 type shades struct{}
+
+const shadeSteps = 32
 
 // Colors implements palette.Palette.
 func (shades) Colors() (colors []color.Color) {
-	const steps = 32
-	for i := range steps {
-		t := float64(i) / (steps - 1)
-		colors = append(colors, color.RGBA{uint8(255 - 225*t*t), uint8(250 - 235*math.Sqrt(t)), uint8(225 - 140*t), 255})
+	for i := range shadeSteps {
+		t := float64(i) / (shadeSteps - 1)
+		colors = append(colors, color.RGBA{uint8(178 - 170*t), uint8(212 - 183*t), uint8(232 - 144*t), 255})
 	}
 	return colors
+}
+
+// shade is a legend's box of a colour.
+type shade struct{ color.Color }
+
+// Thumbnail implements plot.Thumbnailer.
+func (s shade) Thumbnail(c *draw.Canvas) {
+	c.FillPolygon(s.Color, []vg.Point{c.Min, {X: c.Max.X, Y: c.Min.Y}, c.Max, {X: c.Min.X, Y: c.Max.Y}})
 }
 
 // cells is a grid of counts; rows are levels of latency.
@@ -149,7 +176,7 @@ func (c cells) Dims() (int, int) { return len(c.rows[0].XS), len(c.rows) }
 // Z implements plotter.GridXYZ: the logarithm, so that rare ones are seen; nothing is NaN.
 func (c cells) Z(x, y int) float64 {
 	if n := c.rows[y].YS[x]; n > 0 {
-		return math.Log10(n) + 0.2
+		return depth(n)
 	}
 	return math.NaN()
 }
@@ -160,32 +187,61 @@ func (c cells) X(x int) float64 { return c.rows[0].XS[x] }
 // Y implements plotter.GridXYZ.
 func (c cells) Y(y int) float64 { return float64(y) }
 
-// heatmap draws latency over time: each series is a level, named by its upper edge.
+// heatmap draws latency over time: each series is a level, named by its upper edge, but
+// for that of the events.
 func heatmap(r *bench.Result, name, title string, series []bench.Series) (*Figure, error) {
 	f := newFigure(name, title)
-	f.x, f.y = series[0].X, series[0].Y
 	f.Header = []string{"level_up_to", "x", "count"}
-	total := 0.0
-	ticks := make([]plot.Tick, len(series))
-	for i, s := range series {
+	var levels, marks []bench.Series
+	for _, s := range series {
+		if s.Name == events {
+			marks = append(marks, s)
+			continue
+		}
+		levels = append(levels, s)
+	}
+	f.x, f.y = levels[0].X, levels[0].Y
+	total, most := 0.0, 0.0
+	ticks := make([]plot.Tick, len(levels))
+	for i, s := range levels {
 		level, err := strconv.ParseFloat(s.Name, 64)
 		if err != nil {
 			return nil, fmt.Errorf("draw %s: level %q: %w", name, s.Name, err)
 		}
-		ticks[i] = plot.Tick{Value: float64(i) + 0.5, Label: number(level)}
+		ticks[i] = plot.Tick{Value: float64(i) + 0.5, Label: duration(level)}
 		for j := range s.XS {
-			total += s.YS[j]
+			total, most = total+s.YS[j], math.Max(most, s.YS[j])
 			if s.YS[j] > 0 {
 				f.row(s.Name, s.XS[j], s.YS[j])
 			}
 		}
 	}
-	if total == 0 || len(series[0].XS) < 2 {
+	if total == 0 || len(levels[0].XS) < 2 {
 		return nil, nil
 	}
-	m := plotter.NewHeatMap(cells{series}, shades{})
-	f.plot.Add(m)
+	f.counts(levels, most)
 	f.plot.Y.Tick.Marker = plot.ConstantTicks(ticks)
-	f.Caption = caption(r, fmt.Sprintf("n = %.0f transactions; the darker the more, by logarithm", total))
+	f.plot.Y.Min, f.plot.Y.Max = -0.5, float64(len(levels))+0.2
+	for _, s := range marks {
+		if err := f.events(s, f.plot.Y.Max); err != nil {
+			return nil, err
+		}
+	}
+	f.Caption = caption(r, fmt.Sprintf("n = %.0f transactions", total))
 	return f, nil
 }
+
+// counts adds the cells, and a legend of what their shades mean.
+func (f *Figure) counts(levels []bench.Series, most float64) {
+	m := plotter.NewHeatMap(cells{levels}, shades{})
+	m.Min, m.Max = depth(1), depth(math.Max(10, most))
+	f.plot.Add(m)
+	legend, colors := f.withLegend(), shades{}.Colors()
+	for n := 1.0; n <= math.Max(10, most); n *= 10 {
+		at := int((shadeSteps - 1) * (depth(n) - m.Min) / (m.Max - m.Min))
+		legend.Add(number(n)+" ended in this time and range", shade{colors[at]})
+	}
+}
+
+// depth is where a count stands among the shades: rare ones are to be seen.
+func depth(n float64) float64 { return math.Log10(n) }

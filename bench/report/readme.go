@@ -17,9 +17,9 @@ const (
 
 // readmeFigures are the three pictures of the README.
 var readmeFigures = []struct{ name, text string }{
-	{"goals", "distance from each goal"},
-	{"latency-append-commit-8KiB-c1", "how long a commit takes: Varve, the floor of two flushes of three, etcd"},
 	{"throughput-faults", "throughput of PostgreSQL while a safekeeper is away"},
+	{"latency-append-commit-8KiB-c1", "how long a commit takes: Varve, the floor of two flushes of three, etcd"},
+	{"read-cost-deltas", "what a read costs by the changes of its page, against Pebble"},
 }
 
 // readmeGoals are the rows of its table.

@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -30,7 +31,7 @@ func input(quick bool) report.Input {
 	results := []*bench.Result{r}
 	return report.Input{
 		Suites:  []bench.Suite{{Name: "append", Letter: "a", Title: "the log", About: "How."}},
-		Results: results, Outcomes: goal.Judge(goals, results), Figures: []string{"goals"}, Folder: "figures/bench",
+		Results: results, Outcomes: goal.Judge(goals, results), Figures: []string{"goals", "throughput-faults"}, Folder: "figures/bench",
 	}
 }
 
@@ -42,8 +43,9 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 		"| c | varve / floor | p50_us | 3.1 | 3.05..3.15 | 3..3.2 | 3 |",
 		"| c | varve | flushes_per_commit | 3 |",
 		"| a.floor: near the floor | time | &lt;= 1.25 | 3.15 | missed |",
-		"| a.later: some day |  |  |  | not built: no such thing |",
-		"| a.floor: near the floor | 2.52x |",
+		"| a.later: some day |  |  |  | not built |", "- **a.later**: some day: no such thing",
+		"| (a) [append](#a-append-the-log) | 3 | 1 | 1 | 1 | a.floor, 2.52x |",
+		"- **a.floor**, short by 2.52x: near the floor\n\n  Beside the flush",
 		"- floor: plain", `{"Ops":5}`, "![distance from each goal](figures/bench/goals.svg)", "Commit abc123",
 	} {
 		require.Contains(t, text, want)
@@ -59,7 +61,8 @@ func TestADocumentWithoutResultsListsTheGoals(t *testing.T) {
 	text, err := report.Document(in)
 	require.NoError(t, err)
 	require.Contains(t, text, "No run of record is committed.")
-	require.Contains(t, text, "suite append was not run")
+	require.Contains(t, text, fmt.Sprintf("%d goals: 0 reached, 0 missed, %[1]d not measured.", len(goals)))
+	require.Contains(t, text, "there is no cold tier")
 }
 
 func TestSmokeFeedsNoDocument(t *testing.T) {
@@ -73,7 +76,7 @@ func TestTheReadmeIsWrittenBetweenItsMarks(t *testing.T) {
 	once, err := report.Readme("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n", input(false))
 	require.NoError(t, err)
 	require.NotContains(t, once, "old")
-	require.Regexp(t, `(?s)^a\n<!-- bench:begin -->.*goals\.svg.*<!-- bench:end -->\nb\n$`, once)
+	require.Regexp(t, `(?s)^a\n<!-- bench:begin -->.*throughput-faults\.svg.*<!-- bench:end -->\nb\n$`, once)
 	twice, err := report.Readme(once, input(false))
 	require.NoError(t, err)
 	require.Equal(t, once, twice)
@@ -90,6 +93,7 @@ func TestReasonsAreOfGoalsThatThereAre(t *testing.T) {
 	require.NoError(t, err)
 	for id, reason := range reasons {
 		require.NotEmpty(t, reason)
+		require.NotRegexp(t, `^(As [a-z]\.[a-z0-9-]+\.|Not profiled\.)$`, report.ReasonOf(id, reasons), "what it refers to says more")
 		require.True(t, slices.ContainsFunc(goals, func(g goal.Goal) bool { return g.ID == id }), id)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/cluster"
+	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/peer"
 	"github.com/varvedb/varve/bench/pglog"
@@ -54,6 +55,40 @@ func Pages(ctx context.Context, s *bench.Session, name string, cfg cluster.Pages
 	}
 	s.Cleanup(func() error { return p.Store.Close(ctx) })
 	return p, nil
+}
+
+// CountFlushes adds to an arm how many flush requests the disk completed for each of its
+// operations, those of its set-up and of everybody else on the machine included: by it
+// both sides of a comparison are seen to flush alike, also those that count nothing
+// themselves. Where the disk does not tell, nothing is added.
+func CountFlushes(s *bench.Session, arm paired.Arm) paired.Arm {
+	run := arm.Run
+	arm.Run = func(ctx context.Context, round int) (paired.Sample, error) {
+		flushes, known := Flushes(s)
+		sample, err := run(ctx, round)
+		if err != nil || !known || sample.Latency == nil {
+			return sample, err
+		}
+		after, _ := Flushes(s)
+		sample.Metrics["disk_flushes_per_op"] = float64(after-flushes) / float64(sample.Latency.Count())
+		return sample, nil
+	}
+	return arm
+}
+
+// Flushes is how many flush requests the disk that is measured has completed; false where
+// it does not tell.
+func Flushes(s *bench.Session) (n int64, known bool) {
+	dir, err := s.Dir("")
+	if err != nil {
+		return 0, false
+	}
+	disk, err := meter.NewDisk(dir)
+	if err != nil {
+		return 0, false
+	}
+	n, err = disk.Flushes()
+	return n, err == nil
 }
 
 // TPCB says which log of TPC-B.

@@ -34,8 +34,9 @@ type Config struct {
 	PacedOps  int
 }
 
-// Full is the measurement of record: p99 needs ten thousand operations.
-var Full = Config{NodeOps: 10_000, CommitOps: 10_000, Clients: []int{1, 4, 16, 64}, EtcdOps: 2_000, Stream: 256 << 20, SlowOps: 500, Paced: 0.3, PacedOps: 10_000}
+// Full is the measurement of record. What is judged are medians; tails are drawn from the
+// operations of all rounds.
+var Full = Config{NodeOps: 4000, CommitOps: 4000, Clients: []int{1, 4, 16, 64}, EtcdOps: 1500, Stream: 256 << 20, SlowOps: 500, Paced: 0.3, PacedOps: 3000}
 
 // Quick is for smoke.
 var Quick = Config{NodeOps: 300, CommitOps: 400, Clients: []int{1, 16}, EtcdOps: 200, Stream: 32 << 20, SlowOps: 60, Paced: 0.3, PacedOps: 500}
@@ -116,6 +117,9 @@ func (b *suite) node(context.Context) ([]paired.Case, error) {
 			load.Dir = dir + "/db"
 			c.Arms = append(c.Arms, b.helper.Arm(arm.name, arm.settings, arm.op, load))
 		}
+	}
+	for i := range c.Arms {
+		c.Arms[i] = stage.CountFlushes(b.s, c.Arms[i])
 	}
 	return []paired.Case{c}, nil
 }
@@ -234,7 +238,10 @@ func (b *suite) commit(ctx context.Context) (cases []paired.Case, err error) {
 		bytes int
 		div   int
 	}{{"64B", 64, 1}, {"8KiB", page, 1}, {"128KiB", 128 << 10, 8}} {
-		for _, clients := range b.cfg.Clients {
+		for i, clients := range b.cfg.Clients {
+			if size.bytes != page && i > 0 && i != len(b.cfg.Clients)-1 {
+				continue // Of the other sizes the ends of the grid say all.
+			}
 			ops := max(b.cfg.CommitOps/size.div, clients*2)
 			c := paired.Case{Name: fmt.Sprintf("commit/%s/c%d", size.name, clients)}
 			c.Arms = append(c.Arms, paired.Arm{Name: "varve", Settings: varveSettings,
@@ -250,6 +257,9 @@ func (b *suite) commit(ctx context.Context) (cases []paired.Case, err error) {
 			if b.helper != nil && size.bytes == page && (clients == 1 || clients == 16) {
 				load := peer.Load{Dir: etcdDir, Bytes: page, Ops: b.cfg.EtcdOps, Clients: clients}
 				c.Arms = append(c.Arms, b.helper.Arm("etcd", "3 members in one process, defaults, asked at the leader", "etcd-put", load))
+			}
+			for i := range c.Arms {
+				c.Arms[i] = stage.CountFlushes(b.s, c.Arms[i])
 			}
 			cases = append(cases, c)
 		}

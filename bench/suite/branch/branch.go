@@ -189,11 +189,12 @@ func (b *suite) postgres(ctx context.Context, c paired.Case) (paired.Case, error
 	if err := server.Fill("origin", b.cfg.Scale); err != nil {
 		return c, err
 	}
-	once := func(work func(round int) error) func(context.Context, int) (paired.Sample, error) {
+	once := func(work, undo func(round int) error) func(context.Context, int) (paired.Sample, error) {
 		return func(_ context.Context, round int) (paired.Sample, error) {
 			begin := time.Now()
 			err := work(round)
-			return paired.Sample{Metrics: map[string]float64{"p50_us": float64(time.Since(begin).Microseconds())}}, err
+			took := time.Since(begin)
+			return paired.Sample{Metrics: map[string]float64{"p50_us": float64(took.Microseconds())}}, errors.Join(err, undo(round))
 		}
 	}
 	size := fmt.Sprintf("pgbench at scale %d", b.cfg.Scale)
@@ -203,9 +204,12 @@ func (b *suite) postgres(ctx context.Context, c paired.Case) (paired.Case, error
 			return err
 		}
 		_, err := server.Exec("pg_basebackup", "-D", to, "-X", "none", "-c", "fast")
-		return errors.Join(err, os.RemoveAll(to))
-	})}, paired.Arm{Name: "create-database", Settings: size + ", CREATE DATABASE ... TEMPLATE ... STRATEGY file_copy", Run: once(func(round int) error {
-		_, err := server.SQL(fmt.Sprintf("CREATE DATABASE copy%d TEMPLATE origin STRATEGY file_copy; ", round))
+		return err
+	}, func(round int) error { return os.RemoveAll(fmt.Sprintf("%s/backup%d", dir, round)) })}, paired.Arm{Name: "create-database", Settings: size + ", CREATE DATABASE ... TEMPLATE ... STRATEGY file_copy", Run: once(func(round int) error {
+		_, err := server.SQL(fmt.Sprintf("CREATE DATABASE copy%d TEMPLATE origin STRATEGY file_copy", round))
+		return err
+	}, func(round int) error {
+		_, err := server.SQL(fmt.Sprintf("DROP DATABASE copy%d", round))
 		return err
 	})})
 	return c, nil

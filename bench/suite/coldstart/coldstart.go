@@ -20,21 +20,20 @@ import (
 
 // Config says which databases are started.
 type Config struct {
-	Scale  int   // of pgbench, 15 MB each
-	Scales []int // whose starts are compared
+	Scales []int // of pgbench, 15 MB each, ascending; the second is compared with vanilla
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 10, Scales: []int{1, 8, 64}}
+var Full = Config{Scales: []int{1, 10, 40}}
 
 // Quick is for smoke.
-var Quick = Config{Scale: 1, Scales: []int{1, 4}}
+var Quick = Config{Scales: []int{1, 4}}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "coldstart", Letter: "h",
-		Title: "cold start of a compute, all pages fetched before PostgreSQL starts: there is no lazy directory yet",
+		Title: "cold start of a compute, which copies the whole database first: there is no lazy directory yet",
 		About: "The time from the wish to start to the first answered query, asked every 0.5 ms. Vanilla PostgreSQL starts on a directory that is there, cleanly stopped, with the same shared_buffers. " +
 			"Varve makes a new directory from storage each time: it wins a term, gets the start state, fetches every page, and starts. So its time grows with the database, which sizes shows.",
 		Run: bench.Sized(Full, Quick, Run),
@@ -45,7 +44,9 @@ type suite struct {
 	s        *bench.Session
 	cfg      Config
 	programs postgres.Programs
-	steps    []cluster.Step // of the latest start
+	vanillas []*postgres.Server // stopped, by scale
+	systems  []*cluster.System  // by scale
+	steps    []cluster.Step     // of the latest start
 }
 
 const (
@@ -61,15 +62,14 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		return nil
 	}
 	b := &suite{s: s, cfg: cfg, programs: programs}
+	if err := b.setUp(ctx); err != nil {
+		return err
+	}
 	start, err := b.start(ctx)
 	if err != nil {
 		return err
 	}
-	sizes, err := b.sizes(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.Measure(ctx, start, sizes); err != nil {
+	if err := s.Measure(ctx, start, b.sizes()); err != nil {
 		return err
 	}
 	b.plot()
@@ -111,15 +111,25 @@ func (b *suite) system(ctx context.Context, name string, s *postgres.Server) (*c
 	return v, nil
 }
 
+// setUp makes the databases of all scales, and imports them.
+func (b *suite) setUp(ctx context.Context) error {
+	for _, scale := range b.cfg.Scales {
+		name := fmt.Sprint("scale", scale)
+		database, err := b.database(ctx, name, scale)
+		if err != nil {
+			return err
+		}
+		v, err := b.system(ctx, name, database)
+		if err != nil {
+			return err
+		}
+		b.vanillas, b.systems = append(b.vanillas, database), append(b.systems, v)
+	}
+	return nil
+}
+
 func (b *suite) start(ctx context.Context) (c paired.Case, err error) {
-	database, err := b.database(ctx, "v", b.cfg.Scale)
-	if err != nil {
-		return c, err
-	}
-	v, err := b.system(ctx, "s", database)
-	if err != nil {
-		return c, err
-	}
+	database, v := b.vanillas[1], b.systems[1]
 	state, err := b.stateBytes(ctx, v)
 	if err != nil {
 		return c, err
@@ -214,20 +224,8 @@ func (b *suite) stateBytes(ctx context.Context, v *cluster.System) (float64, err
 }
 
 // sizes starts databases of several sizes in each round.
-func (b *suite) sizes(ctx context.Context) (c paired.Case, err error) {
-	var systems []*cluster.System
-	for _, scale := range b.cfg.Scales {
-		name := fmt.Sprint("scale", scale)
-		database, err := b.database(ctx, name, scale)
-		if err != nil {
-			return c, err
-		}
-		v, err := b.system(ctx, name, database)
-		if err != nil {
-			return c, err
-		}
-		systems = append(systems, v)
-	}
+func (b *suite) sizes() paired.Case {
+	systems := b.systems
 	return paired.Case{Name: "sizes", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
 		took, pages := make([]float64, len(systems)), make([]float64, len(systems))
 		for _, i := range paired.Order(round, len(systems)) {
@@ -249,7 +247,7 @@ func (b *suite) sizes(ctx context.Context) (c paired.Case, err error) {
 			m[fmt.Sprintf("ms_at_scale_%d", scale)] = took[i]
 		}
 		return paired.Sample{Metrics: m}, nil
-	}}}}, nil
+	}}}}
 }
 
 // plot draws the steps of a start one after the other: medians over the rounds.

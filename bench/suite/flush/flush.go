@@ -93,13 +93,13 @@ func (b *suite) stream(order string) paired.Case {
 			return b.write(ctx, fmt.Sprintf("%s%d", order, round), order, round, b.cfg.Memtable)
 		}}}}
 	if b.helper != nil && order == "uniform" {
-		c.Arms = append(c.Arms, paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable, no WAL, compacting at 2 files in L0", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+		c.Arms = append(c.Arms, paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable, batches of 1000, no WAL, compacting at 2 files in L0, until no compaction is left", Run: func(ctx context.Context, round int) (paired.Sample, error) {
 			dir, err := b.s.Dir(fmt.Sprint("pebble", round))
 			if err != nil {
 				return paired.Sample{}, err
 			}
 			s, err := b.helper.Do(ctx, "pebble-store", peer.Load{
-				Dir: dir + "/db", Bytes: b.cfg.DeltaBytes, Ops: b.cfg.Updates, Pages: b.cfg.Pages, Order: "random", Seed: b.s.Seed,
+				Dir: dir + "/db", Bytes: b.cfg.DeltaBytes, Ops: b.cfg.Updates, Pages: b.cfg.Pages, Order: "random", Settle: true, Seed: b.s.Seed,
 			})
 			return s, errors.Join(err, os.RemoveAll(dir))
 		}})
@@ -266,10 +266,11 @@ func (b *suite) tpcb(ctx context.Context) (paired.Case, error) {
 
 // plot draws what reads visit against what writes cost.
 func (b *suite) plot() {
-	const figure, x, y = "amplification", "bytes written per byte of log", "layers visited per read"
+	const figure, x, y = "amplification", "bytes written per byte taken in", "layers or levels visited per read"
+	const layers = "layers_per_read"
 	rounds := b.s.Result.Rounds
-	add := func(name, c, arm string) {
-		w, r := paired.Values(rounds, c, arm, "", "write_amp"), paired.Values(rounds, c, arm, "", "layers_per_read")
+	add := func(name, c, arm, visited string) {
+		w, r := paired.Values(rounds, c, arm, "", "write_amp"), paired.Values(rounds, c, arm, "", visited)
 		if len(w) > 0 && len(r) > 0 {
 			b.s.Plot(bench.Series{Figure: figure, Name: name, X: x, Y: y,
 				XS: []float64{paired.SpreadOf(w).Median}, YS: []float64{paired.SpreadOf(r).Median}})
@@ -277,8 +278,10 @@ func (b *suite) plot() {
 	}
 	for _, div := range smaller {
 		name := fmt.Sprintf("memtable-%dKiB", b.cfg.Memtable/div>>10)
-		add(name+", uniform", "memtables", name)
+		add(name, "memtables", name, layers)
 	}
-	add(fmt.Sprintf("memtable-%dKiB, uniform", b.cfg.Memtable>>10), "stream/uniform", "varve")
-	add(fmt.Sprintf("memtable-%dKiB, skewed", b.cfg.Memtable>>10), "stream/skewed", "varve")
+	whole := fmt.Sprintf("memtable-%dKiB", b.cfg.Memtable>>10)
+	add(whole, "stream/uniform", "varve", layers)
+	add(whole+", 80/20", "stream/skewed", "varve", layers)
+	add("pebble", "stream/uniform", "pebble", "levels_per_read")
 }

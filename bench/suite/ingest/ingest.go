@@ -178,7 +178,7 @@ func (b *suite) store() (cases []paired.Case) {
 				{Name: "varve", Settings: storeSettings, Run: b.storeArm(load)},
 			}}
 			if b.helper != nil {
-				c.Arms = append(c.Arms, paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable, no WAL, flushed at the end, compacting meanwhile",
+				c.Arms = append(c.Arms, paired.Arm{Name: "pebble", Settings: "v2, 64 MiB memtable, batches of 1000 as ours, no WAL, flushed at the end, compacting meanwhile",
 					Run: func(ctx context.Context, round int) (paired.Sample, error) {
 						dir, err := b.s.Dir(fmt.Sprintf("pebble-%s-%s-%d", shape.name, order, round))
 						if err != nil {

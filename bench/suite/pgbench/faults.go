@@ -63,7 +63,14 @@ func (b *suite) faults(ctx context.Context) error {
 // drawOverTime keeps throughput by bins, the time without one safekeeper as a band, and
 // the latencies as counts by bin and level.
 func (b *suite) drawOverTime(begin time.Time, all []ended, down, up time.Duration) {
-	const figure, x = "throughput-faults", "seconds"
+	const figure, x = "throughput-faults", "seconds since the first transaction began"
+	first := all[0].at
+	for _, e := range all {
+		if begun := e.at.Add(-e.took); begun.Before(first) {
+			first = begun
+		}
+	}
+	down, up, begin = down-first.Sub(begin), up-first.Sub(begin), first
 	bins := int(b.cfg.FaultFor/bin) + 1
 	counts, heat := make([]float64, bins), make([][]float64, len(latencyLevels))
 	for i := range heat {
@@ -86,8 +93,9 @@ func (b *suite) drawOverTime(begin time.Time, all []ended, down, up time.Duratio
 	b.s.Plot(throughput,
 		bench.Series{Figure: figure, Name: "bands", X: x, Y: "end", XS: []float64{down.Seconds()}, YS: []float64{up.Seconds()}, Labels: []string{"one of three safekeepers away"}},
 		bench.Series{Figure: figure, Name: "events", X: x, Y: "", XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"stopped", "started"}})
+	b.s.Plot(bench.Series{Figure: "heatmap-latency", Name: "events", X: x, XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"one stopped", "started again"}})
 	for level, row := range heat {
-		series := bench.Series{Figure: "heatmap-latency", Name: fmt.Sprint(latencyLevels[level]), X: x, Y: "latency of a transaction, microseconds"}
+		series := bench.Series{Figure: "heatmap-latency", Name: fmt.Sprint(latencyLevels[level]), X: x, Y: "latency of a transaction, up to"}
 		for i, n := range row[:bins-1] {
 			series.XS, series.YS = append(series.XS, (time.Duration(i)*bin).Seconds()), append(series.YS, n)
 		}

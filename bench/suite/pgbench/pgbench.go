@@ -15,6 +15,7 @@ import (
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/wal"
 )
 
@@ -29,7 +30,7 @@ type Config struct {
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 20, Txns1: 3000, Txns16: 16_000, Selects: 80_000, Rows: 500_000, FaultFor: 30 * time.Second}
+var Full = Config{Scale: 20, Txns1: 2000, Txns16: 12_000, Selects: 60_000, Rows: 300_000, FaultFor: 21 * time.Second}
 
 // Quick is for smoke.
 var Quick = Config{Scale: 1, Txns1: 200, Txns16: 800, Selects: 4000, Rows: 20_000, FaultFor: 6 * time.Second}
@@ -44,7 +45,7 @@ func Suite() bench.Suite {
 		Name: "pgbench", Letter: "i",
 		Title: "TPC-B, selects and bulk loads of real PostgreSQLs",
 		About: "Three PostgreSQLs with the same buffers and the same load. varve: commits wait for two of three safekeepers. any2of3: commits wait for two of three pg_receivewal --synchronous; " +
-			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally. local: fsync on, no receivers. " +
+			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally: disk_flushes_per_txn counts what reached the disk. local: fsync on, no receivers. " +
 			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds. " +
 			"CPU is that of all that serves: PostgreSQL, and receivers or safekeepers, proposer and pageserver; pgbench itself is not counted. Selects have all pages local on every side.",
 		Run: bench.Sized(Full, Quick, Run),
@@ -275,6 +276,7 @@ func (b *suite) costs(r *running, n int, m map[string]float64, work func() error
 	if err != nil {
 		return err
 	}
+	flushes, counted := stage.Flushes(b.s)
 	var syncs int64
 	if r.syncs != nil {
 		syncs = r.syncs()
@@ -289,6 +291,10 @@ func (b *suite) costs(r *running, n int, m map[string]float64, work func() error
 	after, err := b.position(r)
 	if err != nil {
 		return err
+	}
+	if counted {
+		flushed, _ := stage.Flushes(b.s)
+		m["disk_flushes_per_txn"] = float64(flushed-flushes) / float64(n)
 	}
 	m["cpu_us_per_txn"] = float64((used - cpu).Microseconds()) / float64(n)
 	m["wal_bytes_per_txn"] = float64(after-before) / float64(n)

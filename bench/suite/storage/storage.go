@@ -9,7 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/cluster"
@@ -271,30 +271,28 @@ func (b *suite) pgbackrest(plain *pglog.Log) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, sub := range []string{"repo", "log", "spool", "lock"} {
+	for _, sub := range []string{"repo", "log", "lock"} {
 		if err := programs.Account.MakeDir(filepath.Join(dir, sub), 0o755); err != nil {
 			return 0, err
 		}
 	}
-	common := []string{"--stanza=b", "--repo1-path=" + dir + "/repo", "--log-path=" + dir + "/log", "--lock-path=" + dir + "/lock", "--spool-path=" + dir + "/spool",
-		"--pg1-path=" + plain.Before, "--compress-type=lz4", "--no-online", "--log-level-console=error"}
-	for _, step := range [][]string{{"stanza-create"}, {"backup", "--type=full"}} {
-		if err := programs.Shell("pgbackrest", append(append([]string{}, common...), step...)...); err != nil {
-			return 0, err
-		}
+	common := []string{"--stanza=b", "--repo1-path=" + dir + "/repo", "--log-path=" + dir + "/log", "--lock-path=" + dir + "/lock",
+		"--pg1-path=" + plain.Before, "--log-level-console=error"}
+	run := func(args ...string) error {
+		return programs.Shell("pgbackrest", append(slices.Clone(common), args...)...)
+	}
+	if err := run("--no-online", "stanza-create"); err != nil {
+		return 0, err
+	}
+	if err := run("--no-online", "--compress-type=lz4", "--type=full", "backup"); err != nil {
+		return 0, err
 	}
 	segments, err := filepath.Glob(filepath.Join(plain.WALDir, "0000*"))
 	if err != nil {
 		return 0, err
 	}
-	push := []string{}
-	for _, arg := range common {
-		if !strings.HasPrefix(arg, "--no-online") {
-			push = append(push, arg)
-		}
-	}
 	for _, segment := range segments {
-		if err := programs.Shell("pgbackrest", append(append([]string{}, push...), "archive-push", segment)...); err != nil {
+		if err := run("--compress-type=lz4", "archive-push", segment); err != nil {
 			return 0, err
 		}
 	}

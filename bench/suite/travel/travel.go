@@ -42,7 +42,9 @@ func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "travel", Letter: "g",
 		Title: "reads of the past and of deep branches",
-		About: "depth/N reads random pages of a branch whose ancestors go N deep, each with updates and a layer of its own; the peer depth-1 has the same history in one timeline, in as many layers. " +
+		About: "depth/N reads random pages of a branch whose ancestors go N deep; up to 31 of them have updates and a layer of their own, which is as many as a store leaves unmerged. " +
+			"The peer depth-1 has the same history in one timeline and in as many layers: what differs is depth alone. " +
+			"merged is the same again after its merges, which is what a history without branches comes to: layers of two timelines are never merged. " +
 			"history reads at random LSNs against the head. past-page reads one page of TPC-B's history; recovery to a point in time copies the base and replays the log up to the same LSN.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
@@ -70,11 +72,60 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 const settings = "block cache 256 MiB, all attached to one store"
 
 func (b *suite) relation(ctx context.Context, name string) (*cluster.Pages, error) {
-	return stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: lsm.Options{BlockCacheBytes: 256 << 20}})
+	return b.relationOf(ctx, name, lsm.Options{})
 }
 
-// level adds updates and a layer of its own.
-func (b *suite) level(ctx context.Context, p *cluster.Pages, n int) error {
+func (b *suite) relationOf(ctx context.Context, name string, opts lsm.Options) (*cluster.Pages, error) {
+	opts.BlockCacheBytes = 256 << 20
+	return stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: opts})
+}
+
+func (b *suite) depths(ctx context.Context) (cases []paired.Case, err error) {
+	for _, depth := range b.cfg.Depths {
+		b.s.Step("%d branches deep", depth)
+		deep, err := b.relationOf(ctx, fmt.Sprint("deep", depth), apart)
+		if err != nil {
+			return nil, err
+		}
+		for n := range depth {
+			if err := b.level(ctx, deep, n, depth); err != nil {
+				return nil, err
+			}
+			if deep, err = deep.Branch(ctx, depthID(n)); err != nil {
+				return nil, err
+			}
+		}
+		flat, err := b.flat(ctx, fmt.Sprint("flat", depth), depth, apart)
+		if err != nil {
+			return nil, err
+		}
+		merged, err := b.flat(ctx, fmt.Sprint("merged", depth), depth, lsm.Options{})
+		if err != nil {
+			return nil, err
+		}
+		if err := merged.Under.Compact(ctx); err != nil {
+			return nil, err
+		}
+		cases = append(cases, paired.Case{Name: fmt.Sprintf("depth/%d", depth), Arms: []paired.Arm{
+			b.reads("deep", deep, cluster.At(deep.End())), b.reads("depth-1", flat, cluster.At(flat.End())), b.reads("merged", merged, cluster.At(merged.End())),
+		}})
+	}
+	return cases, nil
+}
+
+// A store merges as many flushed layers as its options say, and these may say 32 at most:
+// with fewer, none are merged.
+const layersMax = 31
+
+var apart = lsm.Options{FlushedMax: layersMax + 1}
+
+// level adds updates and a layer of its own, or nothing where so many levels as there are
+// have more layers than stay apart: those that there may be are spread evenly.
+func (b *suite) level(ctx context.Context, p *cluster.Pages, n, levels int) error {
+	layers := min(levels, layersMax)
+	if n*layers/levels == (n+1)*layers/levels {
+		return nil
+	}
 	rng := rand.New(rand.NewPCG(b.s.Seed, uint64(n)))
 	if _, err := p.Update(ctx, b.cfg.Updates, 100, func(int) int { return rng.IntN(p.Blocks) }); err != nil {
 		return err
@@ -82,40 +133,18 @@ func (b *suite) level(ctx context.Context, p *cluster.Pages, n int) error {
 	return p.Timeline.Flush(ctx)
 }
 
-func (b *suite) depths(ctx context.Context) (cases []paired.Case, err error) {
-	// One chain of branches serves all depths: a shallow branch is an ancestor of the deep ones.
-	deep, err := b.relation(ctx, "deep")
+// flat is one timeline with the same levels.
+func (b *suite) flat(ctx context.Context, name string, levels int, opts lsm.Options) (*cluster.Pages, error) {
+	p, err := b.relationOf(ctx, name, opts)
 	if err != nil {
 		return nil, err
 	}
-	made := 0
-	for _, depth := range b.cfg.Depths {
-		b.s.Step("%d branches deep", depth)
-		flat, err := b.relation(ctx, fmt.Sprint("flat", depth))
-		if err != nil {
+	for n := range levels {
+		if err := b.level(ctx, p, n, levels); err != nil {
 			return nil, err
 		}
-		for n := range depth {
-			if err := b.level(ctx, flat, n); err != nil {
-				return nil, err
-			}
-		}
-		for ; made < depth; made++ {
-			if err := b.level(ctx, deep, made); err != nil {
-				return nil, err
-			}
-			if deep, err = deep.Branch(ctx, depthID(made)); err != nil {
-				return nil, err
-			}
-		}
-		if flat, err = flat.Branch(ctx, depthID(0)); err != nil {
-			return nil, err
-		}
-		cases = append(cases, paired.Case{Name: fmt.Sprintf("depth/%d", depth), Arms: []paired.Arm{
-			b.reads("deep", deep, cluster.At(deep.End())), b.reads("depth-1", flat, cluster.At(flat.End())),
-		}})
 	}
-	return cases, nil
+	return p, nil
 }
 
 func depthID(n int) (id wal.TimelineID) {
@@ -251,9 +280,10 @@ func largest(ctx context.Context, t *timeline.Timeline, lsn wal.LSN) (rel pgwal.
 
 // plot draws what a read costs against depth.
 func (b *suite) plot() {
-	for _, arm := range []string{"deep", "depth-1"} {
-		series := bench.Series{Figure: "read-cost-depth", Name: map[string]string{"deep": "N branches deep", "depth-1": "same history, one branch"}[arm],
-			X: "depth N, a layer each", Y: "median time of a read, microseconds"}
+	names := map[string]string{"deep": "N branches deep", "depth-1": "one branch, as many layers", "merged": "one branch, merged"}
+	for _, arm := range []string{"deep", "depth-1", "merged"} {
+		series := bench.Series{Figure: "read-cost-depth", Name: names[arm],
+			X: "depth N", Y: "median time of a read, microseconds"}
 		for _, depth := range slices.Sorted(slices.Values(b.cfg.Depths)) {
 			values := paired.Values(b.s.Result.Rounds, fmt.Sprintf("depth/%d", depth), arm, "", "p50_us")
 			if len(values) > 0 {
