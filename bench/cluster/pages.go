@@ -125,10 +125,11 @@ func (p *Pages) images(cfg PagesConfig) func() (lsm.Key, []byte, bool, error) {
 	}
 }
 
-// fillPage makes an initialised page without room.
+// fillPage makes an initialised page without room: a Generic record clears what lies
+// between the two bounds of its page's room, so here it clears nothing.
 func (p *Pages) fillPage(page []byte, compressible bool) {
 	clear(page)
-	for i, v := range []uint16{25, 8192, 8192, 8192 | 4} {
+	for i, v := range []uint16{8192, 8192, 8192, 8192 | 4} {
 		binary.LittleEndian.PutUint16(page[12+2*i:], v)
 	}
 	redo.SetPageLSN(page, importEnd)

@@ -50,7 +50,6 @@ func MeasureReads(ctx context.Context, p Pager, under *lsm.Timeline, w *meter.Wo
 		after := under.Stats()
 		m["layers_per_read"] = float64(after.LayersVisited-before.LayersVisited) / pages
 		m["keys_per_op"] = float64(after.Reads-before.Reads) / pages
-		m["versions_per_op"] = float64(after.Versions-before.Versions) / pages
 		if w != nil {
 			m["preads_per_op"] = float64(w.Files.Reads.Load()-preads) / pages
 			if visited := after.LayersVisited - before.LayersVisited; visited > 0 {

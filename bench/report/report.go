@@ -244,14 +244,16 @@ func (d *document) suite(s bench.Suite, in *Input) {
 		}
 	}
 	d.linef("\n%d rounds, %d of them dropped for times; %.0f seconds in all.", len(r.Rounds), dropped, took)
-	d.ratios(r, quiet)
-	d.counters(r)
-	d.settings(r)
 	for _, name := range in.Figures {
 		if belongs(name, r) {
 			d.figure(in, name, name)
 		}
 	}
+	d.linef("\n<details><summary>Every ratio, counter and setting</summary>")
+	d.ratios(r, quiet)
+	d.counters(r)
+	d.settings(r)
+	d.linef("\n</details>")
 }
 
 // belongs reports whether a figure is one of a suite's. Tails are shown, CDFs linked.
@@ -321,21 +323,35 @@ func (d *document) ratios(r *bench.Result, quiet []paired.Round) {
 	}
 }
 
-// counters lists what is no time: medians over all rounds.
+// counters lists what is no time: medians over all rounds, a row for each arm.
 func (d *document) counters(r *bench.Result) {
-	header := false
+	var names []string
 	for _, c := range r.Pairs() {
 		for _, arm := range c.Arms {
 			for _, metric := range metrics(r, c.Name, arm.Name) {
-				if isTime(metric) || metric == "p99_over_p50" {
-					continue
+				if !isTime(metric) && metric != "p99_over_p50" && !slices.Contains(names, metric) {
+					names = append(names, metric)
 				}
-				if !header {
-					d.linef("\n| case | arm | counter | median |\n|---|---|---|---|")
-					header = true
+			}
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	d.linef("\n| case | arm | %s |\n|---|---|%s", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
+	for _, c := range r.Pairs() {
+		for _, arm := range c.Arms {
+			row, any := "", false
+			for _, name := range names {
+				cell := ""
+				if s := paired.SpreadOf(paired.Values(r.Rounds, c.Name, arm.Name, "", name)); s.N > 0 {
+					cell, any = goal.Number(s.Median), true
 				}
-				s := paired.SpreadOf(paired.Values(r.Rounds, c.Name, arm.Name, "", metric))
-				d.linef("| %s | %s | %s | %s |", c.Name, arm.Name, metric, goal.Number(s.Median))
+				row += " " + cell + " |"
+			}
+			if any {
+				d.linef("| %s | %s |%s", c.Name, arm.Name, row)
 			}
 		}
 	}

@@ -41,7 +41,7 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 	for _, want := range []string{
 		"3 goals: 1 reached, 1 missed, 1 not measured.",
 		"| c | varve / floor | p50_us | 3.1 | 3.05..3.15 | 3..3.2 | 3 |",
-		"| c | varve | flushes_per_commit | 3 |",
+		"| case | arm | flushes_per_commit |\n|---|---|---|\n| c | varve | 3 |\n",
 		"| a.floor: near the floor | time | &lt;= 1.25 | 3.15 | missed |",
 		"| a.later: some day |  |  |  | not built |", "- **a.later**: some day: no such thing",
 		"| (a) [append](#a-append-the-log) | 3 | 1 | 1 | 1 | a.floor, 2.52x |",

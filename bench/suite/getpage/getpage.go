@@ -12,6 +12,7 @@ import (
 	"github.com/varvedb/varve/bench/peer"
 	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal/pgwal"
 )
 
 // Config says how much is done in a round, and for which shapes.
@@ -37,7 +38,7 @@ func Suite() bench.Suite {
 		Name: "getpage", Letter: "c",
 		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records",
 		About: "Pages do not compress, as Pebble's do not; where compression is measured they do. hot: all blocks are in the store's memory; " +
-			"file: none is, each read goes to a local file in the page cache. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
+			"file: its cache has room for the layers' indexes and for few of the pages, whose reads go to a local file in the page cache; there is no case of O_DIRECT, for the store has none. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
 			"A page is asked for with its relation's size, as a compute does, so a read is two keys. layers/N reads after N flushes of every page, and after the merges that follow. " +
 			"Client and server are not pinned to cores.",
 		Run: bench.Sized(Full, Quick, Run),
@@ -69,13 +70,18 @@ type suite struct {
 	made   int
 }
 
-const varveSettings = "block cache 256 MiB (hot) or none (file), lz4 blocks of 16 KiB, every block's CRC checked when it is decoded"
+const varveSettings = "block cache 256 MiB (hot) or a sixteenth of the pages and at least 4 MiB (file), lz4 blocks of 16 KiB, every block's CRC checked when it is decoded"
 
-// hotStore keeps all in memory; fileStore keeps no decoded block (but one a shard).
-var (
-	hotStore  = lsm.Options{BlockCacheBytes: 256 << 20, MemtableBytes: 256 << 20}
-	fileStore = lsm.Options{BlockCacheBytes: 1, MemtableBytes: 256 << 20}
-)
+// hotStore keeps all in memory.
+var hotStore = lsm.Options{BlockCacheBytes: 256 << 20, MemtableBytes: 256 << 20}
+
+// fileStore keeps in memory what it needs to find pages, and few of so many of them.
+func fileStore(pages int) lsm.Options {
+	return lsm.Options{BlockCacheBytes: max(4<<20, int64(pages)*pgwal.PageSize/16), MemtableBytes: 256 << 20}
+}
+
+// filePages is the size of a relation that is read from files.
+func (b *suite) filePages() int { return 4 * b.cfg.Pages }
 
 // pages makes a relation whose pages have been updated so often, spread over a number of
 // delta layers.
@@ -162,7 +168,7 @@ func (b *suite) file(ctx context.Context) (cases []paired.Case, err error) {
 	}
 	b.s.Cleanup(plain.Close)
 	for _, deltas := range []int{0, 10} {
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: fileStore}, deltas, 1)
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.filePages(), Store: fileStore(b.filePages())}, deltas, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +188,7 @@ func (b *suite) file(ctx context.Context) (cases []paired.Case, err error) {
 func (b *suite) lz4(ctx context.Context) ([]paired.Case, error) {
 	var stores [2]*cluster.Pages
 	for i, compressible := range []bool{false, true} {
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages, Compressible: compressible, Store: fileStore}, 0, 0)
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.filePages(), Compressible: compressible, Store: fileStore(b.filePages())}, 0, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -220,7 +226,8 @@ func (b *suite) layers(ctx context.Context) (cases []paired.Case, err error) {
 
 func (b *suite) sizes(ctx context.Context) (cases []paired.Case, err error) {
 	for _, size := range b.cfg.Sizes {
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: size << 20 / 8192, Store: fileStore}, 1, 1)
+		blocks := size << 20 / pgwal.PageSize
+		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: blocks, Store: fileStore(blocks)}, 1, 1)
 		if err != nil {
 			return nil, err
 		}
