@@ -45,6 +45,10 @@ const (
 	spgistLeafBytes  = 12 // at least
 	spgistInnerBytes = 8  // at least
 	spgistInnerSize  = 4
+
+	// spgistTuplesMax bounds the tuples of a page: none is smaller than what it leaves
+	// behind, and each has a line pointer.
+	spgistTuplesMax = (pgwal.PageSize - pageHeaderBytes) / (spgistLeftBytes + pointerBytes)
 )
 
 // spgist applies an SPGist record to the page that is ref.
@@ -77,7 +81,7 @@ type spgistPage struct {
 }
 
 // spgistOpen checks a page, or starts it from nothing.
-func spgistOpen(page []byte, init bool, flags uint16) (*spgistPage, error) {
+func spgistOpen(page []byte, init bool, flags uint16) (spgistPage, error) {
 	if init {
 		initPageSpecial(page, spgistSpecial)
 		put16(page, pgwal.PageSize-spgistSpecial+spgistFlags, flags)
@@ -85,12 +89,12 @@ func spgistOpen(page []byte, init bool, flags uint16) (*spgistPage, error) {
 	}
 	f, err := frameOf(page)
 	if err != nil {
-		return nil, err
+		return spgistPage{}, err
 	}
 	if f.special != pgwal.PageSize-spgistSpecial {
-		return nil, corrupt("pd_special of an SP-GiST page", pgwal.PageSize-spgistSpecial, f.special)
+		return spgistPage{}, corrupt("pd_special of an SP-GiST page", pgwal.PageSize-spgistSpecial, f.special)
 	}
-	return &spgistPage{f, page}, nil
+	return spgistPage{f, page}, nil
 }
 
 func spgistLeafFlags(nulls bool) uint16 { return spgistLeaf | spgistInnerFlags(nulls) }
@@ -183,25 +187,29 @@ func (p *spgistPage) remove(which numbers, first, rest left) error {
 	if which.len() == 0 {
 		return nil
 	}
-	sorted := make([]int, which.len())
+	var room [spgistTuplesMax]uint16
+	if which.len() > len(room) {
+		return corrupt("tuples to remove", len(room), which.len())
+	}
+	sorted := room[:which.len()]
 	for i := range sorted {
-		sorted[i] = which.at(i)
+		sorted[i] = uint16(which.at(i))
 	}
 	slices.Sort(sorted)
-	var ascending []byte
-	for _, n := range sorted {
-		ascending = binary.LittleEndian.AppendUint16(ascending, uint16(n))
+	var ascending [2 * spgistTuplesMax]byte
+	for i, n := range sorted {
+		put16(ascending[:], 2*i, n)
 	}
-	if err := p.deleteIndexes(p.page, ascending); err != nil {
+	if err := p.deleteIndexes(p.page, ascending[:2*len(sorted)]); err != nil {
 		return err
 	}
 	for _, n := range sorted {
 		l := rest
-		if n == which.at(0) {
+		if int(n) == which.at(0) {
 			l = first
 		}
 		b := l.bytes()
-		if err := p.addIndex(p.page, n, b[:]); err != nil {
+		if err := p.addIndex(p.page, int(n), b[:]); err != nil {
 			return err
 		}
 		p.countLeft(l)
@@ -534,8 +542,12 @@ func spgistVacuumRedirect(page []byte, rec *pgwal.Record) error {
 	if v.First == 0 {
 		return nil
 	}
-	var ends []byte
+	var room [2 * spgistTuplesMax]byte
+	ends := room[:0]
 	for n := int(v.First); n <= p.frame.count(); n++ {
+		if len(ends) == len(room) {
+			return corrupt("placeholders to remove", spgistTuplesMax, "more")
+		}
 		ends = binary.LittleEndian.AppendUint16(ends, uint16(n))
 	}
 	p.count(spgistPlaceholders, -len(ends)/2)
