@@ -3,6 +3,7 @@
 //
 //	FPIOff   as Varve's endpoints log, by the settings that they impose: no images of pages
 //	FPIOn    PostgreSQL's default
+//	Plain    PostgreSQL's default, but for images of pages
 //
 // A [Log] is the cluster as it was stopped before the load, and the log of the load: all
 // that is needed to import the one and take in the other.

@@ -2,6 +2,7 @@ package pglog
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,12 +25,16 @@ type Way string
 const (
 	FPIOff Way = "fpi-off"
 	FPIOn  Way = "fpi-on"
+	Plain  Way = "plain"
 )
 
 func (w Way) conf() map[string]string {
 	conf := map[string]string{
 		"fsync": "off", "wal_level": "replica", "wal_keep_size": "40GB", "autovacuum": "off",
 		"checkpoint_timeout": "1d", "shared_buffers": "128MB", "synchronous_commit": "off",
+	}
+	if w == Plain {
+		conf["full_page_writes"] = "off"
 	}
 	if w == FPIOff {
 		for _, setting := range (pgdata.Settings{}).Imposed() {
@@ -50,7 +55,13 @@ type Load struct {
 	Transactions int // of each of four clients; 0: none
 	Copy         int // rows copied into a table of their own
 	Index        bool
+	Methods      int // rows of a table under an index of every access method; 0: none
 }
+
+// methods is the load of indexes, with a place for its rows.
+//
+//go:embed indexes.sql
+var methods string
 
 // Log is a cluster before its load, and the log of the load.
 type Log struct {
@@ -135,6 +146,11 @@ func (l *Log) run() error {
 	}
 	if l.Load.Index {
 		if _, err := l.Server.SQL("CREATE INDEX ON copied (a); CREATE INDEX ON pgbench_accounts (abalance)"); err != nil {
+			return err
+		}
+	}
+	if l.Load.Methods > 0 {
+		if _, err := l.Server.SQL(fmt.Sprintf(methods, l.Load.Methods)); err != nil {
 			return err
 		}
 	}

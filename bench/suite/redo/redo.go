@@ -25,15 +25,16 @@ import (
 // Config says how much is done in a round.
 type Config struct {
 	TPCB    stage.TPCB
+	Indexed int // rows under an index of every access method
 	Pages   int // with chains of Generic changes
 	PageOps int // times that one page is made
 }
 
 // Full is the measurement of record.
-var Full = Config{TPCB: stage.FullTPCB, Pages: 2000, PageOps: 20_000}
+var Full = Config{TPCB: stage.FullTPCB, Indexed: 60_000, Pages: 2000, PageOps: 20_000}
 
 // Quick is for smoke.
-var Quick = Config{TPCB: stage.QuickTPCB, Pages: 200, PageOps: 1000}
+var Quick = Config{TPCB: stage.QuickTPCB, Indexed: 2000, Pages: 200, PageOps: 1000}
 
 // Suite describes the suite.
 func Suite() bench.Suite {
@@ -42,6 +43,7 @@ func Suite() bench.Suite {
 		Title: "redo in this process, page by page, against PostgreSQL's",
 		About: "records/tpcb makes every page of TPC-B's log, which has no images, from its chain of deltas; records were taken in before and are not counted, nor are reads of the base. " +
 			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it. " +
+			"records/indexes decodes the log of a table under an index of every access method, and redoes it record by record, as PostgreSQL's startup process does; volume/indexes is its size. " +
 			"records/generic applies chains of Generic records. The pipe is the way of a redo in another process.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
@@ -65,6 +67,13 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 			return err
 		}
 		cases = append(cases, tpcb)
+	}
+	if s.Wants("records/indexes") || s.Wants("volume/indexes") {
+		indexes, err := b.indexes(ctx)
+		if err != nil {
+			return err
+		}
+		cases = append(cases, indexes...)
 	}
 	return s.Measure(ctx, cases...)
 }
