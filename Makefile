@@ -41,6 +41,10 @@ oracle: prerequisites ## compare redo with PostgreSQL's own pages, over every ki
 oracle-full: prerequisites ## the same over five million records
 	VARVE_FULL=1 go test -count=1 -timeout 120m -v -run '^TestRedoMakesPostgresPages$$' ./pageserver/oracle
 
+.PHONY: redo-mutants
+redo-mutants: prerequisites ## plant a bug in the redo of every kind of record and see whether oracle or standby finds it
+	VARVE_MUTANTS=1 go test -count=1 -timeout 120m -v -run '^TestRedoMakesPostgresPages$$' ./pageserver/oracle -write-mutants ../../docs/TESTING.md
+
 .PHONY: standby-compare
 standby-compare: prerequisites ## compare redo with the pages of a stock standby, at a hundred random LSNs of a log without images
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '^TestRedoMakesStandbyPages$$' ./pageserver/oracle

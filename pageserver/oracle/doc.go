@@ -27,6 +27,11 @@
 // standby writes its pages to disk in a restartpoint; so there is a checkpoint between
 // any two of these LSNs.
 //
+// # Does it find bugs?
+//
+// A [Comparison] that was kept can be made again by other code: by redo with a bug in it.
+// The bank has one for every kind of record that must be seen, and each is caught.
+//
 // # What it does not do
 //
 // Pages of resource managers that are not native are taken from the images. Free-space

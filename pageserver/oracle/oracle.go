@@ -29,9 +29,9 @@ type page struct {
 
 // Oracle replays a log. Pages take 8 KiB of memory each.
 type Oracle struct {
-	// Made, if set, is called with each page that redo made as PostgreSQL did: the
-	// page before, the delta, and the page after, all valid during the call.
-	Made func(rec *pgwal.Record, ref *pgwal.BlockRef, before, delta, after []byte)
+	// Made, if set, is called with each page that redo made as PostgreSQL did, and the
+	// page itself, all valid during the call.
+	Made func(c *Comparison, after []byte)
 
 	decoder *pgwal.Decoder
 	record  pgwal.Record
@@ -181,9 +181,12 @@ func (o *Oracle) change(rec *pgwal.Record, ref *pgwal.BlockRef, hits *Hits) erro
 // redo makes a page as the storage would and compares it with its image, if there is one.
 func (o *Oracle) redo(rec *pgwal.Record, ref *pgwal.BlockRef, p *page, hits *Hits) error {
 	o.delta = redo.AppendRecord(o.delta[:0], rec, ref)
-	key := pgkey.Parsed{Class: pgkey.ClassBlock, Spc: ref.Rel.Spc, DB: ref.Rel.DB, Rel: ref.Rel.Rel, Fork: ref.Fork, Block: ref.Block}
+	c := Comparison{
+		Kind: Kind{rec.RMgr, rec.Kind()}, LSN: rec.LSN, End: rec.End, Ref: ref.ID, Rel: ref.Rel, Fork: ref.Fork, Block: ref.Block,
+		Copied: p.copied, Before: p.bytes[:], Delta: o.delta, Image: o.image[:],
+	}
 	o.next = *p
-	_, failed := redo.Change(o.next.bytes[:], key, rec.End, o.delta)
+	failed := c.redo(o.next.bytes[:])
 	if !ref.HasImage {
 		if failed == nil {
 			*p = o.next
@@ -197,24 +200,15 @@ func (o *Oracle) redo(rec *pgwal.Record, ref *pgwal.BlockRef, p *page, hits *Hit
 	if ref.Fork == pgwal.VMFork && failed == nil {
 		o.takeEarly(rec, ref)
 	}
-	if failed == nil {
-		o.compare.At, o.compare.Copied = rec.End, p.copied
-		offset, kind := o.compare.Compare(ref.Fork, ref.Block, o.next.bytes[:], o.image[:])
-		if offset < 0 {
-			if o.Made != nil {
-				o.Made(rec, ref, p.bytes[:], o.delta, o.next.bytes[:])
-			}
-			*p = o.next
-			return nil
-		}
-		o.report.diverge(hits, Divergence{
-			Offset: offset, Field: pagediff.Field(o.image[:], kind, offset),
-			Got: fmt.Sprintf("0x%02x", o.next.bytes[offset]), Want: fmt.Sprintf("0x%02x", o.image[offset]),
-		}.of(rec, ref))
-	} else {
-		o.report.diverge(hits, Divergence{Offset: -1, Got: failed.Error()}.of(rec, ref))
+	if d, ok := c.compare(&o.compare, o.next.bytes[:], failed); !ok {
+		o.report.diverge(hits, d)
+		p.bytes = o.image
+		return nil
 	}
-	p.bytes = o.image
+	if o.Made != nil {
+		o.Made(&c, o.next.bytes[:])
+	}
+	*p = o.next
 	return nil
 }
 

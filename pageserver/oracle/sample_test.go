@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/varvedb/varve/pageserver/oracle"
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
@@ -32,15 +33,15 @@ type change struct {
 	before, delta, after []byte
 }
 
-func (s *sampler) made(rec *pgwal.Record, ref *pgwal.BlockRef, before, delta, after []byte) {
-	k := sampled{rec.RMgr, rec.Kind(), ref.ID}
+func (s *sampler) made(c *oracle.Comparison, after []byte) {
+	k := sampled{c.Kind.RMgr, c.Kind.Name, c.Ref}
 	keep := func(in map[sampled]change) {
-		in[k] = change{ref.Fork, ref.Block, bytes.Clone(before), bytes.Clone(delta), bytes.Clone(after)}
+		in[k] = change{c.Fork, c.Block, bytes.Clone(c.Before), bytes.Clone(c.Delta), bytes.Clone(after)}
 	}
-	if c, ok := s.least[k]; !ok || len(delta) < len(c.delta) {
+	if least, ok := s.least[k]; !ok || len(c.Delta) < len(least.delta) {
 		keep(s.least)
 	}
-	if c, ok := s.most[k]; !ok || len(delta) > len(c.delta) {
+	if most, ok := s.most[k]; !ok || len(c.Delta) > len(most.delta) {
 		keep(s.most)
 	}
 }

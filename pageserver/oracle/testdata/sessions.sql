@@ -9,8 +9,8 @@ create table queue (id bigint generated always as identity primary key, state in
 create index on queue (state);
 create index on queue (t);
 create table parts (id int, part int, t text, primary key (id, part)) partition by list (part);
-create table part0 partition of parts for values in (0);
-create table part1 partition of parts for values in (1);
+create table parts0 partition of parts for values in (0);
+create table parts1 partition of parts for values in (1);
 insert into parts select i, i % 2, md5(i::text) from generate_series(1, 500) i;
 create table wide (id int primary key, t text);
 alter table wide alter t set storage external;
