@@ -130,14 +130,8 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {
 	b := layer.NewBuilder(id, blockBytes)
-	b.Reserve(table.Bytes() / 2) // as much as small values come to, compressed
-	var versions []Version
-	for _, key := range table.Keys() {
-		versions = table.All(key, versions[:0])
-		for i := range versions {
-			b.Add(versions[i])
-		}
-	}
+	b.Reserve(table.Bytes()) // what is not written of it is never touched
+	table.All(func(v *Version) { b.Add(*v) })
 	return b.Finish()
 }
 

@@ -11,7 +11,7 @@
 // times as long for 100,000 keys. A google/btree of versions takes six times as long and
 // allocates for every version.
 //
-// Order among keys is made only when asked for, by [Table.Keys] and
+// Order among keys is made only when asked for: by [Table.All], which sorts, and by
 // [Table.NextKeys], in a B-tree that takes each key once.
 //
 // One task inserts; any number read meanwhile. A reader that asks for nothing
@@ -62,6 +62,7 @@ type entry struct {
 	prev  uint32 // next older entry of the key, or none
 	jump  uint32 // some older entry of the key, or none
 	depth uint32 // number of older entries of the key
+	key   uint32 // its number
 	kind  kv.Kind
 }
 
@@ -149,6 +150,7 @@ func (t *Table) insert(v *kv.Version) {
 		t.heads = append(t.heads, head{})
 		t.bytes += keyBytes
 	}
+	e.key = number
 	e.chunk, e.off = t.store(v.Value)
 	t.heads[number] = head{t.push(e), e.depth, e.lsn}
 	t.bytes += entryBytes + int64(len(v.Value))
@@ -253,15 +255,6 @@ func (t *Table) newestAt(i uint32, ceil wal.LSN) (_ uint32, steps int) {
 	return none, steps
 }
 
-// Keys returns all keys in order. No insert may follow it.
-func (t *Table) Keys() []kv.Key {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	keys := slices.Clone(t.keys)
-	slices.SortFunc(keys, kv.Key.Compare)
-	return keys
-}
-
 // NextKeys appends to dst, in order, the keys in [lo, hi], at most limit of them.
 func (t *Table) NextKeys(lo, hi kv.Key, limit int, dst []kv.Key) []kv.Key {
 	t.mu.Lock()
@@ -282,16 +275,58 @@ func (t *Table) NextKeys(lo, hi kv.Key, limit int, dst []kv.Key) []kv.Key {
 	return dst
 }
 
-// All appends to dst the versions of key, oldest first.
-func (t *Table) All(key kv.Key, dst []kv.Version) []kv.Version {
+// place is where a version's value is, with what else its entry says: so much, that
+// what is written in order need not look at entries, which lie in the order of time.
+type place struct {
+	lsn   wal.LSN
+	chunk uint32
+	off   uint32
+	size  uint32
+	kind  kv.Kind
+}
+
+// All visits all versions in order of key, then LSN. Their values are the table's own.
+// No insert may come meanwhile.
+//
+// It is a counting sort: keys are sorted, and entries, which per key are in order, are
+// dealt out to them in one pass. Walking each key's links took a cache miss for every
+// version, each waiting for the one before.
+func (t *Table) All(visit func(v *kv.Version)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	begin := len(dst)
-	for i := t.newest(key); i != none; {
-		e := t.entry(i)
-		dst = append(dst, kv.Version{Key: key, LSN: e.lsn, Kind: e.kind, Value: t.value(e)})
-		i = e.prev
+	order := make([]uint32, len(t.keys)) // numbers of keys, in order of keys
+	for i := range order {
+		order[i] = uint32(i)
 	}
-	slices.Reverse(dst[begin:])
-	return dst
+	slices.SortFunc(order, func(a, b uint32) int { return t.keys[a].Compare(t.keys[b]) })
+	next := make([]uint32, len(t.keys)) // by number: where the key's next version goes
+	at := uint32(0)
+	for _, number := range order {
+		next[number] = at
+		at += t.heads[number].depth + 1
+	}
+	places := make([]place, t.count-1)
+	for i, chunk := range t.chunks {
+		if i == 0 {
+			chunk = chunk[1:] // Entry 0 is never used.
+		}
+		for k := range chunk {
+			e := &chunk[k]
+			places[next[e.key]] = place{e.lsn, e.chunk, e.off, e.size, e.kind}
+			next[e.key]++
+		}
+	}
+	at = 0
+	for _, number := range order {
+		v := kv.Version{Key: t.keys[number]}
+		for ; at < next[number]; at++ {
+			p := &places[at]
+			v.LSN, v.Kind, v.Value = p.lsn, p.kind, nil
+			if p.size > 0 {
+				end := p.off + p.size
+				v.Value = t.arena[p.chunk][p.off:end:end]
+			}
+			visit(&v)
+		}
+	}
 }

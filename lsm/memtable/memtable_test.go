@@ -84,9 +84,7 @@ func TestTableAgreesWithItsTwin(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){"insert": insert, "walk": walk, "order": order})
 		require.Equal(t, len(model), table.Len())
 		all := []kv.Version{}
-		for _, k := range table.Keys() {
-			all = table.All(k, all)
-		}
+		table.All(func(v *kv.Version) { all = append(all, *v) })
 		slices.SortFunc(model, kv.Version.Compare)
 		require.Equal(t, []kv.Version(model), all)
 	})
@@ -136,6 +134,17 @@ func BenchmarkInsert(b *testing.B) {
 		for i := 0; i < len(versions); i += 100 {
 			table.Insert(versions[i : i+100])
 		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchBatch, "ns/version")
+}
+
+func BenchmarkAll(b *testing.B) {
+	table := memtable.New(0)
+	table.Insert(benchVersions(benchBatch))
+	for b.Loop() {
+		sum := 0
+		table.All(func(v *kv.Version) { sum += len(v.Value) + int(v.Value[0]) })
+		require.Equal(b, benchBatch*60, sum)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchBatch, "ns/version")
 }
