@@ -1,8 +1,6 @@
 package layer
 
 import (
-	"slices"
-
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/varvedb/varve/lsm/kv"
@@ -19,7 +17,7 @@ type Builder struct {
 	file    []byte
 	entries []byte // of the open block
 	offsets []byte // of the entries of the open block
-	index   []byte
+	blocks  []blockPlace
 	hashes  []uint64   // of keys
 	last    kv.Version // without its value
 	count   int64
@@ -32,7 +30,11 @@ func NewBuilder(id ID, blockBytes int) *Builder {
 }
 
 // Reserve makes room for a file of so many bytes, so that it is not copied as it grows.
-func (b *Builder) Reserve(bytes int64) { b.file = slices.Grow(b.file, int(bytes)) }
+func (b *Builder) Reserve(bytes int64) {
+	if room := int64(cap(b.file) - len(b.file)); room < bytes {
+		b.file = append(make([]byte, 0, int64(len(b.file))+bytes), b.file...)
+	}
+}
 
 // Add appends a version, which must lie above the last by (key, LSN) and inside
 // the layer's LSN range.
@@ -80,17 +82,18 @@ func (b *Builder) Count() int64 { return b.count }
 func (b *Builder) Size() int64 { return int64(len(b.file)) }
 
 func (b *Builder) openBlock(first *kv.Version) {
-	b.index = append(b.index, first.Key[:]...)
-	b.index = le.AppendUint64(b.index, uint64(first.LSN))
-	b.index = le.AppendUint64(b.index, uint64(len(b.file)))
+	place := blockPlace{key: first.Key, off: int64(len(b.file))}
+	if b.count > 0 && first.Key == b.last.Key {
+		place.since = first.LSN
+	}
+	b.blocks = append(b.blocks, place)
 }
 
 func (b *Builder) closeBlock() {
-	begin, entries := len(b.file), len(b.offsets)/4
+	entries := len(b.offsets) / 4
 	b.entries = append(b.entries, b.offsets...)
 	b.entries = le.AppendUint32(b.entries, uint32(entries))
 	b.file = appendBlock(b.file, typeData, b.entries, &b.compressor)
-	b.index = le.AppendUint32(b.index, uint32(len(b.file)-begin))
 	b.entries, b.offsets = b.entries[:0], b.offsets[:0]
 }
 
@@ -104,12 +107,12 @@ func (b *Builder) Finish() (Desc, []byte) {
 	filterOffset := int64(len(b.file))
 	b.file = appendBlock(b.file, typeFilter, appendFilter(nil, b.hashes), &b.compressor)
 	indexOffset := int64(len(b.file))
-	b.file = appendBlock(b.file, typeIndex, b.index, &b.compressor)
+	b.file = appendBlock(b.file, typeIndex, appendIndex(nil, b.blocks, b.id.LSNLo), &b.compressor)
 	f := footer{
 		indexOffset: indexOffset,
 		indexSize:   int32(int64(len(b.file)) - indexOffset),
 		filterSize:  int32(indexOffset - filterOffset),
-		blocks:      indexBlock(b.index).len(),
+		blocks:      len(b.blocks),
 		versions:    b.count,
 		keys:        int64(len(b.hashes)),
 	}
@@ -131,10 +134,13 @@ func (b *Builder) Finish() (Desc, []byte) {
 // checksums that begin with it.
 func (b *Builder) seal(filterOffset, indexOffset int64) {
 	b.id.AppendTo(b.file[:0])
-	seed, index := b.id.seed(), indexBlock(b.index)
-	for i := range index.len() {
-		off, size := index.place(i)
-		sealBlock(b.file[off:off+int64(size)], seed, off)
+	seed := b.id.seed()
+	for i := range b.blocks {
+		off, end := b.blocks[i].off, filterOffset
+		if i+1 < len(b.blocks) {
+			end = b.blocks[i+1].off
+		}
+		sealBlock(b.file[off:end], seed, off)
 	}
 	sealBlock(b.file[filterOffset:indexOffset], seed, filterOffset)
 	sealBlock(b.file[indexOffset:], seed, indexOffset)

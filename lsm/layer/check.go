@@ -61,8 +61,10 @@ func checkEntries(r *Reader, visit func(kv.Version) error) (f found, err error) 
 		off, _ := index.place(i)
 		for at := range blocks[0].len() {
 			v := blocks[0].version(at)
-			if at == 0 && compareAt(v.Key, v.LSN, index.key(i), index.lsn(i)) != 0 {
-				return f, wal.Corruptf(r.name, off, "first entry", fmt.Sprintf("%v at %v", index.key(i), index.lsn(i)), fmt.Sprintf("%v at %v", v.Key, v.LSN))
+			if at == 0 {
+				if err := f.checkBegin(r, off, index.key(i), index.since(i), v); err != nil {
+					return f, err
+				}
 			}
 			if !filter.mayHave(v.Key.Hash()) {
 				return f, wal.Corruptf(r.name, r.filterOffset(), "key filter", fmt.Sprintf("one that lets %v through", v.Key), "one that does not")
@@ -76,6 +78,18 @@ func checkEntries(r *Reader, visit func(kv.Version) error) (f found, err error) 
 		}
 	}
 	return f, nil
+}
+
+// checkBegin compares a block's first entry with what the index says of the block.
+func (f *found) checkBegin(r *Reader, off int64, key kv.Key, since wal.LSN, v kv.Version) error {
+	want := wal.LSN(0)
+	if f.versions > 0 && f.last.Key == v.Key {
+		want = v.LSN
+	}
+	if key != v.Key || since != want {
+		return wal.Corruptf(r.name, off, "beginning of a block, by the index", fmt.Sprintf("%v since %v", v.Key, want), fmt.Sprintf("%v since %v", key, since))
+	}
+	return nil
 }
 
 func (f *found) add(r *Reader, off int64, v kv.Version) error {

@@ -18,7 +18,7 @@
 //
 //	header, 92 bytes
 //	 0  8  magic "varveLYR"
-//	 8  2  format version, 2
+//	 8  2  format version, 3
 //	10  1  kind: 1 delta, 2 image
 //	11  1  zero
 //	12  4  generation
@@ -49,11 +49,17 @@
 //	26  1  kind: 1 image, 2 delta, 3 tombstone (delta layers only)
 //	27  n  value, up to the next entry or the offsets
 //
-//	index payload: for each data block, 38 bytes
-//	 0 18  key of its first entry
-//	18  8  LSN of its first entry
-//	26  8  offset in the file
-//	34  4  size, with the block's header
+//	index payload
+//	 0  1  p, the number of bytes that all keys in it begin with
+//	 1  1  l, the bytes of an LSN
+//	 2  1  o, the bytes of an offset
+//	 3  1  zero
+//	 4  p  the bytes that all keys begin with
+//	then for each data block, p, l and o being as small as they can be
+//	 18-p  the rest of the key of its first entry
+//	 l     if the block before ends with that key: LSN of the first entry, less LSNLo; else zero
+//	 o     offset in the file; the block ends where the next one, or the filter block, begins
+//	LSN and offset have the highest byte first, so that entries are in order as bytes.
 //
 //	filter payload: a Bloom filter of the keys, lines of 64 bytes; never compressed
 //

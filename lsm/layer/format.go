@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/pierrec/lz4/v4"
 
@@ -14,13 +15,12 @@ import (
 const (
 	magic        = "varveLYR"
 	footerMagic  = "RYLevrav"
-	formatV2     = 2
+	formatV3     = 3
 	headerSize   = 92
 	identitySize = 88
 	blockHeader  = 16
 	footerSize   = 52
 	entryHeader  = kv.KeySize + 8 + 1
-	indexEntry   = kv.KeySize + 8 + 8 + 4
 
 	// rawBytesMax bounds a decoded block: the largest value with room to spare.
 	rawBytesMax = kv.ValueBytesMax + 1<<20
@@ -47,7 +47,7 @@ var le = binary.LittleEndian
 // appendIdentity appends the first identitySize bytes of the header.
 func (id *ID) appendIdentity(dst []byte) []byte {
 	dst = append(dst, magic...)
-	dst = le.AppendUint16(dst, formatV2)
+	dst = le.AppendUint16(dst, formatV3)
 	dst = append(dst, byte(id.Kind), 0)
 	dst = le.AppendUint32(dst, uint32(id.Generation))
 	dst = append(dst, id.Timeline[:]...)
@@ -81,8 +81,8 @@ func DecodeHeader(name string, data []byte) (id ID, err error) {
 	if want, got := Checksum(data[:identitySize]), le.Uint32(data[identitySize:]); want != got {
 		return id, wal.Corruptf(name, 0, "layer header checksum", hex32(want), hex32(got))
 	}
-	if version := le.Uint16(data[8:]); version != formatV2 {
-		return id, fmt.Errorf("layer %s has format version %d; this program knows version %d", name, version, formatV2)
+	if version := le.Uint16(data[8:]); version != formatV3 {
+		return id, fmt.Errorf("layer %s has format version %d; this program knows version %d", name, version, formatV3)
 	}
 	id.Kind = Kind(data[10])
 	id.Generation = wal.Generation(le.Uint32(data[12:]))
@@ -117,7 +117,7 @@ func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compres
 	if blockType == typeFilter {
 		worthwhile = 0 // its bits are as good as random
 	}
-	dst = append(dst, make([]byte, worthwhile)...)
+	dst = slices.Grow(dst, worthwhile)[:len(dst)+worthwhile]
 	n, err := 0, error(nil)
 	if worthwhile > 0 {
 		n, err = compressor.CompressBlock(raw, dst[begin+blockHeader:])

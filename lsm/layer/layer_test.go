@@ -234,7 +234,7 @@ func TestASoundBlockInTheWrongPlaceIsCorruption(t *testing.T) {
 	}
 }
 
-// golden bytes pin format version 2: a store of today must be read for ever.
+// golden bytes pin format version 3: a store of today must be read for ever.
 func TestGoldenBytes(t *testing.T) {
 	image := []kv.Version{{Key: key(4), LSN: 0x90, Kind: kv.Image, Value: make([]byte, 300)}, {Key: key(5), LSN: 0x100, Kind: kv.Image, Value: []byte("five")}}
 	for _, c := range []struct {
@@ -248,7 +248,7 @@ func TestGoldenBytes(t *testing.T) {
 		}
 		dump, err := os.ReadFile(name)
 		require.NoError(t, err)
-		require.Equal(t, string(dump), hex.Dump(data), "what is written is what version 2 is")
+		require.Equal(t, string(dump), hex.Dump(data), "what is written is what version 3 is")
 
 		var read []kv.Version
 		checked, err := layer.Check(name, undump(t, string(dump)), func(v kv.Version) error { read = append(read, v); return nil })
@@ -351,10 +351,10 @@ func TestUnknownVersionIsRefusedByName(t *testing.T) {
 	id := deltaID()
 	id.KeyHi = key(1)
 	header := id.AppendTo(nil)
-	header[8] = 3
+	header[8] = 2
 	binary.LittleEndian.PutUint32(header[88:], layer.Checksum(header[:88]))
 	_, err := layer.DecodeHeader("layer", header)
-	require.EqualError(t, err, "layer layer has format version 3; this program knows version 2")
+	require.EqualError(t, err, "layer layer has format version 2; this program knows version 3")
 }
 
 func TestOneReadPerBlockAndLittleMoreForAChain(t *testing.T) {

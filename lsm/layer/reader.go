@@ -70,7 +70,7 @@ func (r *Reader) Walk(ctx context.Context, key kv.Key, ceil, floor wal.LSN, dst 
 		}
 		if block == nil && len(loaded) == 0 {
 			first := i
-			if i+1 < index.len() && index.key(i+1) == key && index.lsn(i+1) <= ceil {
+			if i+1 < index.len() && index.key(i+1) == key && index.since(i+1) <= ceil {
 				first = chainStart(index, key, i)
 			}
 			if loaded, err = r.fetch(ctx, index, first, i); err != nil {
@@ -89,6 +89,9 @@ func (r *Reader) Walk(ctx context.Context, key kv.Key, ceil, floor wal.LSN, dst 
 			if block.kind(at) != kv.Delta {
 				return dst, true, nil
 			}
+		}
+		if index.since(i) == 0 && index.key(i) == key {
+			break
 		}
 	}
 	return dst, done, nil
@@ -150,7 +153,7 @@ func (r *Reader) tail(ctx context.Context) (indexBlock, keyFilter, error) {
 	index := r.cache.get(blockKey{r.id, r.desc.IndexOffset})
 	filter := r.cache.get(blockKey{r.id, r.filterOffset()})
 	if index != nil && filter != nil {
-		return indexBlock(index), keyFilter(filter), nil
+		return viewIndex(index, r.desc.LSNLo, r.filterOffset()), keyFilter(filter), nil
 	}
 	return r.readTail(ctx)
 }
@@ -164,23 +167,23 @@ func (r *Reader) readTail(ctx context.Context) (indexBlock, keyFilter, error) {
 		return checkBlock(r.name, r.seed, r.desc.IndexOffset, data[split:], typeIndex)
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("read index of layer: %w", err)
+		return indexBlock{}, nil, fmt.Errorf("read index of layer: %w", err)
 	}
 	rawFilter, err := decodePayload(r.name, begin, data[:split])
 	if err != nil {
-		return nil, nil, err
+		return indexBlock{}, nil, err
 	}
 	filter, err := parseFilter(r.name, begin, rawFilter)
 	if err != nil {
-		return nil, nil, err
+		return indexBlock{}, nil, err
 	}
 	rawIndex, err := decodePayload(r.name, r.desc.IndexOffset, data[split:])
 	if err != nil {
-		return nil, nil, err
+		return indexBlock{}, nil, err
 	}
-	index, err := parseIndexBlock(r.name, r.desc.IndexOffset, begin, rawIndex)
+	index, err := parseIndexBlock(r.name, r.desc.IndexOffset, begin, r.desc.LSNLo, rawIndex)
 	if err != nil {
-		return nil, nil, err
+		return indexBlock{}, nil, err
 	}
 	r.cache.put(blockKey{r.id, begin}, rawFilter)
 	r.cache.put(blockKey{r.id, r.desc.IndexOffset}, rawIndex)

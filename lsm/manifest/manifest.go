@@ -6,12 +6,12 @@
 // every other, so that one whose outcome is unknown is settled by reading the
 // object back.
 //
-// # Format, version 2
+// # Format, version 3
 //
 // Integers are little-endian, keys and ids raw bytes.
 //
 //	 0  8  magic "varveIDX"
-//	 8  2  format version, 2
+//	 8  2  format version, 3
 //	10  1  state: 0 live, 1 being deleted, 2 being reset to its parent
 //	11  1  zero
 //	12  4  generation
@@ -70,7 +70,7 @@ import (
 
 const (
 	magic      = "varveIDX"
-	formatV2   = 2
+	formatV3   = 3
 	headerSize = 136
 	layerSize  = 112
 	deadSize   = 64
@@ -264,7 +264,7 @@ func (x *Index) AppendTo(dst []byte) []byte {
 	begin := len(dst)
 	dst = slices.Grow(dst, int(headerSize+x.bodySize()+crcSize))
 	dst = append(dst, magic...)
-	dst = le.AppendUint16(dst, formatV2)
+	dst = le.AppendUint16(dst, formatV3)
 	dst = append(dst, byte(x.State), 0)
 	dst = le.AppendUint32(dst, uint32(x.Generation))
 	dst = append(dst, x.Timeline[:]...)
@@ -352,8 +352,8 @@ func Decode(name string, data []byte) (*Index, error) {
 	if got := string(data[:8]); got != magic {
 		return nil, wal.Corruptf(name, 0, "index magic", fmt.Sprintf("%q", magic), fmt.Sprintf("%q", got))
 	}
-	if version := le.Uint16(data[8:]); version != formatV2 {
-		return nil, fmt.Errorf("index %s has format version %d; this program knows version %d", name, version, formatV2)
+	if version := le.Uint16(data[8:]); version != formatV3 {
+		return nil, fmt.Errorf("index %s has format version %d; this program knows version %d", name, version, formatV3)
 	}
 	var counts [6]int64
 	body := int64(0)

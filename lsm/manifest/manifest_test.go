@@ -73,9 +73,9 @@ func resum(data []byte) []byte {
 
 func TestUnknownVersionIsRefusedByName(t *testing.T) {
 	data := sample().AppendTo(nil)
-	data[8] = 3
+	data[8] = 2
 	_, err := manifest.Decode("index", resum(data))
-	require.EqualError(t, err, "index index has format version 3; this program knows version 2")
+	require.EqualError(t, err, "index index has format version 2; this program knows version 3")
 }
 
 func TestImpossibleIndexIsRefused(t *testing.T) {
