@@ -116,10 +116,12 @@ func TestEveryFateOfEveryPutEndsWellOrWithAnError(t *testing.T) {
 					return succeeds
 				}
 				w := withBucket(t, b)
-				s, tl := start(t, w)
+				s := w.openSmall()
+				require.NoError(t, untilKnown(func() error { return s.Create(ctx, timelineID(1), 10, nil) }))
+				tl := attach(t, s, timelineID(1))
 				apply(t, tl, put(1, 20, "Ia"))
 				flush(t, tl)
-				require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+				require.NoError(t, untilKnown(func() error { return s.Branch(ctx, timelineID(1), timelineID(2), 20, nil) }))
 				require.NoError(t, tl.SetMeta(ctx, []byte("meta")))
 				apply(t, tl, put(1, 30, "Db"))
 				flush(t, tl)
@@ -137,6 +139,45 @@ func TestEveryFateOfEveryPutEndsWellOrWithAnError(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A request to create a timeline's index that hangs in the network is the only one: or it
+// would bring the timeline back when that was made by another and deleted since.
+func TestALateCreationDoesNotBringADeletedTimelineBack(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	sent := 0
+	b.fate = func(op, key string) fate {
+		if op == "put" && strings.HasSuffix(key, "index") {
+			if sent++; sent == 1 {
+				return arrivesLate
+			}
+		}
+		return succeeds
+	}
+	var hanging []func()
+	b.before = func(op, _ string, _ []byte) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		hanging = append(hanging, b.late...)
+		b.late = nil
+		return nil
+	}
+	err := s.Branch(ctx, timelineID(1), timelineID(2), 20, nil)
+	require.True(t, env.IsUnknown(err), "%v", err)
+	require.Equal(t, 1, sent)
+	require.Len(t, hanging, 1)
+	_, err = s.Attach(ctx, timelineID(2))
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	hanging[0]()
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20), "it came to be after all")
+	require.NoError(t, s.Delete(ctx, timelineID(2)))
+	_, err = s.Attach(ctx, timelineID(2))
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	require.NoError(t, s.Close(ctx))
 }
 
 func TestAFailedCommitThatLandedIsBuiltOn(t *testing.T) {

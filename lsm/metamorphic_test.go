@@ -177,7 +177,7 @@ func newHistory(t *rapid.T) *history {
 	h.env.Bucket, h.env.Clock, h.env.FS = h.bucket, hastyClock{h.env.Clock}, h.disk
 	h.openStore(t)
 	root := &twin{id: timelineID(0), at: historyStart, last: historyStart, durable: historyStart, cutoff: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
-	require.NoError(t, h.store.Create(context.Background(), root.id, historyStart, nil))
+	require.NoError(t, untilKnown(func() error { return h.store.Create(context.Background(), root.id, historyStart, nil) }))
 	h.timelines = []*twin{root}
 	h.attach(t, root)
 	return h
@@ -275,6 +275,16 @@ func (h *history) flush(t *rapid.T) {
 	m.durable = m.last
 }
 
+// untilKnown makes a timeline. A request that was lost is sent again by who knows that it
+// was lost: the store does not.
+func untilKnown(create func() error) error {
+	err := create()
+	for env.IsUnknown(err) {
+		err = create()
+	}
+	return err
+}
+
 func (h *history) branch(t *rapid.T) {
 	if len(h.timelines) == historyMax {
 		return
@@ -287,11 +297,12 @@ func (h *history) branch(t *rapid.T) {
 	for owner.parent != nil && at < owner.at {
 		owner = owner.parent
 	}
-	err := h.store.Branch(context.Background(), parent.id, child.id, at, nil)
+	branch := func() error { return h.store.Branch(context.Background(), parent.id, child.id, at, nil) }
+	err := untilKnown(branch)
 	if errors.Is(err, lsm.ErrNotAttached) {
 		require.Nil(t, owner.open)
 		h.attach(t, owner)
-		err = h.store.Branch(context.Background(), parent.id, child.id, at, nil)
+		err = untilKnown(branch)
 	}
 	if errors.Is(err, lsm.ErrBelowHorizon) {
 		require.Less(t, at, owner.cutoffNow())
@@ -517,7 +528,7 @@ func (h *history) remove(t *rapid.T) {
 	}
 	if m.parent == nil {
 		require.NoError(t, err)
-		require.NoError(t, h.store.Create(context.Background(), m.id, historyStart, nil))
+		require.NoError(t, untilKnown(func() error { return h.store.Create(context.Background(), m.id, historyStart, nil) }))
 		*m = twin{id: m.id, at: historyStart, last: historyStart, durable: historyStart, cutoff: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
 		return
 	}

@@ -28,6 +28,9 @@ func (c *cluster) controlMain(ctx context.Context, e env.Env) error {
 	if !c.unwatched {
 		c.sampleLogs(group, e)
 	}
+	if c.opts.Upkeep.Hi > 0 {
+		group.Go("keeper", func(ctx context.Context) error { return c.keeper().Run(ctx, e) })
+	}
 	group.Go("conductor", func(ctx context.Context) error { return c.conduct(ctx, e) })
 	group.Go("ending", func(ctx context.Context) error { return c.end(ctx, e) })
 	return group.Wait()
@@ -53,6 +56,21 @@ func (c *cluster) importRoot(ctx context.Context, e env.Env) error {
 		if err := e.Clock.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
+	}
+}
+
+// keeper is the operator of the store.
+func (c *cluster) keeper() *workload.Keeper {
+	return &workload.Keeper{
+		Ledger: c.ledger, Choices: c.w.Choices("keeper"), Every: c.opts.Upkeep, BranchesMax: c.opts.Shape.BranchesMax + 1,
+		Pageserver: c.homeAddr, Look: c.look, Over: func() bool { return c.ended.calm },
+		Leave: func(b *workload.Branch) {
+			for _, s := range c.slots {
+				if s.branch == b {
+					s.assign(nil)
+				}
+			}
+		},
 	}
 }
 

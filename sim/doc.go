@@ -17,7 +17,8 @@
 //
 //	set up     the root is imported, nothing fails yet
 //	storm      clients work while faults blow, computes and pageservers move, and
-//	           everything but bucket and safekeepers is wiped now and then
+//	           everything but bucket and safekeepers is wiped now and then; branches are
+//	           deleted, reset and detached, LSNs leased, history collected
 //	core       faults end; a drawn core of safekeepers and one pageserver stay, the
 //	           others are dead: everything must move again, or the core is proved too
 //	           small; one that is too small is then made whole, and all must move

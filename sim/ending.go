@@ -14,6 +14,7 @@ import (
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/sim/workload"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/proposer"
 	"github.com/varvedb/varve/wal/walapi"
@@ -56,6 +57,9 @@ func (c *cluster) end(ctx context.Context, e env.Env) error {
 }
 
 func (c *cluster) readAll(ctx context.Context, e env.Env) error {
+	if err := c.keeper().Settle(ctx, e); err != nil {
+		return err
+	}
 	branches, err := c.storedBranches()
 	if err != nil {
 		return err
@@ -80,8 +84,9 @@ func (c *cluster) readAll(ctx context.Context, e env.Env) error {
 	return c.exhaust(ctx, e, next, historyPoints/4)
 }
 
-// storedBranches is the live branches, parents before children, as the bucket has
-// them: those that clients know, and those whose making had an unknown outcome.
+// storedBranches is the branches that have or had a log, parents before children: those
+// that clients know, those whose making had an unknown outcome and that the bucket has, and
+// those that are deleted.
 func (c *cluster) storedBranches() ([]*workload.Branch, error) {
 	indexes := map[wal.TimelineID]*manifest.Index{}
 	for _, key := range c.w.Objects() {
@@ -99,7 +104,8 @@ func (c *cluster) storedBranches() ([]*workload.Branch, error) {
 	}
 	branches := slices.Clone(c.ledger.Branches)
 	for _, op := range c.ledger.Pending() {
-		if x := indexes[op.Child]; op.Kind == check.BranchCreate && x != nil {
+		// One that arrived when its parent was gone can be read by nobody.
+		if x := indexes[op.Child]; op.Kind == check.BranchCreate && x != nil && indexes[x.Parent] != nil {
 			branches = append(branches, &workload.Branch{ID: x.Timeline, Parent: x.Parent, Start: x.Start, Head: x.Start})
 		}
 	}
@@ -108,8 +114,23 @@ func (c *cluster) storedBranches() ([]*workload.Branch, error) {
 			return nil, fmt.Errorf("branch %v, which was acknowledged, has no index in the bucket", b.ID)
 		}
 	}
-	// Parents come first: a branch is made of one that clients know already.
-	return branches, nil
+	return byDescent(append(branches, c.ledger.Deleted...)), nil
+}
+
+// byDescent puts parents before their children.
+func byDescent(branches []*workload.Branch) (ordered []*workload.Branch) {
+	placed := map[wal.TimelineID]bool{{}: true}
+	for len(ordered) < len(branches) {
+		before := len(ordered)
+		for _, b := range branches {
+			if !placed[b.ID] && placed[b.Parent] {
+				placed[b.ID] = true
+				ordered = append(ordered, b)
+			}
+		}
+		assert.That(len(ordered) > before, "every branch has a line of parents down to the root")
+	}
+	return ordered
 }
 
 // readLog seals a log, if there is one, and reads each safekeeper's copy of it.
@@ -165,6 +186,12 @@ func (c *cluster) exhaust(ctx context.Context, e env.Env, pageserver, points int
 	h := &workload.Historian{Ledger: c.ledger, Shape: c.opts.Shape, Pageserver: addr, Choices: c.clients}
 	for i := range c.ended.logs {
 		log := &c.ended.logs[i]
+		if log.branch.Gone {
+			if err := c.askInVain(ctx, e, h, log); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := c.awaitHead(ctx, e, addr, log); err != nil {
 			return fmt.Errorf("pageserver %d, branch %v: %w", pageserver+1, log.branch.ID, err)
 		}
@@ -175,11 +202,30 @@ func (c *cluster) exhaust(ctx context.Context, e env.Env, pageserver, points int
 	return nil
 }
 
-// moments is LSNs of a branch: its ends, and random ones, of which half are where a
-// change ends.
+// askInVain has a pageserver serve a branch that is deleted, and asks for its pages.
+func (c *cluster) askInVain(ctx context.Context, e env.Env, h *workload.Historian, log *branchLog) error {
+	pages := workload.NewPages(e, h.Pageserver)
+	defer pages.Close()
+	// It fails, as there is no such branch; what counts is what the pageserver then knows.
+	_ = pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) error { return client.Follow(ctx, log.branch.ID) })
+	return h.Exhaust(ctx, e, log.branch, []wal.LSN{log.head, log.branch.Start})
+}
+
+// moments is LSNs of a branch: its ends, what is leased, where branches leave it, and random
+// ones, of which half are where a change ends.
 func (c *cluster) moments(log *branchLog, points int) []wal.LSN {
 	root := c.ledger.Branches[0].Start
 	lsns := []wal.LSN{log.head, log.branch.Start, root, root - 1}
+	for _, lease := range c.ledger.Leases {
+		if lease.Branch == log.branch {
+			lsns = append(lsns, lease.LSN)
+		}
+	}
+	for i := range c.ended.logs {
+		if other := c.ended.logs[i].branch; other.Parent == log.branch.ID && !other.Gone {
+			lsns = append(lsns, other.Start)
+		}
+	}
 	var ends []wal.LSN
 	for _, op := range c.ledger.Ops() {
 		if op.Branch == log.branch.ID && op.Kind == check.Write {

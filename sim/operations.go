@@ -11,6 +11,7 @@ var acts = []string{
 	"sim compute failover", "sim rival computes", "sim pageserver moved",
 	"sim everything wiped but bucket and safekeepers",
 	"sim relation truncated", "sim relation dropped",
+	"sim branch deleted", "sim branch reset", "sim deletion refused", "sim branch detached", "sim history collected",
 }
 
 // operations is every kind of thing that clients and operators do, and how often it was
@@ -60,6 +61,8 @@ var kinds = []struct {
 	{"branches of branches", func(op *check.Op, children map[wal.TimelineID]bool) bool {
 		return op.Kind == check.BranchCreate && op.Outcome == check.OK && children[op.Branch]
 	}},
+	{"leases", ended(check.LeaseGrant, check.OK, func(*check.Op) bool { return true })},
+	{"leases released", ended(check.LeaseRelease, check.OK, func(*check.Op) bool { return true })},
 	{"cutoffs raised", func(op *check.Op, _ map[wal.TimelineID]bool) bool { return op.Kind == check.CutoffAdvance }},
 }
 

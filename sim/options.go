@@ -43,6 +43,7 @@ type Options struct {
 	DiskBytes     int64         // of a pageserver's cache
 	BlocksBytes   int64         // of decoded blocks that a pageserver keeps in memory
 	BranchPer     uint32        // per million of a historian's operations: a branch
+	Upkeep        world.Range   // between two acts of the keeper of branches and history; zero: there is none
 	Shape         workload.Shape
 }
 
@@ -146,6 +147,9 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.HistoryBytes = 16 << 10 << c.Below(10)
 	o.HistoryTime = time.Second + c.Skewed(world.Range{Hi: time.Minute})
 	o.Shape.Truncate, o.Shape.Drop = c.Below(6), c.Below(3)
+	if profile != "rivals" {
+		o.Upkeep = world.Range{Lo: 500 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
+	}
 	return o, nil
 }
 

@@ -168,8 +168,8 @@ func (c *cluster) tick() error {
 		return err
 	}
 	c.slices++
-	if c.slices%bucketEvery == 0 && !c.ended.rest && !c.unwatched {
-		if err := c.sampleBucket(); err != nil {
+	if c.slices%bucketEvery == 0 && !c.ended.rest {
+		if err := c.look(); err != nil {
 			return err
 		}
 	}

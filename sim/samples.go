@@ -144,6 +144,14 @@ func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
 	return nil
 }
 
+// look is sampleBucket in a run that is watched.
+func (c *cluster) look() error {
+	if c.unwatched {
+		return nil
+	}
+	return c.sampleBucket()
+}
+
 // sampleBucket looks at all objects from outside.
 func (c *cluster) sampleBucket() error {
 	sample, err := check.SampleBucket(c.ledger.Tick(), tenant, func(yield func(string, []byte) bool) {

@@ -17,7 +17,8 @@
 // and sequence in the body tell whether it was this one. If the object is still
 // the one that was to be replaced, the same PUT is sent again; should the first
 // arrive late after all, then one of the two fails its condition, and reading
-// back shows that the other was ours.
+// back shows that the other was ours. A creation alone is not sent again: a request of
+// it that is late would bring a deleted timeline back.
 //
 // # Layer objects
 //

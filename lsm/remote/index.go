@@ -41,7 +41,10 @@ func (o Index) Load(ctx context.Context) (*manifest.Index, env.ETag, error) {
 	return x, tag, nil
 }
 
-// Create writes the object if there is none yet, else it matches ErrTaken.
+// Create writes the object if there is none yet, else it matches ErrTaken. It sends no
+// second request once the outcome of one is unknown, but waits for the object: the first
+// might arrive when the object was made by the second and deleted again, and nothing tells
+// that from a new one. If it does not come, the error is env.IsUnknown, and it may yet.
 func (o Index) Create(ctx context.Context, x *manifest.Index) (env.ETag, error) {
 	return o.put(ctx, x, env.IfAbsent())
 }
@@ -58,16 +61,21 @@ func (o Index) Replace(ctx context.Context, x *manifest.Index, tag env.ETag) (en
 func (o Index) put(ctx context.Context, x *manifest.Index, cond env.Condition) (env.ETag, error) {
 	body := x.AppendTo(nil)
 	var landed env.ETag
+	var unsure error // of a creation that may yet arrive
 	err := retry(ctx, o.Env, func() (again bool, err error) {
-		tag, err := o.Env.Bucket.Put(ctx, o.Key, body, cond)
-		if err == nil {
-			landed = tag
+		cause := unsure
+		if cause == nil {
+			landed, cause = o.Env.Bucket.Put(ctx, o.Key, body, cond)
+		}
+		switch {
+		case cause == nil:
 			return false, nil
+		case env.IsUnknown(cause) && cond.IfAbsent:
+			unsure = cause
+		case !env.IsUnknown(cause) && !errors.Is(cause, env.ErrPrecondition):
+			return true, cause
 		}
-		if !env.IsUnknown(err) && !errors.Is(err, env.ErrPrecondition) {
-			return true, err
-		}
-		landed, cond, err = o.settle(ctx, x, cond, err)
+		landed, cond, err = o.settle(ctx, x, cond, cause)
 		return landed == "" && !errors.Is(err, ErrTaken), err
 	})
 	if err != nil {

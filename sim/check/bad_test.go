@@ -44,6 +44,9 @@ var oneBad = []bad{
 		s := &r.Bucket[1]
 		s.Objects = slices.DeleteFunc(s.Objects, func(o Object) bool { return o.Key == remote.LayerKey(tenant, s.Indexes[0].Layers[0].ID) })
 	}},
+	{"a branch that was deleted is there again", "branches", "was deleted, and has an index", func(r *Run) {
+		r.add(Op{Kind: BranchDelete, Client: 9, Call: 85, Return: 86, Outcome: OK, Branch: child})
+	}},
 	{"commits stand still after the faults", "liveness", "stood still", func(r *Run) {
 		r.Progress[0].Samples = r.Progress[0].Samples[:1]
 	}},
@@ -108,6 +111,7 @@ var moreBad = []bad{
 		other := wal.TimelineID{0xEE}
 		r.Log.Branches = append(r.Log.Branches, Branch{ID: other, Start: 100, End: 400})
 		r.op(21).Branch = other
+		r.op(93).Reason = OtherReason
 	}},
 	{"a commit above the end", "truth", "out of the order", func(r *Run) {
 		r.Log.Branches[1].End = 410
@@ -136,7 +140,10 @@ var moreBad = []bad{
 	{"a commit that nobody asked for", "truth", "asked for by nobody", func(r *Run) {
 		r.Log.Commits = append(r.Log.Commits, Commit{mainLine, 700, 44})
 	}},
-	{"a branch that nobody asked for", "truth", "asked for by nobody", func(r *Run) { r.op(21).Kind = CutoffAdvance; r.op(21).LSN = 0 }},
+	{"a branch that nobody asked for", "truth", "asked for by nobody", func(r *Run) {
+		r.op(21).Kind, r.op(21).LSN = CutoffAdvance, 0
+		r.op(93).Reason = OtherReason
+	}},
 	// Truth: what clients were told.
 	{"one transaction, two operations", "truth", "not one operation's alone", func(r *Run) { r.add(Op{Kind: Write, Tx: 5, Return: Never}) }},
 	{"acknowledged at another LSN", "truth", "acknowledged at 0/276, committed at 0/26C", func(r *Run) { r.op(40).LSN = 630 }},
@@ -183,11 +190,47 @@ var moreBad = []bad{
 	{"a parent deleted", "bucket", "and its parent", func(r *Run) {
 		i := byID(r, mainLine)
 		r.Bucket[1].Indexes = slices.Delete(r.Bucket[1].Indexes, i, i+1)
+		r.add(Op{Kind: BranchDelete, Client: 9, Call: 85, Return: Never, Branch: mainLine})
 	}},
 	{"an index of an older generation", "bucket", "went back", func(r *Run) { r.Bucket[1].Indexes[byID(r, mainLine)].Generation-- }},
 	{"an index that is durable no longer", "bucket", "went back", func(r *Run) { r.Bucket[1].Indexes[byID(r, mainLine)].Durable-- }},
 	{"a cutoff that falls", "bucket", "went back", func(r *Run) { r.Bucket[1].Indexes[byID(r, mainLine)].Cutoff-- }},
 	{"a timeline that is live again", "bucket", "went back", func(r *Run) { r.Bucket[0].Indexes[byID(r, child)].State = manifest.Deleting }},
+	// Branches.
+	{"a branch that is gone, and nobody deleted it", "branches", "is gone, and nobody deleted it", func(r *Run) {
+		i := byID(r, child)
+		r.Bucket[1].Indexes = slices.Delete(r.Bucket[1].Indexes, i, i+1)
+	}},
+	{"a branch that is gone, though its deletion was refused", "branches", "is gone, and nobody deleted it", func(r *Run) {
+		i := byID(r, child)
+		r.Bucket[1].Indexes = slices.Delete(r.Bucket[1].Indexes, i, i+1)
+		r.add(Op{Kind: BranchDelete, Client: 9, Call: 85, Return: 86, Outcome: Failed, Branch: child})
+	}},
+	{"a deletion that is refused for no child", "branches", "has none", func(r *Run) { r.op(93).Branch = child }},
+	{"a deletion that is refused for a child that was deleted", "branches", "has none", func(r *Run) {
+		r.add(Op{Kind: BranchDelete, Client: 9, Call: 91, Return: 92, Outcome: OK, Branch: child})
+	}},
+	{"a deletion that is refused for a child that was detached", "branches", "has none", func(r *Run) {
+		r.add(Op{Kind: BranchDetach, Client: 9, Call: 91, Return: 92, Outcome: OK, Branch: child})
+	}},
+	{"a deleted branch that answers", "branches", "is deleted, and answers", func(r *Run) {
+		r.add(Op{Kind: BranchDelete, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: child})
+		r.add(Op{Kind: HistoryRead, Client: 9, Call: 103, Return: 104, Outcome: OK, Confirmed: true, Branch: child, LSN: 450, Pages: []PageValue{{Page: pageB, Value: 12}}})
+	}},
+	{"a branch that is said not to be there", "branches", "nobody deleted c1000000", func(r *Run) {
+		r.add(Op{Kind: HistoryRead, Client: 9, Call: 101, Return: 102, Outcome: Failed, Reason: NoSuchBranch, Confirmed: true, Branch: child, LSN: 450})
+	}},
+	{"a branch that lost its parent", "branches", "nobody detached it", func(r *Run) {
+		x := &r.Bucket[1].Indexes[byID(r, child)]
+		x.Parent, x.BranchLSN = wal.TimelineID{}, 0
+	}},
+	{"a detached branch that has a parent", "branches", "was detached, and has a parent", func(r *Run) {
+		r.add(Op{Kind: BranchDetach, Client: 9, Call: 80, Return: 81, Outcome: OK, Branch: child})
+	}},
+	{"a refusal of what is leased", "branches", "leased since event 96", func(r *Run) {
+		r.add(Op{Kind: CutoffAdvance, Client: 9, Call: 96, Return: Never, Branch: mainLine, LSN: 500})
+		r.op(97).Outcome, r.op(97).Reason = Failed, BelowHorizon
+	}},
 	// Liveness.
 	{"movement that is too late", "liveness", "stood still", func(r *Run) { r.Progress[0].Samples[2].Time = 61*time.Second + 1 }},
 	{"movement short of the goal", "liveness", "stood still", func(r *Run) { r.Progress[0].Goal = 8 }},

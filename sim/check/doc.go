@@ -17,6 +17,8 @@
 //	Replicas   safekeepers hold the same bytes up to the commit LSN (P-prefix)
 //	Bucket     every layer that a live index names is there, whole; indexes never
 //	           go back; parents outlive children (P-fence, P-local)
+//	Branches   a branch that was deleted is gone for good, and no other is; a refusal has a
+//	           child behind it; a detached branch has no parent; a lease is kept
 //	Liveness   after the faults ended, what should move moved in its bound, or the
 //	           stall is proved legitimate
 //	History    every read at an LSN equals a naive replay of the log, and there is an

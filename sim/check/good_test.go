@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 var (
 	mainLine = wal.TimelineID{0xA1}
 	child    = wal.TimelineID{0xC1}
+	lease    = wal.TimelineID{0x1E}
 	tenant   = wal.TenantID{0x7E}
 	pageA    = pageID(0)
 	pageB    = pageID(1)
@@ -108,6 +110,10 @@ func goodOps() []Op {
 		{Kind: HistoryRead, Client: 7, Call: 88, Return: 89, Outcome: Failed, Reason: BelowHorizon, Branch: mainLine, LSN: 50, Pages: a(0)},
 		{Kind: HistoryRead, Client: 7, Call: 90, Return: 91, Outcome: Failed, Branch: mainLine, LSN: 5000, Pages: a(0)},
 		{Kind: HistoryRead, Client: 7, Call: 92, Return: Never, Branch: mainLine, LSN: 5000, Pages: a(0)},
+		{Kind: BranchDelete, Client: 8, Call: 93, Return: 94, Outcome: Failed, Reason: HasChildren, Branch: mainLine},
+		{Kind: LeaseGrant, Client: 8, Call: 95, Return: 96, Outcome: OK, Branch: mainLine, LSN: 450, Child: lease},
+		{Kind: HistoryRead, Client: 10, Call: 97, Return: 98, Outcome: OK, Confirmed: true, Branch: mainLine, LSN: 450, Pages: a(13)},
+		{Kind: LeaseRelease, Client: 8, Call: 99, Return: 100, Outcome: OK, Branch: mainLine, LSN: 450, Child: lease},
 	}
 }
 
@@ -163,5 +169,49 @@ func TestAnEmptyRunIsSeenToBeEmpty(t *testing.T) {
 	for _, v := range All(&Run{}) {
 		require.True(t, v.OK, "%v", &v)
 		require.Zero(t, v.Checked(), v.Checker)
+	}
+}
+
+// TestWhatMayHappenToBranchesPasses: histories that are unusual, and right.
+func TestWhatMayHappenToBranchesPasses(t *testing.T) {
+	deleted := func(outcome Outcome) func(*Run) {
+		return func(r *Run) {
+			i := byID(r, child)
+			r.Bucket[1].Indexes = slices.Delete(r.Bucket[1].Indexes, i, i+1)
+			r.add(Op{Kind: BranchDelete, Client: 9, Call: 85, Return: 86, Outcome: outcome, Branch: child})
+			r.op(93).Branch = wal.TimelineID{} // nobody asks
+			r.op(93).Reason = OtherReason
+		}
+	}
+	below := func(branch wal.TimelineID, lsn wal.LSN) Op {
+		return Op{Kind: HistoryRead, Client: 9, Call: 103, Return: 104, Outcome: Failed, Reason: BelowHorizon, Branch: branch, LSN: lsn}
+	}
+	for name, change := range map[string]func(*Run){
+		"a branch is deleted":       deleted(OK),
+		"it may have been deleted":  deleted(Unknown),
+		"a deletion did not happen": func(r *Run) { r.add(Op{Kind: BranchDelete, Client: 9, Call: 85, Return: Never, Branch: child}) },
+		"a deleted branch does not answer": func(r *Run) {
+			r.add(Op{Kind: BranchDelete, Client: 9, Call: 101, Return: 102, Outcome: OK, Branch: child})
+			r.add(Op{Kind: HistoryRead, Client: 9, Call: 103, Return: 104, Outcome: Failed, Reason: NoSuchBranch, Confirmed: true, Branch: child, LSN: 450})
+		},
+		"a branch is detached, and what lies below it is gone for it": func(r *Run) {
+			x := &r.Bucket[1].Indexes[byID(r, child)]
+			x.Parent, x.BranchLSN = wal.TimelineID{}, 0
+			r.add(Op{Kind: BranchDetach, Client: 9, Call: 80, Return: 89, Outcome: OK, Branch: child})
+			r.op(93).Branch, r.op(93).Reason = wal.TimelineID{}, OtherReason
+			r.add(below(child, 319))
+		},
+		"a lease is over": func(r *Run) {
+			r.add(Op{Kind: CutoffAdvance, Client: 9, Call: 101, Return: Never, Branch: mainLine, LSN: 500})
+			r.add(below(mainLine, 450))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := goodRun()
+			change(r)
+			for _, v := range All(r) {
+				require.True(t, v.OK, "%v", &v)
+			}
+		})
 	}
 }

@@ -12,11 +12,13 @@ import (
 func History(r *Run) Verdict {
 	h := &history{
 		judge: newJudge("history"), replay: NewReplay(&r.Log),
-		cutoffs: map[wal.TimelineID][]*Op{}, answers: map[question]answer{},
+		cutoffs: map[wal.TimelineID][]*Op{}, left: map[wal.TimelineID][]*Op{}, answers: map[question]answer{},
 	}
 	for i := range r.Ops {
 		if op := &r.Ops[i]; op.Kind == CutoffAdvance && op.Outcome != Failed {
 			h.cutoffs[op.Branch] = append(h.cutoffs[op.Branch], op)
+		} else if (op.Kind == BranchDelete || op.Kind == BranchDetach) && op.Outcome != Failed {
+			h.left[op.Branch] = append(h.left[op.Branch], op)
 		}
 	}
 	for i := range r.Ops {
@@ -29,6 +31,7 @@ type history struct {
 	*judge
 	replay  *Replay
 	cutoffs map[wal.TimelineID][]*Op
+	left    map[wal.TimelineID][]*Op // deletions and detachments that may have happened
 	answers map[question]answer
 }
 
@@ -150,12 +153,43 @@ func (h *history) mustBeGone(op *Op) {
 		return
 	}
 	pinned := op.Branch != owner.ID && op.LSN == end
-	for _, c := range h.cutoffs[owner.ID] {
-		if c.Call < op.Return && op.LSN < c.LSN && !pinned {
-			return
-		}
+	if !pinned && h.isCut(owner, op) {
+		return
+	}
+	if h.hasLeft(op) {
+		h.skip("refusals of branches that may be deleted or detached")
+		return
 	}
 	h.flag("refused as below the horizon, and no cutoff of branch %s lies above: %v", short(owner.ID), op)
+}
+
+// isCut reports whether a read was refused that lies below a cutoff of a branch itself.
+func (h *history) isCut(b *Branch, op *Op) bool {
+	for _, c := range h.cutoffs[b.ID] {
+		if c.Call < op.Return && op.LSN < c.LSN {
+			return true
+		}
+	}
+	return false
+}
+
+// hasLeft reports whether a branch may have been deleted by the time a read was refused, or
+// it or an ancestor may have been detached above the LSN. One that is detached keeps its
+// beginning as it keeps all of its own history.
+func (h *history) hasLeft(op *Op) bool {
+	b := h.replay.Branch(op.Branch)
+	for range len(h.replay.branches) {
+		if b == nil || b.ID != op.Branch && b.Parent.IsZero() {
+			return false
+		}
+		for _, gone := range h.left[b.ID] {
+			if gone.Call < op.Return && (gone.Kind == BranchDelete && b.ID == op.Branch || gone.Kind == BranchDetach && (op.LSN < b.Start || h.isCut(b, op))) {
+				return true
+			}
+		}
+		b = h.replay.Branch(b.Parent)
+	}
+	return false
 }
 
 func (h *history) mustBeAbsent(op *Op) {

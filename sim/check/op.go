@@ -71,6 +71,7 @@ const (
 	// its term, begun after the read was called, came back before it returned.
 	LatestRead
 	// HistoryRead reads one page at LSN, as a pageserver serves it: Branch, LSN, Pages.
+	// Confirmed says that the pageserver was told before to serve the branch.
 	HistoryRead
 	// SnapshotRead reads several pages at one LSN: Branch, LSN, Pages; and Term if the
 	// reader is a compute. Confirmed says that LSN was to be the head of the log, and as
@@ -83,9 +84,19 @@ const (
 	// only when every server that may answer knows it; one fenced and unaware leaves
 	// it unknown, which permits refusals and demands none.
 	CutoffAdvance
+	// BranchDelete removes Branch. It fails with HasChildren while others branch from it,
+	// and has then changed nothing.
+	BranchDelete
+	// BranchDetach makes Branch a root: below where it left its parent it has no history
+	// any more.
+	BranchDetach
+	// LeaseGrant keeps LSN of Branch's own history readable; Child is the lease's id.
+	LeaseGrant
+	// LeaseRelease ends the lease Child of Branch.
+	LeaseRelease
 )
 
-var kindNames = [...]string{"write", "latest read", "history read", "snapshot", "branch creation", "cutoff"}
+var kindNames = [...]string{"write", "latest read", "history read", "snapshot", "branch creation", "cutoff", "deletion", "detachment", "lease", "release"}
 
 // String names the kind.
 func (k Kind) String() string {
@@ -123,6 +134,8 @@ const (
 	OtherReason  Reason = iota // a fault, a time-out, fenced, not yet there: nothing to hold it to
 	BelowHorizon               // the LSN lies below what is kept
 	NoSuchPage                 // there is no such relation, or the page lies beyond its end
+	NoSuchBranch               // there is no such branch
+	HasChildren                // others branch from it
 )
 
 // PageValue is one page of an operation.
@@ -159,7 +172,7 @@ func (op *Op) String() string {
 	if op.Return != Never {
 		end = fmt.Sprint(uint64(op.Return))
 	}
-	text := fmt.Sprintf("%v by client %d at events %d to %s, LSN %v, %v", op.Kind, op.Client, uint64(op.Call), end, op.LSN, op.Outcome)
+	text := fmt.Sprintf("%v of branch %s by client %d at events %d to %s, LSN %v, %v", op.Kind, short(op.Branch), op.Client, uint64(op.Call), end, op.LSN, op.Outcome)
 	if op.Tx != 0 {
 		text += fmt.Sprintf(", transaction %d", op.Tx)
 	}

@@ -136,5 +136,5 @@ func (j *judge) done() Verdict {
 // All runs every checker, cheapest first. The first that fails is the one to read: a
 // log that is wrong makes the others wrong too.
 func All(r *Run) []Verdict {
-	return []Verdict{Truth(r), Replicas(r), Bucket(r), Liveness(r), History(r), RealTime(r), Snapshots(r), Porcupine(r)}
+	return []Verdict{Truth(r), Replicas(r), Bucket(r), Branches(r), Liveness(r), History(r), RealTime(r), Snapshots(r), Porcupine(r)}
 }

@@ -1,5 +1,5 @@
 // Package workload is what the users of a simulated Varve do: computes that write and
-// read genuine PostgreSQL log and pages, and readers of history.
+// read genuine PostgreSQL log and pages, readers of history, and a keeper of branches.
 //
 // The promise: everything that a client was told is in the recorded history, with its
 // call and return in the order of the run, and nothing is recorded that was not asked.

@@ -66,6 +66,12 @@ func (c *historian) moment(b *Branch) wal.LSN {
 		return root - wal.LSN(c.Choices.Below(1000))
 	case 18:
 		return b.Head + wal.LSN(c.Choices.Below(4096))
+	case 17:
+		if n := uint32(len(c.Ledger.Leases)); n > 0 {
+			if lease := c.Ledger.Leases[c.Choices.Below(n)]; lease.Branch == b {
+				return lease.LSN
+			}
+		}
 	}
 	low := root
 	if c.Choices.Below(2) == 1 {
@@ -132,7 +138,7 @@ func (h *Historian) Exhaust(ctx context.Context, e env.Env, b *Branch, lsns []wa
 	client := h.Ledger.NewClient()
 	for _, lsn := range lsns {
 		for _, id := range h.Shape.Pages() {
-			op := h.Ledger.Begin(check.Op{Kind: check.HistoryRead, Client: client, Branch: b.ID, LSN: lsn})
+			op := h.Ledger.Begin(check.Op{Kind: check.HistoryRead, Client: client, Branch: b.ID, LSN: lsn, Confirmed: true})
 			outcome, err := ask(ctx, pages, op, []check.PageID{id})
 			h.Ledger.End(op, outcome)
 			if err != nil {

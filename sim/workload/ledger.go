@@ -1,6 +1,9 @@
 package workload
 
 import (
+	"slices"
+
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
@@ -12,6 +15,8 @@ import (
 type Ledger struct {
 	*check.Recorder
 	Branches []*Branch // in order of creation; the first is the root
+	Deleted  []*Branch // that were deleted, or may have been, in order of their deletions
+	Leases   []Lease   // that hold
 
 	value   check.Value
 	tx      check.TxID
@@ -27,7 +32,15 @@ type Branch struct {
 	Start  wal.LSN
 	// Head is an LSN that was once known to be committed: a reader may ask up to there.
 	Head wal.LSN
-	Acks int // transactions of it that were acknowledged
+	Acks int  // transactions of it that were acknowledged
+	Gone bool // it was told to be deleted
+}
+
+// Lease is an LSN of a branch that is kept readable.
+type Lease struct {
+	ID     lsm.LeaseID
+	Branch *Branch
+	LSN    wal.LSN
 }
 
 // NewLedger returns an empty ledger.
@@ -47,12 +60,27 @@ func (l *Ledger) NewTx() check.TxID {
 
 // Branch finds a branch by its id; nil if there is none.
 func (l *Ledger) Branch(id wal.TimelineID) *Branch {
-	for _, b := range l.Branches {
-		if b.ID == id {
-			return b
+	for _, branches := range [][]*Branch{l.Branches, l.Deleted} {
+		for _, b := range branches {
+			if b.ID == id {
+				return b
+			}
 		}
 	}
 	return nil
+}
+
+// doom takes a branch that is to be deleted from those that clients know, with its leases.
+func (l *Ledger) doom(b *Branch) {
+	l.Branches = slices.DeleteFunc(slices.Clone(l.Branches), func(o *Branch) bool { return o == b })
+	l.Leases = slices.DeleteFunc(l.Leases, func(lease Lease) bool { return lease.Branch == b })
+	l.Deleted = append(l.Deleted, b)
+}
+
+// spare takes doom back: but for the leases, which are known to nobody any more.
+func (l *Ledger) spare(b *Branch) {
+	l.Deleted = slices.DeleteFunc(slices.Clone(l.Deleted), func(o *Branch) bool { return o == b })
+	l.Branches = append(l.Branches, b)
 }
 
 // Owner is the branch whose own history b's at lsn is: b, or an ancestor if lsn lies

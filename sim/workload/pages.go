@@ -89,6 +89,8 @@ func judge(err error) (check.Outcome, check.Reason) {
 		return check.Failed, check.BelowHorizon
 	case isAbsent(err):
 		return check.Failed, check.NoSuchPage
+	case errors.Is(err, lsm.ErrNoTimeline):
+		return check.Failed, check.NoSuchBranch
 	}
 	return check.Failed, check.OtherReason
 }

@@ -1,0 +1,222 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Keeper does what the operator of a store does with branches and their history: it
+// deletes some, resets some to their parents and detaches some from them, leases LSNs and
+// ends leases, and has history collected.
+type Keeper struct {
+	Ledger      *Ledger
+	Choices     *world.Choices
+	Every       world.Range // pause between two acts
+	BranchesMax int
+	Pageserver  func() string
+	Leave       func(*Branch) // has all computes leave a branch
+	Look        func() error  // looks at the bucket from outside
+	Over        func() bool   // nothing is begun any more
+}
+
+// keeper is the running operator.
+type keeper struct {
+	*Keeper
+	e     env.Env
+	pages *Pages
+}
+
+// leasesMax is how many leases the keeper holds at once.
+const leasesMax = 4
+
+// Run acts until ctx ends.
+func (k *Keeper) Run(ctx context.Context, e env.Env) error {
+	r := &keeper{Keeper: k, e: e, pages: NewPages(e, k.Pageserver)}
+	defer r.pages.Close()
+	acts := []func(context.Context, *Branch) error{r.delete, r.reset, r.detach, r.lease, r.lease, r.release, r.collect, r.collect}
+	for {
+		if err := e.Clock.Sleep(ctx, k.Choices.Between(k.Every)); err != nil {
+			return err
+		}
+		if k.Over() || !k.Ledger.Next() {
+			continue
+		}
+		b := k.Ledger.Branches[k.Choices.Below(uint32(len(k.Ledger.Branches)))]
+		if err := acts[k.Choices.Below(uint32(len(acts)))](ctx, b); err != nil {
+			return err
+		}
+	}
+}
+
+// begin records the call of an act. Each has a client of its own, as most may stay open.
+func (k *Keeper) begin(op check.Op) *check.Op {
+	op.Client = k.Ledger.NewClient()
+	return k.Ledger.Begin(op)
+}
+
+func (k *keeper) do(ctx context.Context, fn func(ctx context.Context, c *pageapi.Client) error) error {
+	return k.pages.Do(ctx, fn)
+}
+
+// delete deletes any branch but the root, its computes having left it, even one that
+// others branch from: that must be refused.
+func (k *keeper) delete(ctx context.Context, b *Branch) error {
+	if b == k.Ledger.Branches[0] {
+		return nil
+	}
+	k.Leave(b)
+	// What the cutoff was: once the branch is gone nobody can tell.
+	if err := k.Look(); err != nil {
+		return err
+	}
+	k.Ledger.doom(b)
+	op := k.begin(check.Op{Kind: check.BranchDelete, Branch: b.ID})
+	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.Delete(ctx, b.ID) })
+	switch {
+	case err == nil:
+		k.e.Trace.Cover("sim branch deleted")
+		b.Gone = true
+		k.Ledger.End(op, check.OK)
+	case errors.Is(err, pageapi.ErrHasChildren):
+		k.e.Trace.Cover("sim deletion refused")
+		op.Reason = check.HasChildren
+		k.Ledger.End(op, check.Failed)
+		k.Ledger.spare(b)
+	default:
+		k.e.Trace.Event("deletion failed", "branch", b.ID, "error", err)
+		k.Ledger.End(op, check.Unknown)
+	}
+	return nil
+}
+
+// reset gives a branch's users one that equals the parent at some LSN, and deletes theirs:
+// a log cannot begin anew.
+func (k *keeper) reset(ctx context.Context, b *Branch) error {
+	if b.Parent.IsZero() || len(k.Ledger.Branches) >= k.BranchesMax {
+		return nil
+	}
+	parent := k.Ledger.Branch(b.Parent)
+	at := pgwal.RecordPosition((parent.Start + wal.LSN(k.Choices.Below(uint32(parent.Head-parent.Start)+1))) &^ 7)
+	if at > parent.Head {
+		return nil
+	}
+	op := k.begin(check.Op{Kind: check.BranchCreate, Branch: parent.ID, LSN: at, Child: drawTimeline(k.e.Rand.Stream("branches"))})
+	if err := k.Ledger.createBranch(ctx, k.pages, op, k.Ledger.End); err != nil {
+		return nil // which is recorded
+	}
+	k.e.Trace.Cover("sim branch reset")
+	return k.delete(ctx, b)
+}
+
+// detach makes a branch a root.
+func (k *keeper) detach(ctx context.Context, b *Branch) error {
+	if b.Parent.IsZero() {
+		return nil
+	}
+	op := k.begin(check.Op{Kind: check.BranchDetach, Branch: b.ID})
+	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.DetachFromParent(ctx, b.ID) })
+	if err != nil {
+		// It may have been made durable, and what came after it may have failed.
+		k.e.Trace.Event("detachment failed", "branch", b.ID, "error", err)
+		k.Ledger.End(op, check.Unknown)
+		return nil
+	}
+	k.e.Trace.Cover("sim branch detached")
+	k.Ledger.End(op, check.OK)
+	return nil
+}
+
+// leaseTime is longer than any run, however far the clocks of its nodes are off.
+const leaseTime = 1000 * time.Hour
+
+// lease leases an LSN of a branch's own history.
+func (k *keeper) lease(ctx context.Context, b *Branch) error {
+	if len(k.Ledger.Leases) >= leasesMax {
+		return nil
+	}
+	l := Lease{Branch: b, LSN: b.Start + wal.LSN(k.Choices.Below(uint32(b.Head-b.Start)+1))}
+	env.FillRandom(k.e.Rand.Stream("leases"), l.ID[:])
+	op := k.begin(check.Op{Kind: check.LeaseGrant, Branch: b.ID, LSN: l.LSN, Child: wal.TimelineID(l.ID)})
+	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error {
+		return c.Lease(ctx, b.ID, lsm.LeaseInfo{ID: l.ID, LSN: l.LSN, End: k.e.Clock.Wall().Add(leaseTime).Unix()})
+	})
+	if err != nil {
+		k.Ledger.End(op, check.Unknown)
+		return nil
+	}
+	k.Ledger.End(op, check.OK)
+	if !b.Gone {
+		k.Ledger.Leases = append(k.Ledger.Leases, l)
+	}
+	return nil
+}
+
+// release ends a lease.
+func (k *keeper) release(ctx context.Context, _ *Branch) error {
+	n := len(k.Ledger.Leases)
+	if n == 0 {
+		return nil
+	}
+	at := int(k.Choices.Below(uint32(n)))
+	l := k.Ledger.Leases[at]
+	k.Ledger.Leases = append(k.Ledger.Leases[:at:at], k.Ledger.Leases[at+1:]...)
+	op := k.begin(check.Op{Kind: check.LeaseRelease, Branch: l.Branch.ID, LSN: l.LSN, Child: wal.TimelineID(l.ID)})
+	outcome := check.OK
+	if err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.Release(ctx, l.Branch.ID, l.ID) }); err != nil {
+		outcome = check.Unknown
+	}
+	k.Ledger.End(op, outcome)
+	return nil
+}
+
+// collect has the older half of a branch's history collected, up to a moment of it. When
+// the servers learn of it is not known, so the cutoff is one that permits refusals only.
+func (k *keeper) collect(ctx context.Context, b *Branch) error {
+	cutoff := b.Start + wal.LSN(k.Choices.Below(uint32(b.Head-b.Start)/2+1))
+	op := k.begin(check.Op{Kind: check.CutoffAdvance, Branch: b.ID, LSN: cutoff})
+	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error {
+		_, err := c.Collect(ctx, b.ID, lsm.CollectOptions{Cutoff: cutoff, DryRun: k.Choices.Below(4) == 0})
+		return err
+	})
+	if err == nil {
+		k.e.Trace.Cover("sim history collected")
+	}
+	k.Ledger.End(op, check.Unknown)
+	return nil
+}
+
+// Settle deletes what was told to be deleted and may not be: as an operator does who was
+// told that it failed. Nothing is in the way any more.
+func (k *Keeper) Settle(ctx context.Context, e env.Env) error {
+	pages := NewPages(e, k.Pageserver)
+	defer pages.Close()
+	for _, b := range k.Ledger.Deleted {
+		if b.Gone {
+			continue
+		}
+		op := k.begin(check.Op{Kind: check.BranchDelete, Branch: b.ID})
+		err := pages.Do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.Delete(ctx, b.ID) })
+		if errors.Is(err, pageapi.ErrHasChildren) {
+			op.Reason = check.HasChildren
+			k.Ledger.End(op, check.Failed)
+			k.Ledger.spare(b)
+			continue
+		}
+		if err != nil && !errors.Is(err, lsm.ErrNoTimeline) {
+			return fmt.Errorf("delete branch %v again: %w", b.ID, err)
+		}
+		k.Ledger.End(op, check.OK)
+		b.Gone = true
+	}
+	return nil
+}
