@@ -79,6 +79,10 @@ plots: build ## draw RESULTS: SVG, PNG, and CSV of what is in each
 bench-docs: build ## write docs/BENCHMARKS.md, its figures and README's part from RESULTS
 	bin/varve-bench report $(RESULTS)
 
+.PHONY: layermap
+layermap: prerequisites build ## draw docs/figures/layermap.svg: the layers of a real database with branches (minutes)
+	docs/figures/layermap.sh
+
 .PHONY: bench-peers
 bench-peers: ## build the program with the peers that need a module of their own (Pebble, etcd)
 	go build -C bench/peers -o ../../bin/varve-bench-peers .

@@ -48,8 +48,16 @@ func (s *span) Set(text string) error {
 // size is a flag's number of bytes: 1000, 64MiB.
 type size int64
 
-func (n *size) Type() string   { return "SIZE" }
-func (n *size) String() string { return strconv.FormatInt(int64(*n), 10) }
+func (n *size) Type() string { return "SIZE" }
+
+func (n *size) String() string {
+	for shift, suffix := range []string{"TiB", "GiB", "MiB", "KiB"} {
+		if unit := size(1) << (10 * (4 - shift)); *n >= unit && *n%unit == 0 {
+			return strconv.FormatInt(int64(*n/unit), 10) + suffix
+		}
+	}
+	return strconv.FormatInt(int64(*n), 10)
+}
 
 func (n *size) Set(text string) error {
 	unit, number := int64(1), strings.TrimSuffix(text, "B")

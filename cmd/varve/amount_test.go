@@ -22,6 +22,9 @@ func TestAmounts(t *testing.T) {
 		var n size
 		require.NoError(t, n.Set(text), text)
 		require.EqualValues(t, want, n, text)
+		var again size
+		require.NoError(t, again.Set(n.String()), n.String())
+		require.Equal(t, n, again)
 	}
 	for _, text := range []string{"", "d", "-1d", "1y", "1.5d", "99999999999999d", "soon"} {
 		require.Error(t, new(span).Set(text), text)

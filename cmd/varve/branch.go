@@ -142,14 +142,17 @@ var branchHeader = []string{"NAME", "PARENT", "AT", "INGESTED", "ENDPOINT", "TIM
 func branchRows(branches []control.Branch) [][]string {
 	rows := make([][]string, len(branches))
 	for i, b := range branches {
-		state, at := control.StateStopped, ""
+		state, at, ingested := control.StateStopped, "", ""
 		if b.Endpoint != nil {
 			state = b.Endpoint.State
 		}
 		if b.Parent != "" {
 			at = b.BranchLSN.String()
 		}
-		rows[i] = []string{b.Name, orDash(b.Parent), orDash(at), b.Ingested.String(), state, b.Timeline.String()}
+		if b.Ingested.IsValid() { // it is open
+			ingested = b.Ingested.String()
+		}
+		rows[i] = []string{b.Name, orDash(b.Parent), orDash(at), orDash(ingested), state, b.Timeline.String()}
 	}
 	return rows
 }

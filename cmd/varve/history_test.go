@@ -1,6 +1,8 @@
 package main
 
 import (
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +26,13 @@ func TestHistory(t *testing.T) {
 
 	// What `up` was told lasts, and what it is told counts from then on. All is there
 	// though the history of its beginning is not.
+	main := s.branches()[1]
+	require.Equal(t, "main", main.Name)
 	s.ok("down")
+	drawn := s.ok("inspect", "map", s.files(filepath.Join("bucket", "tenants", "*", "timelines", "root", main.Timeline.String(), "index"))[0])
+	require.Contains(t, drawn, "Layers of branch main")
+	require.Contains(t, drawn, "horizon "+main.Horizon.String())
+	require.Equal(t, 1, strings.Count(drawn, ">branch fix<"), "the branches are found beside the index")
 	s.ok("up", "--history", "forever")
 	require.Equal(t, control.Window{Seconds: control.WindowForever, Bytes: 1 << 20}, asJSON[control.Status](s, "status").Window)
 	require.Contains(t, s.ok("status"), "kept forever")

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +30,8 @@ func (a *app) inspectMapCommand() *cobra.Command {
 		Use:   "map FILE",
 		Short: "Draw the layers of a timeline's index: keys by LSN, as SVG",
 		Long: "Draw the layers of a timeline's index as SVG: from left to right the keys, as far apart as layers begin\n" +
-			"and end at them, from bottom to top the LSNs. Delta layers are areas, image layers are lines.",
+			"and end at them, from bottom to top the LSNs. Delta layers are areas, image layers are lines. Below the\n" +
+			"horizon, lines mark what branches and leases read; branches are found beside the index, in its bucket.",
 		Example: "  varve inspect map $VARVE_DIR/bucket/tenants/*/timelines/root/*/index > map.svg",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -39,7 +43,11 @@ func (a *app) inspectMapCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := mapTemplate.Execute(os.Stdout, newMapDrawing(index)); err != nil {
+			pins, err := mapPins(args[0], index)
+			if err != nil {
+				return err
+			}
+			if err := mapTemplate.Execute(os.Stdout, newMapDrawing(index, pins)); err != nil {
 				return fmt.Errorf("draw %s: %w", args[0], err)
 			}
 			return nil
@@ -49,9 +57,13 @@ func (a *app) inspectMapCommand() *cobra.Command {
 
 // The measures of the drawing, in pixels.
 const (
-	mapWidth, mapHeight       = 900, 560
-	mapLeft, mapTop           = 110, 50
-	mapPlotWidth, mapPlotHigh = mapWidth - mapLeft - 20, mapHeight - mapTop - 40
+	mapWidth, mapHeight       = 960, 600
+	mapLeft, mapTop           = 130, 60
+	mapPlotWidth, mapPlotHigh = mapWidth - mapLeft - 130, mapHeight - mapTop - 60
+
+	mapLeast  = 3   // of a layer's side, so that the least one is seen
+	mapRow    = 12  // between texts above one another
+	mapColumn = 140 // between texts beside one another
 )
 
 // mapDrawing is what the template draws.
@@ -59,12 +71,22 @@ type mapDrawing struct {
 	Width, Height          int
 	Left, Top, Right, Base float64
 	Title                  string
-	Durable, Cutoff, Start mapLine
+	Bounds                 []mapLine // beginning, horizon and end, on the left
+	Pins                   []mapLine // branches and leases, on the right
+	Keys                   []mapKey
 	Layers                 []mapLayer
 }
 
+// mapLine is an LSN, with a text beside it that others may have moved.
 type mapLine struct {
-	Y    float64
+	Y, TextY float64
+	Text     string
+	Dashed   bool
+}
+
+// mapKey is a key that a layer begins at.
+type mapKey struct {
+	X    float64
 	Text string
 }
 
@@ -85,35 +107,123 @@ func (s *mapScale) x(k lsm.Key) float64 {
 	return mapLeft + mapPlotWidth*float64(rank)/float64(max(1, len(s.keys)-1))
 }
 
+// after is where a layer ends whose last key k is: where the next may begin.
+func after(k lsm.Key) lsm.Key {
+	if next, ok := k.Next(); ok {
+		return next
+	}
+	return k
+}
+
 func (s *mapScale) y(lsn wal.LSN) float64 {
 	part := float64(min(max(lsn, s.lo), s.hi)-s.lo) / float64(s.hi-s.lo)
 	return mapTop + mapPlotHigh*(1-part)
 }
 
-func newMapDrawing(x *manifest.Index) mapDrawing {
+// mapPin is what reads at an LSN.
+type mapPin struct {
+	lsn  wal.LSN
+	text string
+}
+
+// mapPins lists the leases of an index and the branches whose indexes lie where a bucket
+// has them beside its file.
+func mapPins(file string, x *manifest.Index) (pins []mapPin, err error) {
+	for _, l := range x.Leases {
+		pins = append(pins, mapPin{l.LSN, fmt.Sprintf("lease %.4x", l.ID[:])})
+	}
+	timelines := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	children, err := filepath.Glob(filepath.Join(timelines, x.Timeline.String(), "*", "index"))
+	if err != nil {
+		return nil, fmt.Errorf("look for branches of %s: %w", file, err)
+	}
+	for _, child := range children {
+		body, err := readFile(child, "it was there just now")
+		if err != nil {
+			return nil, err
+		}
+		branch, err := manifest.Decode(child, body)
+		if err != nil {
+			return nil, err
+		}
+		if branch.Parent == x.Timeline {
+			pins = append(pins, mapPin{branch.BranchLSN, "branch " + labelName(branch)})
+		}
+	}
+	return pins, nil
+}
+
+// labelName is the branch that an index is of.
+func labelName(x *manifest.Index) string {
+	var label struct{ Name string }
+	if json.Unmarshal(x.Meta, &label) != nil || label.Name == "" {
+		return x.Timeline.String()
+	}
+	return label.Name
+}
+
+func newMapDrawing(x *manifest.Index, pins []mapPin) mapDrawing {
 	s := mapScale{lo: x.Start, hi: max(x.Durable, x.Start+1)}
 	for _, l := range x.Layers {
-		s.keys = append(s.keys, l.KeyLo, l.KeyHi)
+		s.keys = append(s.keys, l.KeyLo, after(l.KeyHi))
 		s.lo = min(s.lo, l.LSNLo)
+	}
+	for _, p := range pins {
+		s.lo, s.hi = min(s.lo, p.lsn), max(s.hi, p.lsn) // a branch may lie above what is durable
 	}
 	slices.SortFunc(s.keys, lsm.Key.Compare)
 	s.keys = slices.Compact(s.keys)
 	d := mapDrawing{
 		Width: mapWidth, Height: mapHeight, Left: mapLeft, Top: mapTop, Right: mapLeft + mapPlotWidth, Base: mapTop + mapPlotHigh,
-		Title:   fmt.Sprintf("Layers of timeline %v: %d, %d bytes", x.Timeline, len(x.Layers), x.Bytes()),
-		Durable: mapLine{s.y(x.Durable), "durable " + x.Durable.String()},
-		Start:   mapLine{s.y(s.lo), s.lo.String()},
+		Title:  fmt.Sprintf("Layers of branch %s: %d, of %.1f MiB", labelName(x), len(x.Layers), float64(x.Bytes())/(1<<20)),
+		Bounds: []mapLine{s.line(s.lo, s.lo.String(), false), s.line(x.Durable, x.Durable.String(), false)},
+		Keys:   s.labels(x.Layers),
 	}
 	if x.Cutoff > x.Start {
-		d.Cutoff = mapLine{s.y(x.Cutoff), "horizon " + x.Cutoff.String()}
+		d.Bounds = append(d.Bounds, s.line(x.Cutoff, "horizon "+x.Cutoff.String(), true))
 	}
+	for _, p := range pins {
+		d.Pins = append(d.Pins, s.line(p.lsn, p.text, true))
+	}
+	spread(d.Bounds)
+	spread(d.Pins)
 	for _, l := range x.Layers {
 		d.Layers = append(d.Layers, s.layer(l))
 	}
+	// Images last: they are lines, and would lie below areas.
+	slices.SortStableFunc(d.Layers, func(a, b mapLayer) int { return strings.Compare(a.Class[:1], b.Class[:1]) })
 	return d
 }
 
-const mapLeast = 3 // pixels of a side, so that the least layer is seen
+func (s *mapScale) line(lsn wal.LSN, text string, dashed bool) mapLine {
+	y := s.y(lsn)
+	return mapLine{Y: y, TextY: y, Text: text, Dashed: dashed}
+}
+
+// spread moves texts up so that none covers another.
+func spread(lines []mapLine) {
+	slices.SortFunc(lines, func(a, b mapLine) int { return cmp.Compare(b.Y, a.Y) })
+	for i := 1; i < len(lines); i++ {
+		lines[i].TextY = min(lines[i].TextY, lines[i-1].TextY-mapRow)
+	}
+}
+
+// labels names as many of the keys that layers begin at as there is room for.
+func (s *mapScale) labels(layers []layer.Desc) (keys []mapKey) {
+	var begins []lsm.Key
+	for _, l := range layers {
+		begins = append(begins, l.KeyLo)
+	}
+	slices.SortFunc(begins, lsm.Key.Compare)
+	for _, k := range begins {
+		x := s.x(k)
+		if n := len(keys); n == 0 || x-keys[n-1].X >= mapColumn {
+			text := strings.ReplaceAll(strings.TrimPrefix(pgkey.Describe(k), "relation "), " fork main block ", " block ")
+			keys = append(keys, mapKey{x, text})
+		}
+	}
+	return keys
+}
 
 func (s *mapScale) layer(l layer.Desc) mapLayer {
 	m := mapLayer{
@@ -122,7 +232,7 @@ func (s *mapScale) layer(l layer.Desc) mapLayer {
 		Title: fmt.Sprintf("%v, level %d: %s to %s, %v to %v, %d versions, %d bytes",
 			l.Kind, l.Level, pgkey.Describe(l.KeyLo), pgkey.Describe(l.KeyHi), l.LSNLo, l.LSNHi, l.Versions, l.Size),
 	}
-	m.W = max(mapLeast, s.x(l.KeyHi)-m.X)
+	m.W = max(mapLeast, s.x(after(l.KeyHi))-m.X)
 	m.H = max(mapLeast, s.y(l.LSNLo)-m.Y)
 	m.X, m.Y = min(m.X, mapLeft+mapPlotWidth-m.W), min(m.Y, mapTop+mapPlotHigh-m.H)
 	return m

@@ -71,7 +71,7 @@ func windowText(w control.Window) string {
 	if w.Seconds < 0 {
 		return "kept " + forever
 	}
-	return fmt.Sprintf("kept for %s, and for %s of log if that is more", history{&w}, plural(w.Bytes, "byte"))
+	return fmt.Sprintf("kept for %s, and for %s of log if that is more", history{&w}, (*size)(&w.Bytes))
 }
 
 func pidText(pid int) string {
