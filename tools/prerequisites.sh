@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes sure that the programs which the tests and the demo need are there:
-# PostgreSQL 15 with its contrib programs, gcc for the race detector (and the C
-# library's headers, without which Go builds nothing where there is a gcc), Python's
-# psycopg2 for the example client, a browser that looks at the simulator's pages.
+# PostgreSQL 15 with its contrib programs, gcc for the race detector and for a library
+# that a test loads into PostgreSQL (and the C library's headers, without which Go
+# builds nothing where there is a gcc), Python's psycopg2 for the example client, a
+# browser that looks at the simulator's pages.
 # Installs what is missing when it may.
 set -eu
 

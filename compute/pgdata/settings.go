@@ -77,6 +77,9 @@ var everywhere = []Setting{
 	// debugging, each record brings images that redo can be checked against.
 	{"wal_consistency_checking", ""},
 	{"wal_compression", "off"},
+	// PostgreSQL takes a resource manager from a library only while it preloads one, and
+	// records of such a manager are beyond redo: it refuses the library by name.
+	{"shared_preload_libraries", ""},
 	// Readiness and promotion are read from the log.
 	{"log_destination", "stderr"},
 	{"logging_collector", "off"},
