@@ -63,7 +63,7 @@ soak: ## simulate seed after seed for SOAK, with every profile in turn
 
 .PHONY: bench
 bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour or so); results in bench/results/latest
-	bin/varve-bench run all --out $(RESULTS)
+	bin/varve-bench run all --within 40m --out $(RESULTS)
 	bin/varve-bench gate $(RESULTS)
 
 .PHONY: bench-quick

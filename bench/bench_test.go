@@ -102,6 +102,20 @@ func TestAnInterruptedRunLeavesCompleteRounds(t *testing.T) {
 	require.Contains(t, results[0].Failure, "interrupted")
 }
 
+func TestRoundsEndWhenTheTimeIsUp(t *testing.T) {
+	opts, calls := options(t), 0
+	opts.Rounds, opts.Until = 5, time.Now()
+	suite := Suite{Name: "s", Run: func(ctx context.Context, s *Session) error {
+		return s.Measure(ctx, paired.Case{Name: "c", Arms: []paired.Arm{counting("A", &calls, -1)}})
+	}}
+	_, err := Run(t.Context(), suite, opts, quiet())
+	require.NoError(t, err)
+	results, err := Load(opts.Out)
+	require.NoError(t, err)
+	require.Len(t, results[0].Rounds, QuickRounds)
+	require.Equal(t, []string{"the time was up after 3 of 5 rounds"}, results[0].Notes)
+}
+
 func TestForeignFilesAreRefused(t *testing.T) {
 	_, err := Parse("x", []byte(`{"version": 99}`))
 	require.ErrorContains(t, err, "version 99 is not 2")

@@ -35,6 +35,7 @@ type Options struct {
 	Peers   string         // program with the heavy peers; empty: they are missing
 	Cases   *regexp.Regexp // measure only cases whose names match; nil: all
 	Keep    *Keep          // what suites of one run share; nil: nothing is shared
+	Until   time.Time      // no round begins that would end later; zero: all rounds are done
 }
 
 // Rounds where none are asked for. Nine give quartiles of three values each.
@@ -182,10 +183,16 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 			s.keepLatency(m.Case, m.Arm, sample.Latency)
 		},
 	}
+	longest := time.Duration(0)
 	for n := range s.Result.RoundsAsked {
 		begin := time.Now()
+		if n >= QuickRounds && !s.Until.IsZero() && begin.Add(longest).After(s.Until) {
+			s.Note("the time was up after %d of %d rounds", n, s.Result.RoundsAsked)
+			return s.Result.Save(s.Out)
+		}
 		round, err := paired.Run(ctx, n, cases, s.scratch, watch)
 		s.rounds += time.Since(begin)
+		longest = max(longest, time.Since(begin))
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime/pprof"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ import (
 func newRunCommand() *cobra.Command {
 	var opts bench.Options
 	var cases, profile string
+	var within time.Duration
 	cmd := &cobra.Command{
 		Use:   "run SUITE...|all",
 		Short: "Run suites and save their results",
@@ -43,7 +45,7 @@ func newRunCommand() *cobra.Command {
 				}
 				defer func() { err = errors.Join(err, stop()) }()
 			}
-			return run(cmd.Context(), suites, opts)
+			return run(cmd.Context(), suites, opts, within)
 		},
 	}
 	cmd.Flags().IntVar(&opts.Rounds, "rounds", 0, fmt.Sprintf("rounds of each suite (default %d, quick %d)", bench.DefaultRounds, bench.QuickRounds))
@@ -53,6 +55,7 @@ func newRunCommand() *cobra.Command {
 	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "of everything that is drawn")
 	cmd.Flags().StringVar(&opts.Peers, "peers", "bin/varve-bench-peers", "the program with Pebble and etcd; make bench-peers builds it")
 	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of this process, in which all of Varve but PostgreSQL runs")
+	cmd.Flags().DurationVar(&within, "within", 0, "leave out rounds, but for the first three of a suite, that would make the run longer; 0: none")
 	cmd.Flags().StringVar(&cases, "cases", "", "measure only cases whose names match this regular expression")
 	return cmd
 }
@@ -74,7 +77,7 @@ func startProfile(path string) (stop func() error, err error) {
 
 // run runs suites one after the other. One that fails does not keep the others from
 // running; the end of ctx does.
-func run(ctx context.Context, suites []bench.Suite, opts bench.Options) (err error) {
+func run(ctx context.Context, suites []bench.Suite, opts bench.Options, within time.Duration) (err error) {
 	if err := os.MkdirAll(opts.Out, 0o755); err != nil {
 		return fmt.Errorf("make directory for results: %w", err)
 	}
@@ -88,7 +91,11 @@ func run(ctx context.Context, suites []bench.Suite, opts bench.Options) (err err
 	opts.Keep = bench.NewKeep(opts.Scratch)
 	defer func() { err = errors.Join(err, opts.Keep.Close()) }()
 	var failed []error
-	for _, s := range suites {
+	end := time.Now().Add(within)
+	for i, s := range suites {
+		if within > 0 {
+			opts.Until = share(time.Now(), end, len(suites)-i)
+		}
 		_, err := bench.Run(ctx, s, opts, progress)
 		if ctx.Err() != nil {
 			return errors.Join(errors.New("interrupted; complete rounds are in "+opts.Out), err)
@@ -99,6 +106,13 @@ func run(ctx context.Context, suites []bench.Suite, opts bench.Options) (err err
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// share is until when the next of so many suites may run: suites differ, so it may take
+// half as much again as each would get of the time that is left.
+func share(now, end time.Time, suites int) time.Time {
+	left := end.Sub(now)
+	return now.Add(min(left, left*3/2/time.Duration(suites)))
 }
 
 func isTerminal(f *os.File) bool {
