@@ -94,6 +94,7 @@ func TestReadsVisitOneLayerOnceAllIsMerged(t *testing.T) {
 	require.Len(t, metrics.Timelines, 1)
 	require.Equal(t, tl.Stats(), metrics.Timelines[0].Stats)
 	require.Positive(t, metrics.BlockCacheBytes)
+	require.Positive(t, metrics.IndexCacheBytes)
 	require.NoError(t, s.Close(ctx))
 }
 

@@ -44,7 +44,7 @@ func TestReadersSeeOneHistoryWhileAllElseMoves(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
 	w := withBucket(t, b)
-	s := w.openWith(w.env, lsm.Options{MemtableBytes: 3000, BlockBytes: 200, BlockCacheBytes: 5000, CacheBytes: 20_000})
+	s := w.openWith(w.env, lsm.Options{MemtableBytes: 3000, BlockBytes: 200, BlockCacheBytes: 5000, IndexCacheBytes: 5000, CacheBytes: 20_000})
 	require.NoError(t, s.Create(ctx, timelineID(1), 100, nil))
 	parent := attach(t, s, timelineID(1))
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 1100, nil))

@@ -20,8 +20,9 @@ type Store struct {
 	env    env.Env
 	opts   Options
 	files  *remote.Files
-	blocks *layer.Cache
-	random env.Stream // guarded by change
+	blocks *layer.Cache // decoded data blocks
+	tails  *layer.Cache // indexes and key filters
+	random env.Stream   // guarded by change
 
 	// change is held while timelines are made, attached, detached and deleted.
 	change *env.Lock
@@ -48,6 +49,7 @@ func Open(ctx context.Context, e env.Env, opts Options) (*Store, error) {
 		opts:   opts,
 		files:  files,
 		blocks: layer.NewCache(opts.BlockCacheBytes),
+		tails:  layer.NewCache(opts.IndexCacheBytes),
 		random: e.Rand.Stream("lsm writer"),
 		change: env.NewLock(e.Tasks),
 		nodes:  make(map[wal.TimelineID]*node),

@@ -161,6 +161,7 @@ func newHistory(t *rapid.T) *history {
 		FrozenMax:       rapid.IntRange(1, 3).Draw(t, "frozen max"),
 		BlockBytes:      rapid.IntRange(64, 512).Draw(t, "block bytes"),
 		BlockCacheBytes: rapid.Int64Range(1, 20_000).Draw(t, "block cache bytes"),
+		IndexCacheBytes: rapid.Int64Range(1, 20_000).Draw(t, "index cache bytes"),
 		CacheBytes:      rapid.Int64Range(1, 20_000).Draw(t, "cache bytes"),
 		LayerBytes:      rapid.Int64Range(1, 8000).Draw(t, "layer bytes"),
 		FlushedMax:      rapid.IntRange(1, 5).Draw(t, "flushed max"),

@@ -10,7 +10,8 @@ import (
 // Metrics is a snapshot of a store's counters.
 type Metrics struct {
 	Files           remote.FileStats // reads of layers, by where they were served from
-	BlockCacheBytes int64            // gauge: decoded blocks in memory
+	BlockCacheBytes int64            // gauge: decoded data blocks in memory
+	IndexCacheBytes int64            // gauge: indexes and key filters in memory
 	Timelines       []TimelineMetrics
 }
 
@@ -23,7 +24,7 @@ type TimelineMetrics struct {
 // Metrics returns the counters of the store and of its attached timelines, in order of
 // their ids.
 func (s *Store) Metrics() Metrics {
-	m := Metrics{Files: s.files.Stats(), BlockCacheBytes: s.blocks.Bytes()}
+	m := Metrics{Files: s.files.Stats(), BlockCacheBytes: s.blocks.Bytes(), IndexCacheBytes: s.tails.Bytes()}
 	for _, t := range s.attachedTimelines() {
 		m.Timelines = append(m.Timelines, TimelineMetrics{t.node.id, t.Stats()})
 	}

@@ -22,8 +22,13 @@ type Options struct {
 	// larger than memory; less only means more requests to the bucket.
 	CacheBytes int64
 
-	// BlockCacheBytes bounds the decoded blocks kept in memory. Default 64 MiB.
+	// BlockCacheBytes bounds the decoded data blocks kept in memory. Default 64 MiB.
 	BlockCacheBytes int64
+
+	// IndexCacheBytes bounds the layers' indexes and key filters kept in memory, beside
+	// BlockCacheBytes: about a thousandth of the data. Default 64 MiB: those of 64 GiB. A
+	// read that misses its layer's fetches and checks it whole.
+	IndexCacheBytes int64
 
 	// MemtableBytes is the size at which a memtable is frozen and written.
 	// Default 64 MiB. Smaller: more layers to visit per read. Larger: more log to
@@ -73,6 +78,7 @@ func (o Options) withDefaults() Options {
 	}
 	setDefault(&o.CacheBytes, 1<<30)
 	setDefault(&o.BlockCacheBytes, 64<<20)
+	setDefault(&o.IndexCacheBytes, 64<<20)
 	setDefault(&o.MemtableBytes, 64<<20)
 	setDefault(&o.FrozenMax, 2)
 	setDefault(&o.BlockBytes, 16<<10)
@@ -105,6 +111,7 @@ func (o Options) Validate() error {
 	o = o.withDefaults()
 	bound("cache bytes", o.CacheBytes, 1, 1<<50)
 	bound("block cache bytes", o.BlockCacheBytes, 1, 1<<40)
+	bound("index cache bytes", o.IndexCacheBytes, 1, 1<<40)
 	bound("memtable bytes", o.MemtableBytes, 1, 1<<30)
 	bound("frozen memtables", int64(o.FrozenMax), 1, 64)
 	bound("block bytes", int64(o.BlockBytes), 64, kv.ValueBytesMax)

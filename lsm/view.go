@@ -88,7 +88,7 @@ func (n *node) countFlushed() {
 
 func (s *Store) newReader(desc *layer.Desc) *layer.Reader {
 	key := remote.LayerKey(s.opts.Tenant, desc.ID)
-	return layer.NewReader(*desc, key, s.files.Source(key, desc), s.blocks)
+	return layer.NewReader(*desc, key, s.files.Source(key, desc), s.blocks, s.tails)
 }
 
 // remap makes the layer maps of a node and its descendants anew.

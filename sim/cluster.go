@@ -167,7 +167,7 @@ func (c *cluster) pageserverMain(i int) func(context.Context, env.Env) error {
 		// It has attached everything: whoever had it before is fenced.
 		Ready: func(string) { c.home = i },
 		Store: lsm.Options{
-			CacheBytes: c.opts.DiskBytes, BlockCacheBytes: c.opts.BlocksBytes,
+			CacheBytes: c.opts.DiskBytes, BlockCacheBytes: c.opts.BlocksBytes, IndexCacheBytes: c.opts.BlocksBytes,
 			MemtableBytes: c.opts.MemtableBytes, BlockBytes: c.opts.BlockBytes,
 			LayerBytes: c.opts.LayerBytes, FlushedMax: c.opts.FlushedMax, TierFanout: 2, ChainMax: c.opts.ChainMax,
 			HistoryBytes: c.opts.HistoryBytes, HistoryTime: c.opts.HistoryTime,

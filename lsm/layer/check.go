@@ -26,7 +26,7 @@ func Check(name string, data []byte, visit func(kv.Version) error) (Desc, error)
 	}
 	desc := Desc{ID: id, Size: int64(len(data)), CRC: Checksum(data),
 		IndexOffset: foot.indexOffset, IndexSize: foot.indexSize, FilterSize: foot.filterSize, Versions: foot.versions, Keys: foot.keys}
-	found, err := checkEntries(NewReader(desc, name, wholeFile(data), NewCache(0)), visit)
+	found, err := checkEntries(NewReader(desc, name, wholeFile(data), NewCache(0), NewCache(0)), visit)
 	if err != nil {
 		return Desc{}, err
 	}

@@ -90,7 +90,8 @@
 // The index of layers knows where filter and index block are, so the first read of a
 // layer fetches those two, the next the data block, and no read asks for the whole
 // file. A key that the filter does not let through costs no read. A chain that does not end in its newest block is fetched
-// [chainReadBlocks] blocks at a time. Decoded blocks live in a [Cache].
+// [chainReadBlocks] blocks at a time. Decoded blocks live in a [Cache], indexes and filters
+// in another, so that data does not drive out what finds it.
 //
 // The package checks and decodes; where bytes come from is a [Source]'s matter.
 package layer

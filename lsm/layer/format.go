@@ -117,7 +117,10 @@ func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compres
 	if blockType == typeFilter {
 		worthwhile = 0 // its bits are as good as random
 	}
-	dst = slices.Grow(dst, worthwhile)[:len(dst)+worthwhile]
+	if cap(dst)-len(dst) < worthwhile {
+		dst = slices.Grow(dst, max(worthwhile, len(dst))) // twofold: a file is copied about once as it grows
+	}
+	dst = dst[:len(dst)+worthwhile]
 	n, err := 0, error(nil)
 	if worthwhile > 0 {
 		n, err = compressor.CompressBlock(raw, dst[begin+blockHeader:])

@@ -128,7 +128,7 @@ func checkReader(t *rapid.T, id layer.ID) {
 	require.Equal(t, versions, all)
 
 	from, merged := key(rapid.IntRange(0, 201).Draw(t, "from")), []kv.Version(nil)
-	cursor, err := layer.NewReader(desc, "layer", &file{data: data}, layer.NewCache(0)).Cursor(ctx, from)
+	cursor, err := layer.NewReader(desc, "layer", &file{data: data}, layer.NewCache(0), layer.NewCache(0)).Cursor(ctx, from)
 	require.NoError(t, err)
 	for ; !cursor.Done(); require.NoError(t, cursor.Next(ctx)) {
 		merged = append(merged, cursor.Version())
@@ -137,7 +137,7 @@ func checkReader(t *rapid.T, id layer.ID) {
 	require.Equal(t, versions[first:], append([]kv.Version{}, merged...))
 
 	cache := layer.NewCache(rapid.Int64Range(0, 40_000).Draw(t, "cache bytes"))
-	r := layer.NewReader(desc, "layer", &file{data: data}, cache)
+	r := layer.NewReader(desc, "layer", &file{data: data}, cache, cache)
 	for range 30 {
 		k := key(rapid.IntRange(0, 9).Draw(t, "key"))
 		if id.Kind == layer.Image {
@@ -191,7 +191,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 			require.ErrorIs(t, err, wal.ErrCorruption, "byte %d", at)
 			require.ErrorContains(t, err, "corruption in layer at offset ")
 
-			r := layer.NewReader(desc, "layer", &file{data: bad}, layer.NewCache(0))
+			r := layer.NewReader(desc, "layer", &file{data: bad}, layer.NewCache(0), layer.NewCache(0))
 			for k := range 10 {
 				want, _ := naiveWalk(sample(), key(k), 0x1000, 0)
 				got, _, err := r.Walk(ctx, key(k), 0x1000, 0, nil)
@@ -223,7 +223,7 @@ func TestASoundBlockInTheWrongPlaceIsCorruption(t *testing.T) {
 	desc, data := build(deltaID(), 64, versions)
 	size := (int(desc.IndexOffset) - int(desc.FilterSize) - 92) / 3
 	swapped := slices.Concat(data[:92], data[92+size:92+2*size], data[92:92+size], data[92+2*size:])
-	r := layer.NewReader(desc, "layer", &file{data: swapped}, layer.NewCache(0))
+	r := layer.NewReader(desc, "layer", &file{data: swapped}, layer.NewCache(0), layer.NewCache(0))
 	_, _, err = r.Walk(context.Background(), key(0), 0x1000, 0, nil)
 	require.ErrorIs(t, err, wal.ErrCorruption)
 	require.ErrorContains(t, err, "corruption in layer at offset 92: block checksum")
@@ -323,7 +323,7 @@ func BenchmarkWalk(b *testing.B) {
 		desc, data := build(deltaID(), 16<<10, versions)
 		for _, cacheBytes := range []int64{1 << 30, 0} {
 			b.Run(fmt.Sprintf("deltas=%d/cache=%d", deltas, cacheBytes>>20), func(b *testing.B) {
-				r := layer.NewReader(desc, "layer", inPlace(data), layer.NewCache(cacheBytes))
+				r := layer.NewReader(desc, "layer", inPlace(data), layer.NewCache(cacheBytes), layer.NewCache(cacheBytes))
 				var dst []kv.Version
 				b.ReportAllocs()
 				i := 0
@@ -367,7 +367,7 @@ func TestOneReadPerBlockAndLittleMoreForAChain(t *testing.T) {
 	}
 	desc, data := build(deltaID(), 1024, versions)
 	source := &file{data: data}
-	r := layer.NewReader(desc, "layer", source, layer.NewCache(1<<20))
+	r := layer.NewReader(desc, "layer", source, layer.NewCache(1<<20), layer.NewCache(1<<20))
 	chain, _, err := r.Walk(ctx, key(50), 0x1000, 0, nil)
 	require.NoError(t, err)
 	require.Len(t, chain, 80)
@@ -401,7 +401,7 @@ func TestCacheStaysWithinItsBytesAndKeepsWhatIsUsed(t *testing.T) {
 	desc, data := build(deltaID(), 1024, versions)
 	const cacheBytes = 1 << 20
 	source, cache := &file{data: data}, layer.NewCache(cacheBytes)
-	r := layer.NewReader(desc, "layer", source, cache)
+	r := layer.NewReader(desc, "layer", source, cache, cache)
 	for k := range 2000 {
 		for _, want := range []int{7, k} {
 			_, done, err := r.Walk(context.Background(), key(want), 0x1000, 0, nil)
@@ -424,7 +424,7 @@ func TestAbsentKeysCostNoRead(t *testing.T) {
 	}
 	desc, data := build(deltaID(), 1024, versions)
 	source := &file{data: data}
-	r := layer.NewReader(desc, "layer", source, layer.NewCache(64<<20))
+	r := layer.NewReader(desc, "layer", source, layer.NewCache(64<<20), layer.NewCache(64<<20))
 	require.False(t, r.Skips(key(1)), "nothing is in memory yet")
 	passed := 0
 	for k := range keys {

@@ -21,14 +21,15 @@ type Source interface {
 	ReadRange(ctx context.Context, off int64, size int, sound func([]byte) error) ([]byte, error)
 }
 
-// Reader reads one layer file. It holds no block itself: all are in the cache. It
+// Reader reads one layer file. It holds no block itself: all are in caches. It
 // is safe for use by many tasks. Make it with [NewReader].
 type Reader struct {
 	desc  Desc
 	name  string
 	seed  uint32
 	src   Source
-	cache *Cache
+	cache *Cache // of data blocks
+	tails *Cache // of indexes and filters
 	id    uint64
 
 	walked atomic.Int64
@@ -41,9 +42,9 @@ func (r *Reader) Walked() int64 { return r.walked.Load() }
 func (r *Reader) NoteWalked(bytes int64) { r.walked.Add(bytes) }
 
 // NewReader makes a reader of the file that desc describes; name names it in
-// errors. It reads nothing.
-func NewReader(desc Desc, name string, src Source, cache *Cache) *Reader {
-	return &Reader{desc: desc, name: name, seed: desc.seed(), src: src, cache: cache, id: cache.register()}
+// errors. Data blocks are kept in cache, index and filter in tails. It reads nothing.
+func NewReader(desc Desc, name string, src Source, cache, tails *Cache) *Reader {
+	return &Reader{desc: desc, name: name, seed: desc.seed(), src: src, cache: cache, tails: tails, id: cache.register()}
 }
 
 // Desc describes the layer.
@@ -142,7 +143,7 @@ func (r *Reader) NextKeys(ctx context.Context, lo, hi kv.Key, limit int, dst []k
 // Skips reports whether what is in memory of the layer suffices to know that it has
 // no version of key.
 func (r *Reader) Skips(key kv.Key) bool {
-	cached := r.cache.get(blockKey{r.id, r.filterOffset()})
+	cached := r.tails.get(blockKey{r.id, r.filterOffset()})
 	return cached != nil && !keyFilter(cached).mayHave(key.Hash())
 }
 
@@ -150,8 +151,8 @@ func (r *Reader) filterOffset() int64 { return r.desc.IndexOffset - int64(r.desc
 
 // tail returns the index and the filter, which lie side by side.
 func (r *Reader) tail(ctx context.Context) (indexBlock, keyFilter, error) {
-	index := r.cache.get(blockKey{r.id, r.desc.IndexOffset})
-	filter := r.cache.get(blockKey{r.id, r.filterOffset()})
+	index := r.tails.get(blockKey{r.id, r.desc.IndexOffset})
+	filter := r.tails.get(blockKey{r.id, r.filterOffset()})
 	if index != nil && filter != nil {
 		return viewIndex(index, r.desc.LSNLo, r.filterOffset()), keyFilter(filter), nil
 	}
@@ -185,8 +186,8 @@ func (r *Reader) readTail(ctx context.Context) (indexBlock, keyFilter, error) {
 	if err != nil {
 		return indexBlock{}, nil, err
 	}
-	r.cache.put(blockKey{r.id, begin}, rawFilter)
-	r.cache.put(blockKey{r.id, r.desc.IndexOffset}, rawIndex)
+	r.tails.put(blockKey{r.id, begin}, rawFilter)
+	r.tails.put(blockKey{r.id, r.desc.IndexOffset}, rawIndex)
 	return index, filter, nil
 }
 
