@@ -20,8 +20,10 @@ func main() {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newListCommand(), newRunCommand(), newCompareCommand(), newPlotCommand(), newGateCommand(), newReportCommand(), newTimesCommand())
-	// The first Ctrl-C ends the round; complete ones are on disk by then.
+	// The first Ctrl-C ends the round; complete ones are on disk by then. The second does
+	// not wait for what is being set up or taken down: what was started dies with us.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop)
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {
