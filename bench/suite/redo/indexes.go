@@ -31,16 +31,7 @@ func (b *suite) indexes(ctx context.Context) ([]paired.Case, error) {
 	}
 	ours := logs[pglog.FPIOff]
 	return []paired.Case{
-		{Name: "records/indexes", Arms: []paired.Arm{{
-			Name: "varve", Settings: "decoding included, one goroutine, pages in memory, changed in place",
-			Run: func(context.Context, int) (paired.Sample, error) {
-				r, err := newReplay(ours)
-				if err != nil {
-					return paired.Sample{}, err
-				}
-				return r.run(ours)
-			},
-		}, stage.Redo(b.s, ours)}},
+		{Name: "records/indexes", Arms: []paired.Arm{replayed("varve", ours), stage.Redo(b.s, ours)}},
 		{Name: "volume/indexes", Arms: []paired.Arm{
 			{Name: "varve", Settings: "as Varve's endpoints log", Run: volume(pglog.FPIOff)},
 			{Name: "postgres", Settings: "full_page_writes=off", Run: volume(pglog.Plain)},

@@ -42,7 +42,7 @@ func Suite() bench.Suite {
 		Name: "redo", Letter: "d",
 		Title: "redo in this process, page by page, against PostgreSQL's",
 		About: "records/tpcb makes every page of TPC-B's log, which has no images, from its chain of deltas; records were taken in before and are not counted, nor are reads of the base. " +
-			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it. " +
+			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it; replay does so in Varve. " +
 			"records/indexes decodes the log of a table under an index of every access method, and redoes it record by record, as PostgreSQL's startup process does; volume/indexes is its size. " +
 			"records/generic applies chains of Generic records. The pipe is the way of a redo in another process.",
 		Run: bench.Sized(Full, Quick, Run),
@@ -93,7 +93,7 @@ func (b *suite) tpcb(ctx context.Context) (c paired.Case, err error) {
 	b.s.Note("records of TPC-B by kind: %s", w.kinds())
 	return paired.Case{Name: "records/tpcb", Arms: []paired.Arm{{
 		Name: "varve", Settings: varveSettings, Run: func(context.Context, int) (paired.Sample, error) { return w.run() },
-	}, stage.Redo(b.s, log)}}, nil
+	}, replayed("replay", log), stage.Redo(b.s, log)}}, nil
 }
 
 // generic makes pages with chains of Generic changes, and one page with 61 of them, as

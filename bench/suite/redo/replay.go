@@ -1,6 +1,7 @@
 package redo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,20 @@ type replay struct {
 	pages  map[place][]byte
 	clears []pgwal.VMClear
 	delta  []byte
+}
+
+// replayed is Varve's redo of a log, done as PostgreSQL does it.
+func replayed(name string, log *pglog.Log) paired.Arm {
+	return paired.Arm{
+		Name: name, Settings: "record by record, decoding included, one goroutine, pages in memory and changed in place",
+		Run: func(context.Context, int) (paired.Sample, error) {
+			r, err := newReplay(log)
+			if err != nil {
+				return paired.Sample{}, err
+			}
+			return r.run(log)
+		},
+	}
 }
 
 // newReplay reads all pages of the cluster as it was before the log.
