@@ -50,7 +50,9 @@ type cluster struct {
 	slices    int                  // that the world was run for
 	unwatched bool                 // no samples are taken
 	damaged   int                  // copies of logs that are
-	cutoffs   []check.Op           // of timelines, as samples of the bucket show them
+	states    map[string]uint64    // that the protocols were seen in
+	furthest  map[wal.TimelineID]furthest
+	cutoffs   []check.Op // of timelines, as samples of the bucket show them
 	ended     ending
 }
 
@@ -70,6 +72,7 @@ func newCluster(opts Options, cfg world.Config) *cluster {
 	episodes := newEpisodes(ledger.Tick)
 	cfg.Upset = episodes.take
 	c := &cluster{opts: opts, w: world.New(cfg), ledger: ledger, episodes: episodes, proposers: 100}
+	c.states, c.furthest = map[string]uint64{}, map[wal.TimelineID]furthest{}
 	c.ledger.Bound(opts.Operations)
 	c.clients, c.conductor = c.w.Choices("clients"), c.w.Choices("conductor")
 	for i := range opts.Safekeepers {
@@ -121,12 +124,14 @@ func (c *cluster) weather(faults world.Faults) {
 		}
 	}
 	for _, n := range c.pageservers {
-		*n.Faults() = faults
+		if *n.Faults() = faults; c.opts.Duel {
+			*n.Faults() = world.Faults{}
+		}
 	}
 	for _, s := range c.slots {
 		*s.node.Faults() = faults
 	}
-	*c.control.Faults() = faults.Without(world.CrashCall, world.CrashLoop)
+	*c.control.Faults() = faults.Without(world.CrashCall, world.CrashCover, world.CrashLoop)
 }
 
 func (c *cluster) deceived(safekeeper int) bool {
@@ -187,7 +192,7 @@ func identityOf(b *workload.Branch) quorum.Identity {
 func (c *cluster) computeMain(s *slot) func(context.Context, env.Env) error {
 	return func(ctx context.Context, e env.Env) error {
 		for {
-			if err := e.Clock.Sleep(ctx, c.clients.Between(world.Range{Lo: 100 * time.Millisecond, Hi: 2 * time.Second})); err != nil {
+			if err := e.Clock.Sleep(ctx, c.idle()); err != nil {
 				return err
 			}
 			if s.branch == nil || c.ledger.Stopped() {
@@ -202,6 +207,17 @@ func (c *cluster) computeMain(s *slot) func(context.Context, env.Env) error {
 	}
 }
 
+// scribblers says how many lives of a duel are short: all but one in so many.
+const scribblers = 4
+
+// idle decides how long a slot waits before its next life.
+func (c *cluster) idle() time.Duration {
+	if c.opts.Duel {
+		return c.clients.Skewed(world.Range{Lo: 10 * time.Millisecond, Hi: 2 * time.Second})
+	}
+	return c.clients.Between(world.Range{Lo: 100 * time.Millisecond, Hi: 2 * time.Second})
+}
+
 var errReassigned = errors.New("the slot has another branch")
 
 // life runs one compute until it ends or the slot gets another branch.
@@ -213,7 +229,12 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 		Pageserver: c.homeAddr, CachePages: c.opts.CachePages, Sessions: c.opts.Sessions, Shape: c.opts.Shape, Choices: c.clients,
 	}
 	group := e.Tasks.NewGroup(ctx)
-	group.Go("life", func(ctx context.Context) error { return workload.Live(ctx, e, cfg, c.ledger) })
+	group.Go("life", func(ctx context.Context) error {
+		if c.opts.Duel && !c.ended.calm && c.clients.Below(scribblers) > 0 {
+			return workload.Scribble(ctx, e, cfg)
+		}
+		return workload.Live(ctx, e, cfg, c.ledger)
+	})
 	group.Go("assignment", func(ctx context.Context) error {
 		for s.epoch == epoch {
 			if err := e.Clock.Sleep(ctx, 100*time.Millisecond); err != nil {

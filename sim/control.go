@@ -49,7 +49,11 @@ func (c *cluster) importRoot(ctx context.Context, e env.Env) error {
 		if err == nil {
 			root := &workload.Branch{ID: rootID, Start: imported.LSN, Head: imported.LSN}
 			c.ledger.Branches = append(c.ledger.Branches, root)
-			c.slots[0].assign(root)
+			for _, s := range c.slots {
+				if s == c.slots[0] || c.opts.Duel {
+					s.assign(root)
+				}
+			}
 			return nil
 		}
 		e.Trace.Event("import failed", "error", err)
@@ -86,6 +90,9 @@ func (c *cluster) anyPageserver() string {
 // conduct acts as operators do, until the clients end.
 func (c *cluster) conduct(ctx context.Context, e env.Env) error {
 	acts := []func(context.Context, env.Env) error{c.failOver, c.failOver, c.rival, c.serveBranch, c.serveBranch, c.movePageserver, c.wipeAll}
+	if c.opts.Duel {
+		acts = []func(context.Context, env.Env) error{c.serveBranch}
+	}
 	for {
 		if err := e.Clock.Sleep(ctx, c.conductor.Between(c.opts.Conduct)); err != nil {
 			return err

@@ -17,6 +17,7 @@ type Options struct {
 	Profile string
 	Faults  world.Faults `json:"-"`
 	Off     []string     `json:",omitempty"` // faults that were switched off by name
+	Changed int          `json:",omitempty"` // which of a search's runs with a changed tape it is, from 1; 0: the seed decides
 
 	Safekeepers int
 	Deceived    []int // safekeepers, from 0, whose disks may deceive: a minority
@@ -24,7 +25,8 @@ type Options struct {
 	Computes    int // nodes that run computes
 	Sessions    int // of each compute
 	Historians  int
-	Operations  int `json:",omitempty"` // that clients begin; 0: any number. With a bound, nobody demands that commits go on
+	Operations  int  `json:",omitempty"` // that clients begin; 0: any number. With a bound, nobody demands that commits go on
+	Duel        bool `json:",omitempty"` // all computes serve the first branch, again and again, and pageservers are spared
 
 	CrashAt    uint64           `json:",omitempty"` // a node falls at this call of Env in the storm, counted over all nodes; 0: at none
 	CrashPoint world.CrashPoint `json:",omitempty"` // of the call
@@ -85,7 +87,7 @@ func all() world.Faults {
 	const rarer = 10
 	faults := world.Worst()
 	for _, kind := range []world.FaultKind{
-		world.NetDelay, world.NetReset, world.NetTorn, world.NetHalfOpen, world.CrashCall, world.CrashLoop, world.DiskSlow, world.DiskSyncError,
+		world.NetDelay, world.NetReset, world.NetTorn, world.NetHalfOpen, world.CrashCall, world.CrashCover, world.CrashLoop, world.DiskSlow, world.DiskSyncError,
 		world.DiskReadError, world.DiskShortRead, world.DiskWriteError, world.BucketError, world.BucketSlow, world.SchedYield,
 	} {
 		faults[kind].PerMillion /= rarer
@@ -157,11 +159,14 @@ func Draw(seed uint64, profile string) (Options, error) {
 // its past, and many short cuts and crashes instead of few long ones.
 func (o *Options) rival(c *world.Choices) {
 	const shorter = 8
-	o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: 2 * time.Second})}
+	o.Duel, o.Pageservers = true, 1
+	// What comes after the storm takes the same time, however many elections were in it.
+	o.Storm += 2 * time.Minute
+	o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 4 * time.Second})}
 	o.Historians, o.BranchPer, o.Shape.Branch = 0, 0, 0
 	for _, kind := range []world.FaultKind{
 		world.NetPartition, world.NetOneWay, world.NetIsolate, world.NetRing, world.NetClog, world.NetSwizzle,
-		world.CrashNode, world.CrashProcess, world.PauseNode, world.CPUSlow,
+		world.CrashNode, world.CrashProcess, world.PauseNode, world.CPUSlow, world.NetDelay, world.DiskSlow,
 	} {
 		for _, r := range []*world.Range{&o.Faults[kind].Every, &o.Faults[kind].Lasts} {
 			r.Lo, r.Hi = r.Lo/shorter, r.Hi/shorter

@@ -108,8 +108,20 @@ func (r *Result) Failure() string {
 	return strings.Join(parts, "\n")
 }
 
-// Command is what runs the options again, as they were drawn.
+// Name names the run's files, without what comes after the dot.
+func (o Options) Name() string {
+	if o.Changed > 0 {
+		return fmt.Sprintf("%s-%d-changed-%d", o.Profile, o.Seed, o.Changed)
+	}
+	return fmt.Sprintf("%s-%d", o.Profile, o.Seed)
+}
+
+// Command is what runs the options again, as they were drawn. A run whose tape was
+// changed is run again from its file alone.
 func (o Options) Command() string {
+	if o.Changed > 0 {
+		return fmt.Sprintf("go run ./cmd/varve-sim replay %s.json, the run's file", o.Name())
+	}
 	command := fmt.Sprintf("go run ./cmd/varve-sim run --seed %d --profile %s", o.Seed, o.Profile)
 	if len(o.Off) > 0 {
 		command += " --without " + strings.Join(o.Off, ",")

@@ -23,6 +23,7 @@ type Result struct {
 	Fired    check.Counts // faults, by kind
 	Done     check.Counts // what clients and operators did, by kind
 	Covered  check.Counts // marked places of the code that were reached
+	States   check.Counts // what the protocols were seen to be in
 	Damaged  int          // copies of logs that a deceiving disk has damaged, and that were told as such
 	Run      check.Run    // the evidence
 	Calls    uint64       // of Env in the storm, by the nodes that it blew at
@@ -60,7 +61,7 @@ func Run(opts Options, play Play) *Result {
 		r.Fired.Add(kind.String(), int(c.w.Fired(kind)))
 	}
 	r.Calls = c.w.StormCalls()
-	r.Covered, r.Begun = countsOf(c.w.Covered()), c.ledger.Begun()
+	r.Covered, r.States, r.Begun = countsOf(c.w.Covered()), countsOf(c.states), c.ledger.Begun()
 	if c.ended.done {
 		r.Err = errors.Join(r.Err, c.decoded())
 	}
@@ -128,6 +129,14 @@ func (c *cluster) setUp() error {
 
 // stormed is the nodes that episodes of faults hit.
 func (c *cluster) stormed() []*world.Node {
+	if c.opts.Duel {
+		return slices.DeleteFunc(c.nodes(), func(n *world.Node) bool { return slices.Contains(c.pageservers, n) })
+	}
+	return c.nodes()
+}
+
+// nodes is all nodes but the operators'.
+func (c *cluster) nodes() []*world.Node {
 	nodes := append([]*world.Node(nil), c.safekeepers...)
 	nodes = append(nodes, c.pageservers...)
 	for _, s := range c.slots {
@@ -176,7 +185,7 @@ func (c *cluster) tick() error {
 	if !c.ended.calm {
 		return nil
 	}
-	for _, n := range c.stormed() {
+	for _, n := range c.nodes() {
 		if !n.Running() && !c.out[n] {
 			n.Restart()
 		}

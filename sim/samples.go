@@ -116,6 +116,7 @@ func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
 		return err
 	}
 	s.seen[b.ID] = s.c.w.Now()
+	s.c.noteLog(b, status)
 	run, id := &s.c.run, s.c.members[s.node].ID
 	run.Terms = append(run.Terms, check.TermSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Term: status.Term})
 	at := s.logs[b.ID]
@@ -165,6 +166,7 @@ func (c *cluster) sampleBucket() error {
 		return fmt.Errorf("sample the bucket at %v: %w", c.w.Now(), err)
 	}
 	c.noteCutoffs(&sample)
+	c.noteIndexes(&sample)
 	c.run.Bucket = append(c.run.Bucket, sample)
 	return nil
 }

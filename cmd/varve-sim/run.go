@@ -127,7 +127,7 @@ func (o *output) keep(r *sim.Result) error {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return err
 	}
-	path := filepath.Join(o.dir, fmt.Sprintf("%s-%d.json", r.Options.Profile, r.Options.Seed))
+	path := filepath.Join(o.dir, r.Options.Name()+".json")
 	if err := os.WriteFile(path, sim.NewRecord(r).Bytes(), 0o644); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ const (
 	NetClog                         // episode: what is sent on one link one way arrives when it ends, at once and in order
 	NetSwizzle                      // episode: some nodes are clogged both ways, one after the other, and freed in another order
 	CrashCall                       // a call of Env in a storm: the node loses power, before or after it
+	CrashCover                      // a marked place of the code reached (Trace.Cover): loss of power at the next call of Env
 	CrashNode                       // episode: a node loses power, and comes back
 	CrashProcess                    // episode: a node's process dies, and comes back
 	CrashLoop                       // a start in a storm: the node dies soon again, some times
@@ -101,6 +102,7 @@ var menu = [faultCount]struct {
 	NetClog:        {name: "net.clog", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	NetSwizzle:     {name: "net.swizzle", most: Fault{Every: Range{time.Second, 30 * time.Second}, Lasts: Range{100 * ms, 20 * time.Second}}},
 	CrashCall:      {name: "crash.call", most: Fault{PerMillion: 500}},
+	CrashCover:     {name: "crash.cover", most: Fault{PerMillion: 100_000}},
 	CrashNode:      {name: "crash.node", most: Fault{Every: Range{time.Second, 60 * time.Second}, Lasts: Range{10 * ms, 20 * time.Second}}},
 	CrashProcess:   {name: "crash.process", most: Fault{Every: Range{time.Second, 60 * time.Second}, Lasts: Range{10 * ms, 5 * time.Second}}},
 	CrashLoop:      {name: "crash.loop", most: Fault{PerMillion: 200_000}},

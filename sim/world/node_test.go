@@ -348,3 +348,35 @@ func outcome(content string, ok, said bool, old, fresh string) string {
 	}
 	return "neither"
 }
+
+func TestANodeFallsAtAMarkedPlace(t *testing.T) {
+	faults := world.Faults{world.CrashCover: {PerMillion: 1_000_000}}
+	w := newWorld(t, world.Config{Seed: 1, Faults: faults})
+	n, other := w.Node("n"), w.Node("other")
+	starts, marked := 0, 0
+	program := func(ctx context.Context, e env.Env) error {
+		starts++
+		for {
+			if err := e.Clock.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			e.Trace.Cover("here")
+			marked++
+		}
+	}
+	w.Storm(n)
+	n.Start(program)
+	other.Start(func(ctx context.Context, e env.Env) error {
+		e.Trace.Cover("there")
+		return e.Clock.Sleep(ctx, time.Second)
+	})
+	require.NoError(t, w.RunWhile(w.Now()+1500*time.Millisecond, func() bool { return true }))
+	require.Equal(t, []int{1, 1}, []int{starts, marked}, "the place is reached, and no call of Env after it")
+	require.False(t, n.Running())
+	require.NoError(t, other.Err(), "no storm blows there")
+	require.EqualValues(t, 1, w.Fired(world.CrashCover))
+	w.Calm()
+	require.NoError(t, w.RunWhile(w.Now()+10*time.Second, func() bool { return true }))
+	require.Equal(t, 2, starts)
+	require.Greater(t, marked, 5, "in a calm it is a place like any other")
+}

@@ -41,6 +41,12 @@ func seedOf(seed uint64, number uint64, names ...string) splitmix {
 	return splitmix(s.Uint64())
 }
 
+// NewStream is randomness that depends on the seed and the name alone. It is no world's.
+func NewStream(seed uint64, name string) env.Stream {
+	s := seedOf(seed, 0, "stream", name)
+	return &s
+}
+
 // Choices is one named sub-stream of the world's decisions. Each decision is a
 // number below a bound, 0 being the least eventful, and is recorded on the tape.
 type Choices struct {

@@ -139,9 +139,12 @@ func (t tracer) Cover(label string) {
 	if t.l.dead {
 		return
 	}
-	w := t.l.n.w
-	w.covered[label]++
-	w.note(t.l.n, KindCover, crcOf([]byte(label)), label)
+	n := t.l.n
+	n.w.covered[label]++
+	n.w.note(n, KindCover, crcOf([]byte(label)), label)
+	if n.stormy && n.w.storm.blows && n.hit(CrashCover, n.crashes) {
+		n.crashAt, n.point = n.calls+1, Before
+	}
 }
 
 // Yield lets the scheduler choose again who runs; a fault may take the turn away

@@ -151,6 +151,7 @@ func (p *Proposer) drain() (hangups []*link) {
 	for effects := p.core.Ready(); !effects.Empty(); effects = p.core.Ready() {
 		hangups = append(hangups, p.sendAll(effects.Sends)...)
 		for _, f := range effects.Fetches {
+			p.e.Trace.Cover("proposer fills a safekeeper")
 			p.fetches[f.For] = f
 		}
 		for _, h := range effects.Hangups {
@@ -171,6 +172,7 @@ func (p *Proposer) learn(effects quorum.ProposerEffects) {
 	if effects.Leading != nil {
 		p.leading = effects.Leading
 		p.intake.begin(effects.Leading.Start, p.cfg.SystemID)
+		p.e.Trace.Cover("proposer elected")
 		p.e.Trace.Event("elected", "timeline", p.cfg.Timeline.String(), "term", uint64(effects.Leading.Term), "start", effects.Leading.Start.String())
 	}
 	if effects.Commit != 0 {

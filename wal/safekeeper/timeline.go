@@ -230,7 +230,9 @@ func (t *timeline) carryOut(ctx context.Context, effect quorum.DiskEffect) error
 		return t.persisted(effect.Token, t.log.Sync(ctx, effect.RecordEnd))
 	case quorum.TruncateLog:
 		t.scanFrom(effect.To)
-		return t.persisted(effect.Token, t.log.Truncate(ctx, effect.To))
+		err := t.log.Truncate(ctx, effect.To)
+		t.e.Trace.Cover("safekeeper cut its log")
+		return t.persisted(effect.Token, err)
 	case quorum.PersistState:
 		return t.persisted(effect.Token, writeState(ctx, t.e.FS, t.dir, effect.State))
 	}
