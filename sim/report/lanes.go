@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ const (
 	laneHeight = 46
 	axisHeight = 28
 	barHeight  = 14
-	labelSpace = 130 // of a label
+
+	letterWidth = 6.0 // about
 )
 
 // picture is a drawing of lanes, one for each node, over a window of time.
@@ -28,6 +30,7 @@ type picture struct {
 	Marks         []mark
 	Arrows        []arrow
 	Ticks         []tick
+	Broke         float64 // where the run ended, if that is what failed and it is in the window; else 0
 }
 
 type lane struct {
@@ -47,6 +50,7 @@ type mark struct {
 	Class  string
 	X, Y   float64
 	Label  string // drawn beside it; mostly empty
+	Below  bool   // the label is below the lane's bar
 	Anchor string // of the label
 	Title  string
 }
@@ -68,7 +72,7 @@ type drawing struct {
 	window Window
 	ends   time.Duration // of the run
 	rows   map[string]int
-	last   map[string]float64 // where a lane's last label is
+	last   map[string]float64 // where a row's last label ends
 }
 
 // draw draws the lanes of a recording over a window.
@@ -89,13 +93,17 @@ func draw(title string, r *recording, window Window) picture {
 	for _, e := range r.arrows {
 		d.arrow(e)
 	}
+	if broke(r.result) && window.holds(d.ends) {
+		d.Broke = d.x(d.ends)
+	}
 	return d.picture
 }
 
 // world is the lane of what belongs to no node: links that are cut.
 const worldLane = "network"
 
-// nodesOf names the lanes: nodes in the order in which they started, the network last.
+// nodesOf names the lanes: safekeepers, pageservers, computes, who else there is, and the
+// network last.
 func nodesOf(r *recording) []string {
 	var names []string
 	for _, e := range r.marks {
@@ -103,6 +111,14 @@ func nodesOf(r *recording) []string {
 			names = append(names, e.Node)
 		}
 	}
+	order := func(name string) int {
+		kinds := []string{"sk", "ps", "compute"}
+		if i := slices.Index(kinds, strings.TrimRight(name, "0123456789")); i >= 0 {
+			return i
+		}
+		return len(kinds)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a, b)) })
 	return append(names, worldLane)
 }
 
@@ -120,10 +136,13 @@ func (d *drawing) x(t time.Duration) float64 {
 }
 
 func (d *drawing) axis() {
-	const ticks = 10
-	for i := range ticks + 1 {
-		t := d.window.From + (d.window.To-d.window.From)*time.Duration(i)/ticks
-		d.Ticks = append(d.Ticks, tick{d.x(t), fmt.Sprintf("%.4gs", t.Seconds())})
+	const ticksMax = 14
+	step := time.Millisecond
+	for i := 0; (d.window.To-d.window.From)/step > ticksMax; i++ {
+		step = step * []time.Duration{2, 5, 10}[i%3] / []time.Duration{1, 2, 5}[i%3]
+	}
+	for t := (d.window.From + step - 1) / step * step; t <= d.window.To; t += step {
+		d.Ticks = append(d.Ticks, tick{d.x(t), t.String()})
 	}
 }
 
@@ -155,6 +174,14 @@ func (d *drawing) bands(marks []world.Entry) {
 		case world.KindLink:
 			from, _, _ := strings.Cut(e.Text, ">")
 			toggle("cut "+e.Text, from, e.Payload&1 == 1, e.At)
+		case world.KindClog:
+			toggle("hampered: clogged "+e.Text, e.Node, e.Payload != 0, e.At)
+		case world.KindSlow:
+			toggle("hampered: slow", e.Node, e.Payload != 0, e.At)
+		case world.KindFull:
+			toggle("hampered: disk full", e.Node, e.Payload != 0, e.At)
+		case world.KindThrottle:
+			toggle("hampered: throttled by the bucket", e.Node, e.Payload != 0, e.At)
 		}
 	}
 	var left [][2]string
@@ -177,6 +204,9 @@ func (d *drawing) band(class, name string, from, to time.Duration) {
 	if strings.HasPrefix(class, "cut ") {
 		b.Class, b.Y, b.H = "cut", y+barHeight, 4
 	}
+	if strings.HasPrefix(class, "hampered") {
+		b.Class, b.Y, b.H = "hampered", y-3, 3
+	}
 	b.W = max(1, d.x(to)-b.X)
 	d.Bands = append(d.Bands, b)
 }
@@ -191,19 +221,44 @@ func (d *drawing) mark(e world.Entry) {
 		m.Class = "standing"
 		d.label(&m, laneOf(e), text)
 	}
+	if text := upset(e); text != "" {
+		m.Below = true
+		d.label(&m, laneOf(e)+" below", text)
+	}
 	d.Marks = append(d.Marks, m)
 }
 
 // label writes text beside a mark, unless it would cover the label before.
-func (d *drawing) label(m *mark, lane, text string) {
-	if last, ok := d.last[lane]; ok && m.X-last < labelSpace {
+func (d *drawing) label(m *mark, row, text string) {
+	wide := letterWidth*float64(len(text)) + letterWidth
+	m.Anchor = "start"
+	from, to := m.X, m.X+wide
+	if to > width {
+		m.Anchor, from, to = "end", m.X-wide, m.X
+	}
+	if last, ok := d.last[row]; ok && from < last {
 		return
 	}
-	d.last[lane] = m.X
-	m.Label, m.Anchor = text, "start"
-	if m.X > width-labelSpace {
-		m.Anchor = "end"
+	d.last[row], m.Label = to, text
+}
+
+// upset is what a fault did to a node, in a word or two.
+func upset(e world.Entry) string {
+	switch e.Kind {
+	case world.KindFault:
+		return e.Text
+	case world.KindKill:
+		return "loses power"
+	case world.KindCrash:
+		return "crashes"
+	case world.KindWipe:
+		return "disk wiped"
+	case world.KindPause:
+		return "paused"
+	case world.KindClock:
+		return "clock stepped"
 	}
+	return ""
 }
 
 // standing is what an event says of the node's role: its term or generation, and LSN.

@@ -27,6 +27,8 @@ type page struct {
 	Title      string
 	OK         bool
 	Failure    string
+	Stack      string // of a panic
+	Broke      bool   // the run ended where it failed
 	Summary    string
 	Command    string
 	Options    string
@@ -49,8 +51,9 @@ type history struct {
 }
 
 // Write runs a run again and writes its page. command is what runs it again. An invalid
-// window is replaced by a second around the first divergence from a neighbour that
-// passes, or, if there is none, by the last second of the storm.
+// window is replaced by the last second of a run in which code panicked, else by a second
+// around the first divergence from a neighbour that passes, or, if there is none, by the
+// last second of the storm.
 func Write(w io.Writer, opts sim.Options, tape *world.Tape, command string, window Window) error {
 	first := record(opts, tape, keep{near: -1})
 	apart := diverge(first, tape)
@@ -64,18 +67,29 @@ func Write(w io.Writer, opts sim.Options, tape *world.Tape, command string, wind
 // choose chooses a window.
 func choose(r *sim.Result, apart *divergence) Window {
 	middle := min(r.Options.Storm, r.Virtual)
+	if broke(r) {
+		return Window{From: max(0, r.Virtual-time.Second), To: r.Virtual}
+	}
 	if apart != nil && len(apart.Failed) > 0 {
 		middle = apart.at().At
 	}
 	return Window{From: max(0, middle-time.Second/2), To: middle + time.Second/2}
 }
 
+// broke reports whether a run ended where it failed: code of it panicked.
+func broke(r *sim.Result) bool { return r.Err != nil && strings.Contains(r.Err.Error(), ": panic: ") }
+
 func write(w io.Writer, rec *recording, apart *divergence, command string, window Window) error {
 	r := rec.result
+	failure, stack := r.Failure(), ""
+	if broke(r) {
+		failure, stack, _ = strings.Cut(failure, "\n")
+	}
 	p := &page{
+		Stack: stack, Broke: broke(r),
 		Title:   fmt.Sprintf("seed %d of profile %s", r.Options.Seed, r.Options.Profile),
 		OK:      r.OK(),
-		Failure: r.Failure(),
+		Failure: failure,
 		Summary: fmt.Sprintf("%d events in %v of virtual time; trace %016x; commit %s", r.Events, r.Virtual, r.Hash, sim.Commit()),
 		Command: command,
 		Options: fmt.Sprint(r.Options),
