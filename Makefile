@@ -6,6 +6,8 @@ FLAGS   ?=
 FUZZTIME ?= 10s
 SOAK    ?= 1h
 RESULTS ?= bench/results/latest
+# Planted bugs that take a few to some dozens of seeds.
+SEARCHED ?= child-misses-parents-flush,child-sees-later,collects-above,vote-tells-greeting,history-before-cut,hole-not-cleared
 GOTESTSUM = bin/gotestsum --format pkgname-and-test-fails --
 GO_FILES  = $(shell git ls-files '*.go')
 
@@ -91,6 +93,10 @@ bench-peers: ## build the program with the peers that need a module of their own
 mutants: ## plant every bug of the bank in the simulator and see whether it is found (an hour)
 	@mkdir -p out
 	go run ./cmd/varve-sim mutants --results out/mutants.jsonl --write docs/TESTING.md
+
+.PHONY: mutants-search
+mutants-search: ## do changed tapes find planted bugs sooner than fresh seeds? (15 minutes of CPU time at most)
+	go run ./cmd/varve-sim mutants --search --times 3 --cpu 13m --only $(SEARCHED) --write docs/TESTING.md
 
 .PHONY: lint
 lint: bin/staticcheck ## gofmt, vet, staticcheck, import arrows, banned calls, sizes, docs

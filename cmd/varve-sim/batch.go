@@ -24,5 +24,6 @@ func newBatchCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&b.Without, "without", nil, "faults to switch off")
 	cmd.Flags().StringSliceVar(&b.Off, "off", nil, "checkers that do not count")
 	cmd.Flags().BoolVar(&b.Stop, "stop", false, "stop at the first seed that fails")
+	cmd.Flags().BoolVar(&b.Search, "search", false, "every other run has a changed tape")
 	return cmd
 }

@@ -28,6 +28,10 @@ type mutants struct {
 	keep  string
 	write string
 
+	search bool
+	times  int // hunts of a comparison, each way
+	runs   int // the most of each
+
 	workers int
 	began   time.Time
 	trials  []*mutant.Trial
@@ -53,6 +57,9 @@ Run it in Varve's source tree, which it does not touch. It fails if a bug surviv
 	}
 	cmd.Flags().StringVar(&m.dir, "dir", "", "directory of mutants (default: the bank, sim/mutant/bank)")
 	cmd.Flags().StringSliceVar(&m.only, "only", nil, "only those mutants whose names contain one of these")
+	cmd.Flags().BoolVar(&m.search, "search", false, "compare instead how many runs it takes to find each, with fresh seeds and with changed tapes; --cpu bounds all of it")
+	cmd.Flags().IntVar(&m.times, "times", 5, "hunts of each way in a comparison")
+	cmd.Flags().IntVar(&m.runs, "runs", 60, "runs of such a hunt, at most")
 	cmd.Flags().BoolVar(&m.quick, "quick", false, "only those that are marked as quick, with controls of ten seeds")
 	cmd.Flags().Uint64Var(&m.bench.First, "seed", 1, "the first seed")
 	cmd.Flags().IntVar(&m.bench.Seeds, "seeds", 0, "bound of every hunt in seeds (default: what each mutant says)")
@@ -77,6 +84,9 @@ func (m *mutants) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if m.write != "" && !m.search && !m.isWhole() {
+		return errors.New("a table of a part of the mutants is not written")
+	}
 	if m.quick {
 		m.bench.ControlMin = min(m.bench.ControlMin, quickControl)
 	}
@@ -89,6 +99,9 @@ func (m *mutants) run(ctx context.Context) (err error) {
 		return err
 	}
 	m.began = time.Now()
+	if m.search {
+		return m.compare(ctx, all)
+	}
 	err = m.tryAll(ctx, all)
 	fmt.Print(mutant.Table(m.trials))
 	if ctx.Err() != nil {
@@ -98,7 +111,7 @@ func (m *mutants) run(ctx context.Context) (err error) {
 		return err
 	}
 	if m.write != "" {
-		if err := m.insert(); err != nil {
+		if err := m.insert(mutant.Insert, mutant.Table(m.trials)); err != nil {
 			return err
 		}
 	}
@@ -180,16 +193,18 @@ func told(t *mutant.Trial) string {
 	return text + ": " + line
 }
 
-// insert puts the table into the document, if it is of the whole bank.
-func (m *mutants) insert() error {
-	if m.quick || len(m.only) > 0 || len(m.bench.Off) > 0 || m.bench.ControlMin < mutant.ControlSeeds {
-		return errors.New("a table of a part of the mutants is not written")
-	}
+// isWhole reports whether the trials are of the whole bank.
+func (m *mutants) isWhole() bool {
+	return !m.quick && len(m.only) == 0 && len(m.bench.Off) == 0 && m.bench.ControlMin >= mutant.ControlSeeds
+}
+
+// insert puts a table into the document.
+func (m *mutants) insert(insert func(document []byte, table string) ([]byte, error), table string) error {
 	text, err := os.ReadFile(m.write)
 	if err != nil {
 		return err
 	}
-	if text, err = mutant.Insert(text, mutant.Table(m.trials)); err != nil {
+	if text, err = insert(text, table); err != nil {
 		return fmt.Errorf("write %s: %w", m.write, err)
 	}
 	return os.WriteFile(m.write, text, 0o644)

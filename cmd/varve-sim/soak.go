@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,21 +10,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvedb/varve/sim"
+	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/search"
 )
 
-// soak is a long row of seeds, run by several workers.
+// soak is a long row of runs, made by several workers.
 type soak struct {
 	profiles []string
 	out      output
 	began    time.Time
 	beganCPU time.Duration
+	first    uint64 // seed
+	fresh    bool   // no tape is changed
 
-	mu    sync.Mutex
-	next  uint64
-	last  uint64 // 0: none
-	ends  time.Time
-	tally sim.Tally
-	err   error
+	mu      sync.Mutex
+	runs    uint64 // that were begun
+	last    uint64 // of them; 0: none
+	ends    time.Time
+	search  *search.Search
+	shown   map[uint64]*sim.Result // by run, those that the search was not told of yet
+	told    uint64                 // runs that it was told of
+	arrived *sync.Cond             // of shown
+	tally   sim.Tally
+	changed sim.Tally // of the runs with changed tapes, which are in tally too
+	err     error
 }
 
 func newSoakCommand() *cobra.Command {
@@ -37,18 +47,18 @@ func newSoakCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			s.began, s.beganCPU = time.Now(), cpuTime()
-			if count > 0 {
-				s.last = s.next + count
-			} else {
+			s.search, s.shown, s.arrived = search.New(s.first, s.draw), map[uint64]*sim.Result{}, sync.NewCond(&s.mu)
+			if s.last = count; count == 0 {
 				s.ends = s.began.Add(length)
 			}
 			return s.run(workers)
 		},
 	}
 	cmd.Flags().DurationVar(&length, "for", 10*time.Minute, "how long")
-	cmd.Flags().Uint64Var(&count, "count", 0, "run so many seeds instead")
+	cmd.Flags().Uint64Var(&count, "count", 0, "run so many instead")
 	cmd.Flags().IntVarP(&workers, "workers", "j", 1, "runs at once")
-	cmd.Flags().Uint64Var(&s.next, "seed", 1, "the first seed")
+	cmd.Flags().Uint64Var(&s.first, "seed", 1, "the first seed")
+	cmd.Flags().BoolVar(&s.fresh, "fresh", false, "fresh seeds only; else every other run has the changed tape of one that showed something new")
 	cmd.Flags().StringSliceVar(&s.profiles, "profile", []string{"swarm"}, "which faults, taken in turn: "+strings.Join(sim.Profiles(), ", "))
 	s.out.flags(cmd)
 	return cmd
@@ -66,6 +76,10 @@ func (s *soak) run(workers int) error {
 	close(stop)
 	progress.Wait()
 	fmt.Print(s.tally.String())
+	if !s.fresh {
+		fmt.Printf("of these with changed tapes: runs %d, failures %d; kept to be changed: %d runs, which showed %d things\n",
+			s.changed.Runs, s.changed.Failures, s.search.Corpus(), s.search.Shown())
+	}
 	fmt.Println(s.rates())
 	if s.err == nil && s.tally.Failures > 0 {
 		return errFailed
@@ -73,47 +87,78 @@ func (s *soak) run(workers int) error {
 	return s.err
 }
 
-// work runs seeds until there are no more.
+// draw draws the options of a fresh run.
+func (s *soak) draw(seed uint64) (sim.Options, error) {
+	opts, err := sim.Draw(seed, s.profiles[seed%uint64(len(s.profiles))])
+	if err == nil {
+		err = opts.Without(s.out.off...)
+	}
+	return opts, err
+}
+
+// work makes runs until there are no more.
 func (s *soak) work() {
-	for seed, ok := s.take(); ok; seed, ok = s.take() {
-		opts, err := sim.Draw(seed, s.profiles[seed%uint64(len(s.profiles))])
-		if err == nil {
-			err = opts.Without(s.out.off...)
-		}
+	for {
+		run, plan, err := s.take()
 		if err != nil {
-			s.fail(err)
 			return
 		}
-		s.done(sim.Run(opts, sim.Play{}))
+		s.done(run, sim.Run(plan.Options, sim.Play{Tape: plan.Tape}))
 	}
 }
 
-func (s *soak) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err = err
-}
+// searchLag is how many runs lie between two of which the later is planned by what the
+// earlier showed, so that the plans are the same however many workers there are, and
+// none waits for long.
+const searchLag = 32
 
-func (s *soak) take() (seed uint64, ok bool) {
+var errNoMore = errors.New("there are no more")
+
+// take plans a run.
+func (s *soak) take() (run uint64, plan search.Plan, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil || s.last > 0 && s.next >= s.last || s.last == 0 && time.Now().After(s.ends) {
-		return 0, false
+	if s.err != nil || s.last > 0 && s.runs >= s.last || s.last == 0 && time.Now().After(s.ends) {
+		return 0, plan, errNoMore
 	}
-	s.next++
-	return s.next - 1, true
+	run = s.runs
+	s.runs++
+	if s.fresh {
+		plan.Options, err = s.draw(s.first + run)
+	} else {
+		for ; s.told+searchLag <= run; s.told++ {
+			for s.shown[s.told] == nil {
+				s.arrived.Wait()
+			}
+			s.search.Add(s.shown[s.told])
+			delete(s.shown, s.told)
+		}
+		plan, err = s.search.Next()
+	}
+	if err != nil {
+		s.err = err
+	}
+	return run, plan, err
 }
 
-func (s *soak) done(r *sim.Result) {
+func (s *soak) done(run uint64, r *sim.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tally.Add(r)
-	if r.OK() {
-		return
+	if r.Options.Changed > 0 {
+		s.changed.Add(r)
 	}
-	fmt.Print(r.Report())
-	if err := s.out.keep(r); err != nil {
-		s.err = err
+	if !r.OK() {
+		fmt.Print(r.Report())
+		if err := s.out.keep(r); err != nil {
+			s.err = err
+		}
+	}
+	if !s.fresh {
+		// Of the evidence, which is large, a search needs nothing.
+		r.Run = check.Run{}
+		s.shown[run] = r
+		s.arrived.Broadcast()
 	}
 }
 
@@ -135,7 +180,11 @@ func (s *soak) rates() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cpu := cpuTime() - s.beganCPU
-	return fmt.Sprintf("%v: %d seeds, %d failures, %v of virtual time; per second of CPU time %.0f of virtual time and %.0f events",
-		time.Since(s.began).Round(time.Second), s.tally.Runs, s.tally.Failures, s.tally.Virtual.Round(time.Second),
+	changed := ""
+	if !s.fresh {
+		changed = fmt.Sprintf(" (%d and %d with changed tapes)", s.changed.Runs, s.changed.Failures)
+	}
+	return fmt.Sprintf("%v: %d runs, %d failures%s, %v of virtual time; per second of CPU time %.0f of virtual time and %.0f events",
+		time.Since(s.began).Round(time.Second), s.tally.Runs, s.tally.Failures, changed, s.tally.Virtual.Round(time.Second),
 		s.tally.Virtual.Seconds()/cpu.Seconds(), float64(s.tally.Events)/cpu.Seconds())
 }

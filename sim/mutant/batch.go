@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/sim"
+	"github.com/varvedb/varve/sim/search"
 	"github.com/varvedb/varve/wal/assert"
 )
 
@@ -22,13 +23,14 @@ type Batch struct {
 	Without []string // faults that are off
 	Off     []string // finders that do not count
 	Stop    bool     // at the first seed that fails
+	Search  bool     // every other run has a changed tape: see package search
 }
 
 // Args are the arguments of the command that runs the batch.
 func (b Batch) Args() []string {
 	return []string{
 		"batch", "--profile", b.Profile, "--seed", fmt.Sprint(b.First), "--count", fmt.Sprint(b.Seeds),
-		"--without", strings.Join(b.Without, ","), "--off", strings.Join(b.Off, ","), fmt.Sprintf("--stop=%v", b.Stop),
+		"--without", strings.Join(b.Without, ","), "--off", strings.Join(b.Off, ","), fmt.Sprintf("--stop=%v", b.Stop), fmt.Sprintf("--search=%v", b.Search),
 	}
 }
 
@@ -43,17 +45,14 @@ type Line struct {
 
 // Run runs the batch here and prints its lines.
 func (b Batch) Run(w io.Writer) error {
-	out := json.NewEncoder(w)
-	for seed := b.First; seed < b.First+uint64(b.Seeds); seed++ {
-		opts, err := sim.Draw(seed, b.Profile)
+	out, runs := json.NewEncoder(w), search.New(b.First, b.draw)
+	for i := range b.Seeds {
+		plan, err := b.plan(i, runs)
 		if err != nil {
 			return err
 		}
-		if err := opts.Without(b.Without...); err != nil {
-			return err
-		}
-		r := sim.Run(opts, sim.Play{})
-		line := Line{Seed: seed, Virtual: r.Virtual, CPU: processorTime()}
+		r := sim.Run(plan.Options, sim.Play{Tape: plan.Tape})
+		line := Line{Seed: plan.Options.Seed, Virtual: r.Virtual, CPU: processorTime()}
 		line.Failed, line.Says = FailedBy(r, b.Off...)
 		if err := out.Encode(line); err != nil {
 			return err
@@ -61,8 +60,29 @@ func (b Batch) Run(w io.Writer) error {
 		if b.Stop && len(line.Failed) > 0 {
 			return nil
 		}
+		if b.Search {
+			runs.Add(r)
+		}
 	}
 	return nil
+}
+
+// plan plans run i of the batch.
+func (b Batch) plan(i int, runs *search.Search) (plan search.Plan, err error) {
+	if b.Search {
+		return runs.Next()
+	}
+	plan.Options, err = b.draw(b.First + uint64(i))
+	return plan, err
+}
+
+// draw draws the options of a fresh run.
+func (b Batch) draw(seed uint64) (sim.Options, error) {
+	opts, err := sim.Draw(seed, b.Profile)
+	if err == nil {
+		err = opts.Without(b.Without...)
+	}
+	return opts, err
 }
 
 // saysMax bounds what a line says, in bytes: a panic has a long stack.

@@ -50,10 +50,13 @@ func (t *Trial) controlled() string {
 	return needs
 }
 
-// The marks between which a document holds the table.
+// The marks between which a document holds the table of trials, and that of comparisons.
 const (
 	TableBegin = "<!-- mutants: begin -->"
 	TableEnd   = "<!-- mutants: end -->"
+
+	SearchBegin = "<!-- search: begin -->"
+	SearchEnd   = "<!-- search: end -->"
 )
 
 // Insert puts a table between the marks of a document.
