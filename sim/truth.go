@@ -260,6 +260,9 @@ func (r *replayer) generic(rec *pgwal.Record, ref *pgwal.BlockRef, page []byte) 
 		copy(page[f.Offset:], f.Bytes)
 	}
 	lower, upper := binary.LittleEndian.Uint16(page[12:]), binary.LittleEndian.Uint16(page[14:])
+	if lower > upper || int(upper) > len(page) {
+		return fmt.Errorf("block %d of relation %d is changed to a page with bounds %d and %d: no record before has made it", ref.Block, ref.Rel.Rel, lower, upper)
+	}
 	clear(page[lower:upper])
 	return nil
 }
