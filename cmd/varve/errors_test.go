@@ -163,7 +163,7 @@ func testImport(s stack, mainURL string) {
 
 	version := filepath.Join(server.DataDir, "PG_VERSION")
 	require.NoError(s, os.WriteFile(version, []byte("14\n"), 0o600))
-	refused("its major version is", "not 15", "pg_upgrade")
+	refused(`its major version is "14", not 15`, "pg_upgrade")
 	require.NoError(s, os.WriteFile(version, []byte("15\n"), 0o600))
 
 	server.Up(s)

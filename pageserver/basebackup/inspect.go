@@ -1,6 +1,7 @@
 package basebackup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -83,7 +84,7 @@ func checkVersion(fsys fs.FS) error {
 		return fmt.Errorf("read version: %w", err)
 	}
 	if string(version) != datadir.MajorVersion {
-		return &RefusedError{fmt.Sprintf("its major version is %.10q, not 15", version), "bring it to 15 with pg_upgrade, or " + useDump}
+		return &RefusedError{fmt.Sprintf("its major version is %.10q, not 15", bytes.TrimSpace(version)), "bring it to 15 with pg_upgrade, or " + useDump}
 	}
 	return nil
 }
