@@ -93,19 +93,24 @@ func TestKilledVarveComesUpAgain(t *testing.T) {
 }
 
 // kill kills processes and returns when they have ended. Who reaps them is another
-// matter.
+// matter. All are there when it begins; one that ends because of another's death, before
+// its own turn, is as dead.
 func kill(t *testing.T, pids ...int) {
 	t.Helper()
-	for _, pid := range pids {
+	fds := make([]int, len(pids))
+	for i, pid := range pids {
 		fd, err := unix.PidfdOpen(pid, 0)
-		require.NoError(t, err)
+		require.NoError(t, err, "process %d", pid)
 		defer unix.Close(fd)
-		require.NoError(t, unix.Kill(pid, unix.SIGKILL))
-		for {
+		fds[i] = fd
+	}
+	for _, fd := range fds {
+		if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != unix.ESRCH {
+			require.NoError(t, err)
+		}
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		for err == unix.EINTR {
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-			if err != unix.EINTR {
-				break
-			}
 		}
 		require.NoError(t, err)
 	}

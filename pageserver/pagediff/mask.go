@@ -58,8 +58,8 @@ const (
 	// so. PostgreSQL leaves its content there, and empties it when it replays the log.
 	DeletedMask
 	// TuplesDeletedMask: the flag of a GiST leaf that tuples were deleted, set on disk.
-	// Where an insertion makes room, PostgreSQL sets it when it replays the record, not
-	// when it writes it. Nobody reads it.
+	// Nobody reads it, and a record does not tell: PostgreSQL 15.18 sets it when it
+	// vacuums, and, when it replays, also where an insertion made room; 15.20 never does.
 	TuplesDeletedMask
 	// CopiedMask: visibility-map bits of a database that CREATE DATABASE copied by
 	// the log. It logs these pages as if their content were a hole, so that replay
@@ -76,7 +76,7 @@ var maskNames = [Masks]string{
 	PruneMask: "heap pruning hint", FreeLinesMask: "heap free line pointers hint", HintMask: "heap tuple hint bits",
 	CommandMask: "heap tuple command", SpeculativeMask: "heap speculative token", PaddingMask: "heap tuple padding", DeadMask: "dead index pointers",
 	CycleMask: "btree vacuum cycle", SequenceMask: "sequence value", LastUsedMask: "spgist free-space memory",
-	EvacuateMask: "brin evacuation flag", DeletedMask: "deleted page of gin's pending list", TuplesDeletedMask: "gist deletion flag of replay", CopiedMask: "visibility map not logged by CREATE DATABASE",
+	EvacuateMask: "brin evacuation flag", DeletedMask: "deleted page of gin's pending list", TuplesDeletedMask: "gist deletion flag", CopiedMask: "visibility map not logged by CREATE DATABASE",
 }
 
 func (m Mask) String() string { return maskNames[m] }

@@ -11,10 +11,11 @@ import (
 const (
 	gistRight = 8 // in the special space
 
-	gistLeaf          = 1 << 0
-	gistDeleted       = 1 << 1
-	gistTuplesDeleted = 1 << 2
-	gistHasGarbage    = 1 << 4
+	gistLeaf       = 1 << 0
+	gistDeleted    = 1 << 1
+	gistHasGarbage = 1 << 4
+	// The flag between them, that tuples were deleted, nobody reads, and minor releases
+	// differ on who sets it: it stays as it is.
 
 	gistRoot    = 0
 	gistNoBlock = 0xFFFFFFFF
@@ -40,8 +41,6 @@ func gist(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 		if err := f.deleteIndexes(page, gone); err != nil {
 			return err
 		}
-		// PostgreSQL's replay also notes that tuples were deleted, which nobody reads; what
-		// wrote the record does not, and this is its page.
 		gistFlag(page, 0, gistHasGarbage)
 		return nil
 	case pgwal.OpGistPageSplit:
@@ -91,9 +90,6 @@ func gistUpdate(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 	if deleted > 0 {
 		if err := f.deleteIndexes(page, gone); err != nil {
 			return err
-		}
-		if get16(page, pgwal.PageSize-gistOpaqueBytes+gistFlagsOffset)&gistLeaf != 0 {
-			gistFlag(page, gistTuplesDeleted, 0)
 		}
 	}
 	return f.appendAll(page, int(inserted), tuples)
