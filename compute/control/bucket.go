@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal/env"
@@ -100,16 +101,20 @@ func bucketError(location string, err error) error {
 	return &Error{Code: CodeFailed, Message: fmt.Sprintf("bucket %s: %v: %s", location, trouble, fix), cause: err}
 }
 
+// bucketWait bounds how long the status waits for the bucket: longer than a server that
+// refuses is tried again, which takes up to two seconds, so that its reason is told.
+const bucketWait = 5 * time.Second
+
 // bucketTrouble says why the bucket cannot be read, if that is so.
 func (s *Supervisor) bucketTrouble(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	ctx, cancel := context.WithTimeout(ctx, bucketWait)
 	defer cancel()
 	_, err := s.env.Bucket.Head(ctx, remote.ProbeKey(s.project.Tenant))
 	switch {
 	case err == nil, errors.Is(err, env.ErrNoObject):
 		return ""
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("it does not answer within %s", surveyWait)
+		return fmt.Sprintf("it does not answer within %s", bucketWait)
 	}
 	return bucketError(s.bucket, err).Error()
 }

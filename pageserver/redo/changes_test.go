@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,8 +67,19 @@ func TestRealChanges(t *testing.T) {
 	for _, c := range readChanges(t) {
 		page, err := redo.Change(bytes.Clone(c.before), c.key, c.lsn, c.delta)
 		require.NoError(t, err, c.name)
+		if strings.HasPrefix(c.name, "Gist/") {
+			forgetTuplesDeleted(c.after)
+			forgetTuplesDeleted(page)
+		}
 		require.Equal(t, c.after, page, c.name)
 	}
+}
+
+// forgetTuplesDeleted clears the flag of a GiST page that minor releases of PostgreSQL
+// disagree on and that redo leaves alone; pagediff masks it too.
+func forgetTuplesDeleted(page []byte) {
+	const flags, tuplesDeleted = pgwal.PageSize - 4, 1 << 2
+	page[flags] &^= tuplesDeleted
 }
 
 // Nothing is read but page and delta, and nothing is written but the page.
