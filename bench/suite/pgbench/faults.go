@@ -19,7 +19,7 @@ var latencyLevels = []float64{100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 5
 // faults loads Varve while one safekeeper is stopped and started again, and keeps
 // throughput and latencies over time for the pictures. It compares nothing.
 func (b *suite) faults(ctx context.Context) error {
-	r, err := b.at(ctx, 0, "varve")
+	r, err := b.at(ctx, max(b.age, 0)*freshEvery, "varve") // the one of the last round, if there was any
 	if err != nil {
 		return err
 	}
