@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,14 +77,23 @@ func lsnOf(t *testing.T, conn *pgx.Conn, query string, args ...any) wal.LSN {
 // quiet keeps a server from writing records that no client asked for.
 func quiet(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
-	rows, err := conn.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE backend_type IN ('background writer', 'autovacuum launcher')")
-	require.NoError(t, err)
-	pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
-	require.NoError(t, err)
-	require.Len(t, pids, 2)
-	for _, pid := range pids {
+	for _, kind := range []string{"background writer", "autovacuum launcher"} {
+		pid := started(t, conn, kind)
 		for !stopIdle(t, conn, pid) {
 			require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
+		}
+	}
+}
+
+// started waits for a process of a server, and returns its PID: clients may connect
+// before all that PostgreSQL starts has said what it is.
+func started(t *testing.T, conn *pgx.Conn, kind string) (pid int) {
+	t.Helper()
+	for {
+		err := conn.QueryRow(t.Context(), "SELECT pid FROM pg_stat_activity WHERE backend_type = $1", kind).Scan(&pid)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			require.NoError(t, err)
+			return pid
 		}
 	}
 }

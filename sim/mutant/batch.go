@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,7 +48,10 @@ type Line struct {
 // Run runs the batch here and prints its lines.
 func (b Batch) Run(w io.Writer) error {
 	out, runs := json.NewEncoder(w), search.New(b.First, b.draw)
+	var began atomic.Int64 // of the run, in this process's time
+	defer watch(&began)()
 	for i := range b.Seeds {
+		began.Store(int64(processorTime()))
 		plan, err := b.plan(i, runs)
 		if err != nil {
 			return err
@@ -65,6 +70,33 @@ func (b Batch) Run(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// runMax is what a run may use of the processor, far more than the longest does: one
+// that is past it goes round in a loop of the code, which no virtual time bounds.
+const runMax = 2 * time.Minute
+
+// watch ends the process when a run is past runMax. It returns what ends the watch.
+func watch(began *atomic.Int64) (end func()) {
+	tick := time.NewTicker(time.Second)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if used := processorTime() - time.Duration(began.Load()); used > runMax {
+				fmt.Fprintf(os.Stderr, "one run has used %v of the processor and has not ended\n", used)
+				os.Exit(1)
+			}
+		}
+	}()
+	return func() {
+		tick.Stop()
+		close(done)
+	}
 }
 
 // plan plans run i of the batch.

@@ -38,9 +38,9 @@ const (
 	// HuntCPU is the processor time that a hunt may use.
 	HuntCPU = 120 * time.Second
 
-	// silentMax is how long a program may take for one seed, in real time: far more
-	// than the longest run on a busy machine.
-	silentMax = 3 * time.Minute
+	// silentMax is how long a program may take for one seed, in real time. It is for
+	// those that sleep: of the processor's time a program bounds itself, see runMax.
+	silentMax = time.Hour
 )
 
 // Root finds the module's root, from the directory that this process runs in.
