@@ -152,6 +152,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	if profile != "rivals" {
 		o.Upkeep = world.Range{Lo: 500 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
 	}
+	o.Shape.Lazy = c.Below(4) == 3
 	return o, nil
 }
 

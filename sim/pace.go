@@ -61,6 +61,6 @@ func still() Options {
 		Seed: 1, Profile: "quiet", Safekeepers: 3, Pageservers: 1, Computes: 1, Core: 3,
 		Conduct: world.Range{Lo: 24 * time.Hour, Hi: 24 * time.Hour}, CachePages: 8,
 		// As production has it: zero is the store's default.
-		Shape: workload.Shape{Relations: 2, Blocks: 8, PagesMax: 4, PieceBytes: 128 << 10, Write: 1, BranchesMax: 1},
+		Shape: workload.Shape{Relations: 2, Blocks: 8, PagesMax: 4, PieceBytes: 128 << 10, Lazy: true, Write: 1, BranchesMax: 1},
 	}
 }

@@ -47,7 +47,8 @@ type Compute struct {
 	at    wal.LSN // end of what was written to the log
 	sent  wal.LSN // begin of what was not given to the proposer
 	mu    sync.Mutex
-	grown env.Cond // there is more to send
+	flush wal.LSN  // up to where it is to be sent, at least
+	grown env.Cond // that
 
 	pages map[check.PageID]*cached
 	order []*cached // in order of first use
@@ -160,17 +161,28 @@ func (c *Compute) untilAnswered(ctx context.Context, pages *Pages, fn func(ctx c
 	}
 }
 
-// write appends a record to the log, on its way to the proposer, and returns its end.
+// write appends a record to the log and returns its end.
 func (c *Compute) write(spec pgwal.RecordSpec) wal.LSN {
 	_, end := c.log.Append(spec)
 	c.at = end
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.grown.Signal()
+	if !c.cfg.Shape.Lazy {
+		c.send(end)
+	}
 	return end
 }
 
-// sendLog gives the proposer what was written, cut anywhere.
+// send has the log sent up to lsn.
+func (c *Compute) send(lsn wal.LSN) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if lsn > c.flush {
+		c.flush = lsn
+		c.grown.Signal()
+	}
+}
+
+// sendLog gives the proposer what is to be sent, and what was written after it, cut
+// anywhere.
 func (c *Compute) sendLog(ctx context.Context) error {
 	for {
 		bytes, err := c.unsent(ctx)
@@ -191,7 +203,7 @@ func (c *Compute) sendLog(ctx context.Context) error {
 func (c *Compute) unsent(ctx context.Context) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.log.Bytes()) == 0 {
+	for c.flush <= c.sent {
 		if err := c.grown.Wait(ctx); err != nil {
 			return nil, err
 		}
@@ -203,8 +215,9 @@ func (c *Compute) unsent(ctx context.Context) ([]byte, error) {
 // its operation open.
 const commitMax = 15 * time.Second
 
-// committed waits until the log is committed up to lsn.
+// committed sends the log and waits until it is committed up to lsn.
 func (c *Compute) committed(ctx context.Context, lsn wal.LSN) error {
+	c.send(lsn)
 	ctx, cancel := c.e.Tasks.WithTimeout(ctx, commitMax)
 	defer cancel()
 	if err := c.proposer.WaitCommit(ctx, lsn); err != nil {

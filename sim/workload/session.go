@@ -174,11 +174,11 @@ func (s *client) record(xid pgwal.XID, taken []*cached, values []check.PageValue
 			way = byImage + way%2
 		}
 		changes := changesOf(p.id.Block, value)
-		var next []byte
-		if isNew(p.bytes) {
+		next := p.bytes
+		if isNew(next) {
 			next = pageWith(changes, 0)
 		} else {
-			next = changed(p, changes)
+			change(next, changes)
 		}
 		compress := pgwal.CompressionNone
 		if c.Below(2) == 1 {
@@ -210,14 +210,12 @@ func (s *client) record(xid pgwal.XID, taken []*cached, values []check.PageValue
 	}
 }
 
-// changed is the page with another value.
-func changed(p *cached, changes []pgwal.PageChange) []byte {
-	next := slices.Clone(p.bytes)
+// change gives a page another value.
+func change(page []byte, changes []pgwal.PageChange) {
 	for _, c := range changes {
-		copy(next[c.Offset:], c.Data)
+		copy(page[c.Offset:], c.Data)
 	}
-	clearHole(next)
-	return next
+	clearHole(page)
 }
 
 // install makes bytes the page's content, as of the record that ends at end.
@@ -235,7 +233,7 @@ func (s *client) restate(p *cached) {
 	}
 	block := pgwal.BlockSpec{Rel: p.id.Rel, Fork: p.id.Fork, Block: p.id.Block}
 	if s.cfg.Choices.Below(4) > 0 {
-		block.Image, block.Apply = slices.Clone(p.bytes), true
+		block.Image, block.Apply = p.bytes, true
 	}
 	end := s.write(pgwal.RecordSpec{RMgr: pgwal.RMgrXLOG, Info: pgwal.OpXLOGFPIForHint, Blocks: []pgwal.BlockSpec{block}})
 	if block.Image != nil {

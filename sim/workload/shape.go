@@ -14,6 +14,7 @@ type Shape struct {
 	Blocks     uint32        // of each relation, some of which are made in the run
 	PagesMax   uint32        // of one transaction or snapshot
 	PieceBytes uint32        // at most, of the log given to the proposer at once
+	Lazy       bool          // the log is sent when a client waits for it, as PostgreSQL's is, not record by record
 	Think      time.Duration // at most, between two operations of a client
 
 	Write, Latest, Snapshot, Branch uint32 // weights of a session's operations

@@ -114,7 +114,7 @@ func (p *Proposer) appendSome(ctx context.Context, begin wal.LSN, b []byte) (n i
 
 // propose gives the core as much of b as it takes. The mutex is held.
 func (p *Proposer) propose(ctx context.Context, begin wal.LSN, b []byte) (n int, err error) {
-	if err := p.await(ctx, func() bool { return p.core.Room() > 0 || p.ended != nil }); err != nil {
+	if err := p.await(ctx, p.changed, func() bool { return p.core.Room() > 0 || p.ended != nil }); err != nil {
 		return 0, err
 	}
 	if p.ended != nil {

@@ -70,7 +70,7 @@ func (p *Proposer) fill(ctx context.Context, node wal.NodeID) error {
 func (p *Proposer) nextFetch(ctx context.Context, node wal.NodeID) (f quorum.Fetch, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err = p.await(ctx, func() (wanted bool) {
+	err = p.await(ctx, p.wanted, func() (wanted bool) {
 		f, wanted = p.fetches[node]
 		return wanted
 	})

@@ -36,7 +36,7 @@ func (p *Proposer) Presence() Presence {
 func (p *Proposer) AwaitPresence(ctx context.Context, last Presence) (Presence, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.await(ctx, func() bool { return p.presence() != last })
+	err := p.await(ctx, p.changed, func() bool { return p.presence() != last })
 	return p.presence(), err
 }
 

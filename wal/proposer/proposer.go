@@ -41,7 +41,10 @@ type Proposer struct {
 	cfg Config
 
 	mu       sync.Mutex
-	changed  env.Cond // of all below, broadcast after each step of the core
+	changed  env.Cond // anything below, broadcast after each step of the core
+	advanced env.Cond // leading or commit
+	wanted   env.Cond // fetches
+	over     env.Cond // ended, which the others are told too
 	core     *quorum.Proposer
 	links    map[wal.NodeID]*link
 	heard    map[wal.NodeID]quorum.Reason // why a node takes no part, 0 if it does; for people
@@ -70,7 +73,9 @@ func New(e env.Env, cfg Config) *Proposer {
 		links: map[wal.NodeID]*link{}, heard: map[wal.NodeID]quorum.Reason{}, rejected: map[wal.NodeID]quorum.Reason{},
 		fetches: map[wal.NodeID]quorum.Fetch{},
 	}
-	p.changed = e.Tasks.NewCond(&p.mu)
+	for _, cond := range p.conds() {
+		*cond = e.Tasks.NewCond(&p.mu)
+	}
 	return p
 }
 
@@ -91,7 +96,23 @@ func (p *Proposer) Run(ctx context.Context) error {
 func (p *Proposer) waitEnd(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.await(ctx, func() bool { return false })
+	return p.await(ctx, p.over, func() bool { return false })
+}
+
+// conds are all that a call may wait for.
+func (p *Proposer) conds() []*env.Cond {
+	return []*env.Cond{&p.changed, &p.advanced, &p.wanted, &p.over}
+}
+
+// finish makes every call fail from now on. The first reason stays. The mutex is held.
+func (p *Proposer) finish(err error) {
+	if p.ended != nil {
+		return
+	}
+	p.ended = err
+	for _, cond := range p.conds() {
+		(*cond).Broadcast()
+	}
 }
 
 // end makes every call fail from now on, and returns why. The first reason stays.
@@ -101,10 +122,7 @@ func (p *Proposer) end(err error) error {
 	if err == nil {
 		err = context.Canceled
 	}
-	if p.ended == nil {
-		p.ended = fmt.Errorf("proposer has stopped: %w", err)
-	}
-	p.changed.Broadcast()
+	p.finish(fmt.Errorf("proposer has stopped: %w", err))
 	return p.ended
 }
 
@@ -115,13 +133,14 @@ func (p *Proposer) failure() error {
 	return p.ended
 }
 
-// await waits until ok, or returns why that will never be. The mutex is held.
-func (p *Proposer) await(ctx context.Context, ok func() bool) error {
+// await waits until ok, asked whenever the condition is met, or returns why that will
+// never be. The mutex is held.
+func (p *Proposer) await(ctx context.Context, cond env.Cond, ok func() bool) error {
 	for !ok() {
 		if p.ended != nil {
 			return p.ended
 		}
-		if err := p.changed.Wait(ctx); err != nil {
+		if err := cond.Wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -153,6 +172,7 @@ func (p *Proposer) drain() (hangups []*link) {
 		for _, f := range effects.Fetches {
 			p.e.Trace.Cover("proposer fills a safekeeper")
 			p.fetches[f.For] = f
+			p.wanted.Broadcast()
 		}
 		for _, h := range effects.Hangups {
 			if l := p.links[h.Node]; l != nil && l.number == h.Session {
@@ -179,8 +199,11 @@ func (p *Proposer) learn(effects quorum.ProposerEffects) {
 		assert.That(effects.Commit >= p.commit, "commit LSN %v is at or above the last, %v", effects.Commit, p.commit)
 		p.commit = effects.Commit
 	}
-	if effects.Lost != nil && p.ended == nil {
-		p.ended = &LostError{*effects.Lost}
+	if effects.Leading != nil || effects.Commit != 0 {
+		p.advanced.Broadcast()
+	}
+	if effects.Lost != nil {
+		p.finish(&LostError{*effects.Lost})
 	}
 }
 
@@ -188,8 +211,8 @@ func (p *Proposer) learn(effects quorum.ProposerEffects) {
 func (p *Proposer) reject(r quorum.Reject) []*link {
 	p.rejected[r.Node], p.heard[r.Node] = r.Reason, r.Reason
 	p.e.Trace.Event("safekeeper rejects", "node", uint64(r.Node), "reason", r.Reason.String())
-	if len(p.rejected) >= p.core.Quorum() && p.leading == nil && p.ended == nil {
-		p.ended = fmt.Errorf("%w: %s", ErrRejected, p.rejections())
+	if len(p.rejected) >= p.core.Quorum() && p.leading == nil {
+		p.finish(fmt.Errorf("%w: %s", ErrRejected, p.rejections()))
 	}
 	if l := p.links[r.Node]; l != nil {
 		return []*link{l}
@@ -211,7 +234,7 @@ func (p *Proposer) rejections() (text string) {
 func (p *Proposer) Elected(ctx context.Context) (term wal.Term, x wal.LSN, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.await(ctx, func() bool { return p.leading != nil }); err != nil {
+	if err := p.await(ctx, p.advanced, func() bool { return p.leading != nil }); err != nil {
 		return 0, 0, fmt.Errorf("wait for election: %w", err)
 	}
 	return p.leading.Term, p.leading.Start, nil
@@ -229,7 +252,7 @@ func (p *Proposer) CommitLSN() wal.LSN {
 func (p *Proposer) WaitCommit(ctx context.Context, lsn wal.LSN) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.await(ctx, func() bool { return p.commit >= lsn && p.leading != nil }); err != nil {
+	if err := p.await(ctx, p.advanced, func() bool { return p.commit >= lsn && p.leading != nil }); err != nil {
 		return fmt.Errorf("wait for commit of %v: %w", lsn, err)
 	}
 	return nil
@@ -267,7 +290,7 @@ func (p *Proposer) sealed(ctx context.Context) (wal.LSN, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return x, p.await(ctx, func() bool { return p.core.Status().Announced >= x })
+	return x, p.await(ctx, p.changed, func() bool { return p.core.Status().Announced >= x })
 }
 
 // ErrFenced is matched by the error of a proposer that met a higher term.
