@@ -27,6 +27,7 @@ type Log struct {
 	mark   env.File
 	files  map[uint64]env.File // segments that are open for writing
 	dirty  []uint64            // those of them with writes that are not synced, ascending
+	marked []byte              // the mark that was written last, whose memory the next one takes
 	broken error
 }
 
@@ -114,8 +115,9 @@ func (l *Log) file(ctx context.Context, n uint64) (env.File, error) {
 // Write puts bytes at an LSN from the log's start up to its end, which moves to
 // where they end if that is further. They are not durable before Sync.
 func (l *Log) Write(ctx context.Context, at wal.LSN, p []byte) error {
-	assert.That(at >= l.cfg.Start, "write at %v is at or above the log's start %v", at, l.cfg.Start)
-	assert.That(at <= l.end, "write at %v leaves no gap behind %v", at, l.end)
+	if at < l.cfg.Start || at > l.end {
+		assert.Failf("write at %v is at or above the log's start %v, and leaves no gap behind its end %v", at, l.cfg.Start, l.end)
+	}
 	if l.broken != nil {
 		return l.broken
 	}
@@ -152,7 +154,9 @@ func (l *Log) soil(n uint64) {
 // Sync makes every byte written durable, and notes that mark, the end of the last
 // whole record among them, is.
 func (l *Log) Sync(ctx context.Context, mark wal.LSN) error {
-	assert.That(mark <= l.end, "mark %v is within the log, which ends at %v", mark, l.end)
+	if mark > l.end {
+		assert.Failf("mark %v is within the log, which ends at %v", mark, l.end)
+	}
 	if l.broken != nil {
 		return l.broken
 	}
@@ -182,7 +186,8 @@ func (l *Log) syncDirty(ctx context.Context) error {
 }
 
 func (l *Log) writeMark(ctx context.Context, mark wal.LSN) error {
-	_, err := l.mark.WriteAt(ctx, appendMark(nil, mark), 0)
+	l.marked = appendMark(l.marked[:0], mark)
+	_, err := l.mark.WriteAt(ctx, l.marked, 0)
 	return err
 }
 
