@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/wal/env/osenv"
 )
 
 // exitCodes maps what kind of failure it was to the process's exit code.
@@ -35,6 +36,7 @@ var exitCodes = map[control.Code]int{
 func main() { os.Exit(run()) }
 
 func run() int {
+	osenv.AllowFlushes()
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer stop()
 	// A second Ctrl-C ends at once what the first does not end.

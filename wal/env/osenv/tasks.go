@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 type tasks struct{ workers chan struct{} }
 
 func newTasks() *tasks {
-	return &tasks{workers: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &tasks{workers: make(chan struct{}, cores)}
 }
 
 func (t *tasks) WithCancel(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -27,8 +26,8 @@ func (t *tasks) WithTimeout(ctx context.Context, d time.Duration) (context.Conte
 
 func (t *tasks) NewCond(l sync.Locker) env.Cond { return &cond{l: l} }
 
-// Offload runs fn on the caller's own goroutine once one of GOMAXPROCS places is
-// free: a place is what bounds the pool, and the caller would wait anyway.
+// Offload runs fn on the caller's own goroutine once one of as many places as there are
+// cores is free: a place is what bounds the pool, and the caller would wait anyway.
 func (t *tasks) Offload(ctx context.Context, fn func()) error {
 	select {
 	case t.workers <- struct{}{}:
