@@ -23,10 +23,11 @@ import (
 // Control, RelMap, Database, Tablespace, TwoPhase and all pages are PostgreSQL's
 // bytes as they are.
 const (
-	sizeValueBytes  = 12
-	pairValueBytes  = 8
-	originBytes     = 16
-	commitTimeBytes = 24
+	SizeBytes       = 12 // of a SizeValue
+	CommitTimeBytes = 24 // of a CommitTimeValue
+
+	pairValueBytes = 8
+	originBytes    = 16
 )
 
 // SizeValue is the size of a relation's fork.
@@ -45,7 +46,7 @@ func (v SizeValue) AppendTo(dst []byte) []byte {
 
 // DecodeSize reads a value of [Size].
 func DecodeSize(b []byte) (v SizeValue, err error) {
-	if err := checkLength("size", b, sizeValueBytes); err != nil {
+	if err := checkLength("size", b, SizeBytes); err != nil {
 		return v, err
 	}
 	v.Blocks = binary.LittleEndian.Uint32(b)
@@ -137,11 +138,11 @@ func (v CommitTimeValue) AppendTo(dst []byte) []byte {
 
 // DecodeCommitTimes reads a value of [CommitTime], in order of the log.
 func DecodeCommitTimes(b []byte) ([]CommitTimeValue, error) {
-	if len(b)%commitTimeBytes != 0 {
+	if len(b)%CommitTimeBytes != 0 {
 		return nil, wal.Corruptf("value of commit times", 0, "length", "a multiple of 24", len(b))
 	}
-	values := make([]CommitTimeValue, 0, len(b)/commitTimeBytes)
-	for ; len(b) > 0; b = b[commitTimeBytes:] {
+	values := make([]CommitTimeValue, 0, len(b)/CommitTimeBytes)
+	for ; len(b) > 0; b = b[CommitTimeBytes:] {
 		values = append(values, CommitTimeValue{
 			Time:  int64(binary.LittleEndian.Uint64(b)),
 			Start: wal.LSN(binary.LittleEndian.Uint64(b[8:])),

@@ -8,10 +8,20 @@ import (
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
-// batchBytesMax is the size at which a batch of versions goes to the store. Smaller:
-// the store's lock is taken more often. Larger: more memory, and pages of long
-// stretches of log appear late.
-const batchBytesMax = 4 << 20
+const (
+	// batchBytesMax is the size at which a batch of versions goes to the store. Smaller:
+	// the store's lock is taken more often. Larger: what was gathered has left the
+	// processor's cache when the store copies it.
+	batchBytesMax = 256 << 10
+
+	// roomFirstBytes is what the room for values begins with. It doubles up to the size of
+	// a batch, so that a timeline that takes in little keeps little.
+	roomFirstBytes = 4 << 10
+
+	// lookedThrough versions of one record are looked through for a key; nearly all records
+	// have fewer than ten. Those that have more, which may be thousands, get a map.
+	lookedThrough = 32
+)
 
 // batch gathers the versions of records on their way to the store.
 type batch struct {
@@ -19,7 +29,8 @@ type batch struct {
 	bytes    int // of values
 	lsn      wal.LSN
 	first    int             // index of the current record's first version
-	index    map[lsm.Key]int // the current record's versions
+	index    map[lsm.Key]int // the current record's versions, if they are more than lookedThrough
+	room     []byte          // holds values that were copied
 }
 
 func newBatch() *batch { return &batch{index: map[lsm.Key]int{}} }
@@ -27,23 +38,71 @@ func newBatch() *batch { return &batch{index: map[lsm.Key]int{}} }
 // begin starts a record: its versions have its end as LSN.
 func (b *batch) begin(lsn wal.LSN) {
 	b.lsn, b.first = lsn, len(b.versions)
-	clear(b.index)
+	b.forgetIndex()
 }
 
 // abandon forgets the current record.
 func (b *batch) abandon() {
 	b.versions = b.versions[:b.first]
-	clear(b.index)
+	b.forgetIndex()
 }
 
 func (b *batch) reset() {
 	clear(b.versions)
 	b.versions, b.bytes, b.first = b.versions[:0], 0, 0
-	clear(b.index)
+	b.room = b.room[:0]
+	b.forgetIndex()
+}
+
+func (b *batch) forgetIndex() {
+	if len(b.index) > 0 {
+		clear(b.index)
+	}
+}
+
+// find returns where the current record's version of key is.
+func (b *batch) find(key lsm.Key) (i int, ok bool) {
+	if len(b.index) > 0 {
+		i, ok = b.index[key]
+		return i, ok
+	}
+	for i := b.first; i < len(b.versions); i++ {
+		if b.versions[i].Key == key {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// add appends a version of a key that the current record has none of.
+func (b *batch) add(version lsm.Version) {
+	b.versions = append(b.versions, version)
+	switch n := len(b.versions) - b.first; {
+	case len(b.index) > 0:
+		b.index[version.Key] = len(b.versions) - 1
+	case n > lookedThrough:
+		for i := b.first; i < len(b.versions); i++ {
+			b.index[b.versions[i].Key] = i
+		}
+	}
+}
+
+// copied returns a copy of value that lasts until the batch is reset.
+func (b *batch) copied(value []byte) []byte {
+	begin := len(b.room)
+	if cap(b.room)-begin < len(value) {
+		// What is in the old room stays where it is until the versions are gone.
+		b.room, begin = make([]byte, 0, max(roomFirstBytes, min(2*cap(b.room), batchBytesMax), len(value))), 0
+	}
+	b.room = append(b.room, value...)
+	return b.room[begin:len(b.room):len(b.room)]
 }
 
 // image makes value, which the batch keeps, the key's value.
 func (b *batch) image(key lsm.Key, value []byte) { b.set(key, lsm.Image, value) }
+
+// imageOf makes a copy of value the key's value.
+func (b *batch) imageOf(key lsm.Key, value []byte) { b.set(key, lsm.Image, b.copied(value)) }
 
 // tombstone ends the key.
 func (b *batch) tombstone(key lsm.Key) { b.set(key, lsm.Tombstone, nil) }
@@ -51,20 +110,20 @@ func (b *batch) tombstone(key lsm.Key) { b.set(key, lsm.Tombstone, nil) }
 func (b *batch) set(key lsm.Key, kind lsm.Kind, value []byte) {
 	b.bytes += len(value)
 	version := lsm.Version{Key: key, LSN: b.lsn, Kind: kind, Value: value}
-	if i, ok := b.index[key]; ok {
+	if i, ok := b.find(key); ok {
 		b.versions[i] = version
 		return
 	}
-	b.index[key] = len(b.versions)
-	b.versions = append(b.versions, version)
+	b.add(version)
 }
 
 // delta adds an operation of package redo to what the record does to a page or
 // value. The operation's bytes are copied.
 func (b *batch) delta(key lsm.Key, operation []byte) error {
-	i, ok := b.index[key]
+	i, ok := b.find(key)
 	if !ok {
-		b.set(key, lsm.Delta, append([]byte(nil), operation...))
+		b.bytes += len(operation)
+		b.add(lsm.Version{Key: key, LSN: b.lsn, Kind: lsm.Delta, Value: b.copied(operation)})
 		return nil
 	}
 	v := &b.versions[i]

@@ -102,23 +102,25 @@ func (c *counters) setCommitTs(value pgkey.CommitTsRangeValue) {
 
 // flushTo adds the counters that the record changed to its versions.
 func (c *counters) flushTo(b *batch) {
-	put := func(changed bool, key lsm.Key, value []byte) {
-		if changed {
-			b.image(key, value)
-		}
-	}
 	if c.changed == (changes{}) {
 		return
+	}
+	put := func(changed bool, key lsm.Key, value []byte) {
+		if changed {
+			b.imageOf(key, value)
+		}
 	}
 	if c.changed.control {
 		b.image(pgkey.Control(), c.control.AppendTo(nil))
 	}
-	put(c.changed.nextXID, pgkey.NextXID(), pgkey.AppendUint64(nil, c.nextXID))
-	put(c.changed.nextMulti, pgkey.NextMulti(), c.nextMulti.AppendTo(nil))
-	put(c.changed.nextOID, pgkey.NextOID(), pgkey.AppendUint32(nil, c.nextOID))
-	put(c.changed.oldestXID, pgkey.OldestXID(), c.oldestXID.AppendTo(nil))
-	put(c.changed.oldestMulti, pgkey.OldestMulti(), c.oldestMulti.AppendTo(nil))
-	put(c.changed.commitTs, pgkey.CommitTsRange(), c.commitTs.AppendTo(nil))
+	var room [8]byte
+	none := room[:0]
+	put(c.changed.nextXID, pgkey.NextXID(), pgkey.AppendUint64(none, c.nextXID))
+	put(c.changed.nextMulti, pgkey.NextMulti(), c.nextMulti.AppendTo(none))
+	put(c.changed.nextOID, pgkey.NextOID(), pgkey.AppendUint32(none, c.nextOID))
+	put(c.changed.oldestXID, pgkey.OldestXID(), c.oldestXID.AppendTo(none))
+	put(c.changed.oldestMulti, pgkey.OldestMulti(), c.oldestMulti.AppendTo(none))
+	put(c.changed.commitTs, pgkey.CommitTsRange(), c.commitTs.AppendTo(none))
 	c.changed = changes{}
 }
 

@@ -124,8 +124,8 @@ func (t *Timeline) send(ctx context.Context) error {
 		return fmt.Errorf("store records up to %v: %w", t.last.end, err)
 	}
 	t.batch.reset()
-	if len(t.sizes) > sizesMax {
-		clear(t.sizes)
+	if t.sizes.len() > sizesMax {
+		t.sizes.clear()
 	}
 	t.wake()
 	return nil
@@ -149,7 +149,8 @@ func (t *Timeline) settle(ctx context.Context) error {
 // noteLastRecord adds the start of the last record to the batch.
 func (t *Timeline) noteLastRecord() {
 	t.batch.begin(t.last.end)
-	t.batch.image(pgkey.LastRecord(), pgkey.AppendUint64(nil, uint64(t.last.start)))
+	var value [8]byte
+	t.batch.imageOf(pgkey.LastRecord(), pgkey.AppendUint64(value[:0], uint64(t.last.start)))
 }
 
 // effects gathers everything that a record changes.

@@ -24,13 +24,57 @@ type forkSize struct {
 	pgkey.SizeValue
 }
 
-// sizeCache holds the sizes of forks as of the last record taken in.
-type sizeCache map[forkID]forkSize
+// sizeCache holds the sizes of forks as of the last record taken in. Records name few
+// forks again and again: those are found without the map.
+type sizeCache struct {
+	all    map[forkID]forkSize
+	recent [recentSizes]recentSize
+}
+
+// recentSizes is a power of two: more forks than most transactions touch.
+const recentSizes = 32
+
+type recentSize struct {
+	known bool
+	id    forkID
+	size  forkSize
+}
+
+func newSizeCache() *sizeCache { return &sizeCache{all: map[forkID]forkSize{}} }
+
+// place is the only one in recent where the fork may be.
+func (c *sizeCache) place(id *forkID) *recentSize {
+	return &c.recent[(id.rel.Rel^uint32(id.fork)<<3)%recentSizes]
+}
+
+func (c *sizeCache) get(id forkID) (forkSize, bool) {
+	r := c.place(&id)
+	if r.known && r.id == id {
+		return r.size, true
+	}
+	size, ok := c.all[id]
+	if ok {
+		*r = recentSize{true, id, size}
+	}
+	return size, ok
+}
+
+func (c *sizeCache) set(id forkID, size forkSize) {
+	c.all[id] = size
+	*c.place(&id) = recentSize{true, id, size}
+}
+
+func (c *sizeCache) len() int { return len(c.all) }
+
+func (c *sizeCache) clear() {
+	clear(c.all)
+	c.recent = [recentSizes]recentSize{}
+}
 
 // size returns a fork's size as of the record before the current one, or as the
 // current one has already changed it.
 func (t *Timeline) size(ctx context.Context, id forkID) (forkSize, error) {
-	if size, ok := t.sizes[id]; ok {
+	if size, ok := t.sizes.get(id); ok {
 		return size, nil
 	}
 	// The store is right: sizes in the unsent batch are all in the cache, which is
@@ -40,18 +84,19 @@ func (t *Timeline) size(ctx context.Context, id forkID) (forkSize, error) {
 		return forkSize{}, err
 	}
 	size := forkSize{exists: exist[0], SizeValue: sizes[0]}
-	t.sizes[id] = size
+	t.sizes.set(id, size)
 	return size, nil
 }
 
 func (t *Timeline) setSize(id forkID, size forkSize) {
-	t.sizes[id] = size
+	t.sizes.set(id, size)
 	key := pgkey.Size(id.rel, id.fork)
 	if !size.exists {
 		t.batch.tombstone(key)
 		return
 	}
-	t.batch.image(key, size.AppendTo(nil))
+	var value [pgkey.SizeBytes]byte
+	t.batch.imageOf(key, size.AppendTo(value[:0]))
 }
 
 // since is the Since of a fork that begins with the current record.

@@ -23,7 +23,8 @@ func (t *Timeline) noteCommit(rec *pgwal.Record, stamp int64) error {
 	}
 	t.counters.lastCommit = stamp
 	entry := pgkey.CommitTimeValue{Time: stamp, Start: rec.LSN, Prev: t.last.end}
-	t.operation = redo.AppendAppend(t.operation[:0], entry.AppendTo(nil))
+	var value [pgkey.CommitTimeBytes]byte
+	t.operation = redo.AppendAppend(t.operation[:0], entry.AppendTo(value[:0]))
 	return t.batch.delta(pgkey.CommitTime(rec.LSN), t.operation)
 }
 

@@ -33,7 +33,7 @@ type Timeline struct {
 	record    pgwal.Record
 	batch     *batch
 	operation []byte // scratch for one operation of package redo
-	sizes     sizeCache
+	sizes     *sizeCache
 	counters  counters
 	last      lastRecord
 
@@ -54,7 +54,7 @@ type lastRecord struct {
 // been made where no record can begin: it is the same up to where one can, which is
 // where a log of its own begins.
 func Open(ctx context.Context, e env.Env, id wal.TimelineID, store *lsm.Timeline) (*Timeline, error) {
-	t := &Timeline{env: e, id: id, store: store, batch: newBatch(), sizes: sizeCache{}}
+	t := &Timeline{env: e, id: id, store: store, batch: newBatch(), sizes: newSizeCache()}
 	t.progress = e.Tasks.NewCond(&t.mu)
 	if begin := pgwal.RecordPosition(store.LastLSN()); begin > store.LastLSN() {
 		if err := store.Apply(ctx, begin, nil); err != nil {
@@ -89,7 +89,7 @@ func (t *Timeline) load(ctx context.Context) error {
 // resumes.
 func (t *Timeline) Resume(ctx context.Context) error {
 	t.batch.reset()
-	clear(t.sizes)
+	t.sizes.clear()
 	t.decoder = nil
 	if err := t.load(ctx); err != nil {
 		return fmt.Errorf("resume timeline %v at %v: %w", t.id, t.store.LastLSN(), err)
