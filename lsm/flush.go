@@ -131,7 +131,7 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {
 	b := layer.NewBuilder(id, blockBytes)
 	b.Reserve(table.Bytes()) // what is not written of it is never touched
-	table.All(func(v *Version) { b.Add(*v) })
+	table.All(b.Add)
 	return b.Finish()
 }
 

@@ -73,7 +73,7 @@ func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Ke
 		if !ok {
 			break
 		}
-		b.Add(Version{Key: key, LSN: at, Kind: Image, Value: value})
+		b.Add(&Version{Key: key, LSN: at, Kind: Image, Value: value})
 		if b.Size() >= t.store.opts.LayerBytes {
 			if err := finish(); err != nil {
 				return err

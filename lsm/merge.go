@@ -278,12 +278,12 @@ func (m *merge) emit(items []item) {
 		switch {
 		case !it.keep:
 		case it.image && !m.flatten:
-			m.imageBuilder(it.at).Add(it.Version)
+			m.imageBuilder(it.at).Add(&it.Version)
 		default:
 			if m.out.deltas == nil {
 				m.out.deltas = m.newBuilder(layer.Delta, m.job.LSNLo, m.job.LSNHi)
 			}
-			m.out.deltas.Add(it.Version)
+			m.out.deltas.Add(&it.Version)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
 )
 
@@ -18,8 +19,9 @@ type Builder struct {
 	entries []byte // of the open block
 	offsets []byte // of the entries of the open block
 	blocks  []blockPlace
-	hashes  []uint64   // of keys
-	last    kv.Version // without its value
+	hashes  []uint64 // of keys
+	last    kv.Key
+	lastLSN wal.LSN
 	count   int64
 }
 
@@ -38,19 +40,19 @@ func (b *Builder) Reserve(bytes int64) {
 
 // Add appends a version, which must lie above the last by (key, LSN) and inside
 // the layer's LSN range.
-func (b *Builder) Add(v kv.Version) {
-	b.check(&v)
+func (b *Builder) Add(v *kv.Version) {
+	b.check(v)
 	size := entryHeader + len(v.Value)
 	if len(b.entries) > 0 && len(b.entries)+size > b.blockBytes {
 		b.closeBlock()
 	}
 	if len(b.entries) == 0 {
-		b.openBlock(&v)
+		b.openBlock(v)
 	}
 	if b.count == 0 {
 		b.id.KeyLo = v.Key
 	}
-	if b.count == 0 || v.Key != b.last.Key {
+	if b.count == 0 || v.Key != b.last {
 		b.hashes = append(b.hashes, v.Key.Hash())
 	}
 	b.offsets = le.AppendUint32(b.offsets, uint32(len(b.entries)))
@@ -59,19 +61,19 @@ func (b *Builder) Add(v kv.Version) {
 	b.entries = append(b.entries, byte(v.Kind))
 	b.entries = append(b.entries, v.Value...)
 	b.count++
-	b.last = kv.Version{Key: v.Key, LSN: v.LSN}
+	b.last, b.lastLSN = v.Key, v.LSN
 }
 
 func (b *Builder) check(v *kv.Version) {
-	inOrder := b.count == 0 || b.last.Compare(*v) < 0
+	inOrder := b.count == 0 || compareAt(b.last, b.lastLSN, v.Key, v.LSN) < 0
 	ok := v.LSN > b.id.LSNLo && v.LSN <= b.id.LSNHi && v.Kind.Valid()
 	if b.id.Kind == Image {
-		inOrder = b.count == 0 || b.last.Key.Less(v.Key)
+		inOrder = b.count == 0 || b.last.Less(v.Key)
 		ok = v.LSN <= b.id.LSNHi && v.Kind == kv.Image
 	}
 	if !inOrder || !ok || len(v.Value) > kv.ValueBytesMax {
 		assert.Failf("%v of %v at %v with %d bytes follows %v at %v in %v layer %v..%v",
-			v.Kind, v.Key, v.LSN, len(v.Value), b.last.Key, b.last.LSN, b.id.Kind, b.id.LSNLo, b.id.LSNHi)
+			v.Kind, v.Key, v.LSN, len(v.Value), b.last, b.lastLSN, b.id.Kind, b.id.LSNLo, b.id.LSNHi)
 	}
 }
 
@@ -83,7 +85,7 @@ func (b *Builder) Size() int64 { return int64(len(b.file)) }
 
 func (b *Builder) openBlock(first *kv.Version) {
 	place := blockPlace{key: first.Key, off: int64(len(b.file))}
-	if b.count > 0 && first.Key == b.last.Key {
+	if b.count > 0 && first.Key == b.last {
 		place.since = first.LSN
 	}
 	b.blocks = append(b.blocks, place)
@@ -101,7 +103,7 @@ func (b *Builder) closeBlock() {
 func (b *Builder) Finish() (Desc, []byte) {
 	assert.That(b.count > 0, "a layer holds at least one version")
 	b.closeBlock()
-	b.id.KeyHi = b.last.Key
+	b.id.KeyHi = b.last
 	invalid := b.id.Validate()
 	assert.That(invalid == nil, "a finished layer's identity is possible: %v", invalid)
 	filterOffset := int64(len(b.file))

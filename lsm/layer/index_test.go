@@ -77,7 +77,7 @@ func TestIndexIsAThousandthOfItsPages(t *testing.T) {
 	for n := range pages {
 		k := kv.Key{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}
 		binary.BigEndian.PutUint32(k[14:], uint32(n))
-		b.Add(kv.Version{Key: k, LSN: 1 << 40, Kind: kv.Image, Value: page})
+		b.Add(&kv.Version{Key: k, LSN: 1 << 40, Kind: kv.Image, Value: page})
 	}
 	desc, data := b.Finish()
 	decoded := func(off int64) float64 { return float64(le.Uint32(data[off+8:])) }

@@ -51,7 +51,7 @@ func imageID() layer.ID {
 func build(id layer.ID, blockBytes int, versions []kv.Version) (layer.Desc, []byte) {
 	b := layer.NewBuilder(id, blockBytes)
 	for _, v := range versions {
-		b.Add(v)
+		b.Add(&v)
 	}
 	return b.Finish()
 }
@@ -282,7 +282,7 @@ func FuzzCheck(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		layer.Reseal(data)
 		b := layer.NewBuilder(headerID(data), sampleBlock)
-		desc, err := layer.Check("layer", data, func(v kv.Version) error { b.Add(v); return nil })
+		desc, err := layer.Check("layer", data, func(v kv.Version) error { b.Add(&v); return nil })
 		if err != nil {
 			return
 		}

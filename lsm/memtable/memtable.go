@@ -21,6 +21,7 @@
 package memtable
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 
@@ -285,6 +286,31 @@ type place struct {
 	kind  kv.Kind
 }
 
+// fetchAhead is how many values are loaded into the processor's cache at a time, about
+// what a block of a layer holds. Fewer: less of their loading overlaps. Many more: the
+// first ones have left the cache when they are visited.
+const fetchAhead = 64
+
+// fetch loads values that are visited next. They lie in the order of time, so that
+// nearly each is a cache miss; where nothing else is done, the processor waits for many
+// of them at once, and not for one after the other.
+func (t *Table) fetch(places []place) {
+	const line = 64
+	loaded := byte(0)
+	for i := range places {
+		p := &places[i]
+		if p.size == 0 {
+			continue
+		}
+		value := t.arena[p.chunk][p.off : p.off+p.size]
+		for at := 0; at < min(len(value), 4*line); at += line {
+			loaded ^= value[at]
+		}
+		loaded ^= value[len(value)-1]
+	}
+	runtime.KeepAlive(loaded)
+}
+
 // All visits all versions in order of key, then LSN. Their values are the table's own.
 // No insert may come meanwhile.
 //
@@ -320,6 +346,9 @@ func (t *Table) All(visit func(v *kv.Version)) {
 	for _, number := range order {
 		v := kv.Version{Key: t.keys[number]}
 		for ; at < next[number]; at++ {
+			if at%fetchAhead == 0 {
+				t.fetch(places[at:min(at+fetchAhead, uint32(len(places)))])
+			}
 			p := &places[at]
 			v.LSN, v.Kind, v.Value = p.lsn, p.kind, nil
 			if p.size > 0 {
