@@ -25,21 +25,17 @@ func (s *Store) Create(ctx context.Context, id wal.TimelineID, start wal.LSN, me
 	return nil
 }
 
-// create writes a new timeline's index. The caller holds s.change.
+// create writes a new timeline's index: one conditional PUT. The caller holds s.change.
+//
+// The condition guards ids below one parent. That an id is not taken below another is up
+// to who draws it, at random and for one creation only: to look would be to list all
+// timelines there are.
 func (s *Store) create(ctx context.Context, x *manifest.Index) error {
 	x.Writer, x.Sequence = s.newWriter(), 1
 	if err := x.Validate(); err != nil {
 		return err
 	}
-	// The condition of the PUT guards ids under one parent; for the rest it is
-	// enough to look, as ids are random.
-	if _, err := s.listTimelines(ctx); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	_, taken := s.parents[x.Timeline]
-	s.mu.Unlock()
-	if taken {
+	if s.isKnown(x.Timeline) {
 		return ErrTimelineExists
 	}
 	_, err := s.indexAt(x.Parent, x.Timeline).Create(ctx, x)
@@ -76,6 +72,8 @@ func (s *Store) Branch(ctx context.Context, parent, child wal.TimelineID, at wal
 }
 
 func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
+	// What the attachment knows may be old if it was fenced, and a child that is made and
+	// is not to be may stay, should this process end before it is undone.
 	owner, _, _, err := s.loadIndex(ctx, parent)
 	for err == nil && !owner.IsRoot() && at < owner.BranchLSN {
 		owner, _, _, err = s.loadIndex(ctx, owner.Parent)

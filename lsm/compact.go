@@ -25,18 +25,19 @@ const (
 	flushedInputsMax = 32
 )
 
-// compactLoop merges layers and collects history as it pays, until the attachment
-// ends. It waits for something to do: a flush, reads that cost, or time that passed.
+// compactLoop merges layers and collects history as it pays, until there is nothing to do
+// and none to wait for: a flush, or reads that cost, start it anew. It waits for history
+// to become old.
 func (t *Timeline) compactLoop(ctx context.Context) error {
 	for pause := compactPauseMin; ; {
-		seen := t.works.Load()
+		seen := t.seenWorks()
 		err := t.tidy(ctx)
 		switch {
 		case ctx.Err() != nil || t.failure() != nil:
 			return nil
 		case err == nil:
 			pause = compactPauseMin
-			if t.awaitWork(ctx, seen) != nil {
+			if !t.awaitWork(ctx, seen) {
 				return nil
 			}
 			continue
@@ -49,31 +50,86 @@ func (t *Timeline) compactLoop(ctx context.Context) error {
 	}
 }
 
-// noteWork tells the task that there may be something to merge or to collect.
+// noteWork tells the compaction that there may be something to merge or to collect, and
+// starts it if it is not there.
 func (t *Timeline) noteWork() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.works.Add(1)
+	t.works++
 	t.worked.Broadcast()
+	start := !t.compacts && t.mayStart()
+	t.compacts = t.compacts || start
+	t.mu.Unlock()
+	if start {
+		t.start("lsm compact", t.compactLoop)
+	}
 }
 
-// awaitWork returns when noteWork was called after seen was read, or when history has
-// become old enough to be collected.
-func (t *Timeline) awaitWork(ctx context.Context, seen uint64) error {
-	limited := ctx
-	if after, ok := t.untilOlder(); ok {
-		bounded, cancel := t.store.env.Tasks.WithTimeout(ctx, after)
-		defer cancel()
-		limited = bounded
+// noteFrozen starts the task that writes memtables if there are some and it is not there.
+func (t *Timeline) noteFrozen() {
+	t.mu.Lock()
+	start := !t.flushes && len(t.frozen) > 0 && t.mayStart()
+	t.flushes = t.flushes || start
+	t.mu.Unlock()
+	if start {
+		t.start("lsm flush", t.flushLoop)
+	}
+}
+
+// mayStart reports whether a task may be started, and counts its caller among those who
+// will. The caller holds t.mu.
+func (t *Timeline) mayStart() bool {
+	if t.failed != nil {
+		return false
+	}
+	t.starting++
+	return true
+}
+
+// start starts a task of the attachment, which is not detached before it is started.
+func (t *Timeline) start(name string, task func(context.Context) error) {
+	t.group.Go(name, task)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.starting--
+	t.moved.Broadcast()
+}
+
+// awaitStarts returns when no more tasks will be started. The attachment has failed.
+func (t *Timeline) awaitStarts(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.starting > 0 && t.moved.Wait(ctx) == nil {
+	}
+}
+
+func (t *Timeline) seenWorks() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.works
+}
+
+// awaitWork reports whether there is work: noteWork was called after seen was read, or
+// history has become old enough to be collected, which it waits for. Otherwise the task
+// that asks is over.
+func (t *Timeline) awaitWork(ctx context.Context, seen uint64) bool {
+	after, ageing := t.untilOlder()
+	if ageing {
+		t.awaitOlder(ctx, seen, after)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.failed == nil && t.works.Load() == seen {
-		if err := t.worked.Wait(limited); err != nil {
-			return ctx.Err()
-		}
+	t.compacts = t.failed == nil && ctx.Err() == nil && (ageing || t.works != seen)
+	return t.compacts
+}
+
+// awaitOlder returns after a time, or when there is work before that.
+func (t *Timeline) awaitOlder(ctx context.Context, seen uint64, after time.Duration) {
+	limited, cancel := t.store.env.Tasks.WithTimeout(ctx, after)
+	defer cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.failed == nil && t.works == seen && t.worked.Wait(limited) == nil {
 	}
-	return t.failed
 }
 
 // tidy deletes what is dead and runs jobs until there is none.
@@ -237,6 +293,9 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 	}
 	for _, d := range m.outputs {
 		if m.images {
+			if t.settled == nil {
+				t.settled = make(map[layer.ID]bool)
+			}
 			t.settled[d.ID] = true
 		}
 	}
@@ -275,6 +334,9 @@ func (t *Timeline) sweep(ctx context.Context) error {
 		}
 		t.store.files.Forget(ctx, &id)
 		t.mu.Lock()
+		if t.swept == nil {
+			t.swept = make(map[layer.ID]bool)
+		}
 		t.swept[id] = true
 		t.mu.Unlock()
 		t.counts.deleted.Add(1)

@@ -241,6 +241,13 @@ func (s *Store) remember(parent, id wal.TimelineID) {
 	s.parents[id] = parent
 }
 
+func (s *Store) isKnown(id wal.TimelineID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.parents[id]
+	return known
+}
+
 func (s *Store) forget(id wal.TimelineID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +272,7 @@ type node struct {
 	index   *manifest.Index // what is known of the object; never changed in place
 	readers []*layer.Reader // of index.Layers
 	tables  []tableRef      // newest first; none if it is not attached
-	flat    *flatMap        // own and ancestors' layers
+	flat    *layers         // own and ancestors'
 	state   *nodeState
 }
 

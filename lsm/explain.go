@@ -164,7 +164,7 @@ type LayerInfo struct {
 // Layers lists the layers that a timeline's reads may look into, its own and, up to
 // Clip, those of its ancestors, in order of LSN: what a map of keys by LSN is drawn of.
 func (t *Timeline) Layers() (infos []LayerInfo) {
-	flat := t.node.state.view.Load().layers
+	flat := t.node.state.view.Load().layers.get()
 	flat.All(func(it *flatItem) bool {
 		infos = append(infos, LayerInfo{*it.Layer.Desc(), remote.LayerKey(t.store.opts.Tenant, it.ID), min(it.Clip, it.ID.LSNHi)})
 		return true

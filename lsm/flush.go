@@ -18,12 +18,9 @@ import (
 // retries did not cure.
 const flushPause = time.Second
 
-// flushLoop writes memtables as they are frozen, until the attachment ends.
+// flushLoop writes memtables that are frozen until there are none.
 func (t *Timeline) flushLoop(ctx context.Context) error {
-	for {
-		if err := t.awaitFrozen(ctx); err != nil {
-			return nil
-		}
+	for t.hasFrozen() {
 		err := t.flushFrozen(ctx)
 		if err == nil {
 			continue
@@ -33,17 +30,16 @@ func (t *Timeline) flushLoop(ctx context.Context) error {
 			return nil
 		}
 	}
+	return nil
 }
 
-func (t *Timeline) awaitFrozen(ctx context.Context) error {
+// hasFrozen reports whether there are memtables to write. If there are none, or the
+// attachment has ended, the task that asks is over.
+func (t *Timeline) hasFrozen() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.failed == nil && len(t.frozen) == 0 {
-		if err := t.moved.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return t.failed
+	t.flushes = t.failed == nil && len(t.frozen) > 0
+	return t.flushes
 }
 
 // Flush writes all that was applied before it was called to the bucket: when it
@@ -55,6 +51,7 @@ func (t *Timeline) Flush(ctx context.Context) error {
 			return err
 		}
 		if err := t.flushFrozen(ctx); err != nil {
+			t.noteFrozen()
 			return err
 		}
 	}
@@ -125,7 +122,11 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 	if err := t.commit(ctx, x); err != nil {
 		return err
 	}
-	return t.show(x, desc)
+	if err := t.show(x, desc); err != nil {
+		return err
+	}
+	t.noteWork()
+	return nil
 }
 
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {
@@ -201,8 +202,6 @@ func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) error {
 	t.frozen = slices.Delete(slices.Clone(t.frozen), 0, 1)
 	t.node.tables = t.tableRefs()
 	t.moved.Broadcast()
-	t.works.Add(1)
-	t.worked.Broadcast()
 	return s.addLayer(t.node, x, desc)
 }
 

@@ -46,7 +46,7 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 		m := &merge{t: t, keep: retained{[]wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
 			job: picker.Job{Kind: picker.Collect, LSNHi: at}}
 		t.store.mu.Lock()
-		inherited := t.node.parent.flat.Clipped(at)
+		inherited := t.node.parent.flat.get().Clipped(at)
 		t.store.mu.Unlock()
 		slices.SortStableFunc(inherited, func(a, b flatItem) int { return cmp.Compare(min(a.ID.LSNHi, a.Clip), min(b.ID.LSNHi, b.Clip)) })
 		for _, it := range inherited {

@@ -144,7 +144,7 @@ type walk struct {
 // from new to old, until one has an image or a tombstone.
 func (w *walk) chain(ctx context.Context, key Key, lsn, floor wal.LSN, c *Chain) error {
 	w.counts.reads.Add(1)
-	w.at = w.view.layers.Locate(key, w.at)
+	w.at = w.view.layers.get().Locate(key, w.at)
 	versions, ceil, done := c.Deltas[:0], lsn, false
 	var err error
 	for i := range w.view.tables {
@@ -177,7 +177,7 @@ func (w *walk) chain(ctx context.Context, key Key, lsn, floor wal.LSN, c *Chain)
 // returns floor as the new ceil, or the old one if that was lower.
 func (w *walk) layers(ctx context.Context, key Key, ceil, floor wal.LSN, versions []Version) (_ []Version, _ wal.LSN, done bool, err error) {
 	for at := ceil; at > floor; {
-		step, ok := w.view.layers.Next(w.at, key, at)
+		step, ok := w.view.layers.get().Next(w.at, key, at)
 		if !ok || step.Ceil <= floor || step.Image && step.Floor <= floor {
 			break
 		}

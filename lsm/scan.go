@@ -86,7 +86,7 @@ func (v *view) keys(lo, hi Key, at wal.LSN) *keyMerge {
 			}})
 		}
 	}
-	for _, r := range v.layers.Overlapping(lo, hi, at) {
+	for _, r := range v.layers.get().Overlapping(lo, hi, at) {
 		m.sources = append(m.sources, keySource{from: lo, more: func(ctx context.Context, from Key, dst []Key) ([]Key, error) {
 			return r.NextKeys(ctx, from, hi, scanKeys, dst)
 		}})

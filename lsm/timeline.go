@@ -32,16 +32,20 @@ type Timeline struct {
 	generation wal.Generation
 
 	mu     sync.Mutex
-	moved  env.Cond // on mu: last, frozen or failed changed
+	moved  env.Cond // on mu: last, frozen, failed or starting changed
 	active *memtable.Table
 	frozen []frozenTable     // oldest first
 	failed error             // for good: fenced, detached, or a failed import
 	worked env.Cond          // on mu: works rose, or failed changed
-	works  atomic.Uint64     // counts what may make work for the compaction
-	swept  map[layer.ID]bool // dead layers whose objects are deleted
+	works  uint64            // counts what may make work for the compaction
+	swept  map[layer.ID]bool // dead layers whose objects are deleted; nil if none is
+	// A timeline that nobody writes to has no tasks: they start with work and end when
+	// there is none.
+	flushes, compacts bool // the task is there
+	starting          int  // who will start one
 
 	compacting *env.Lock         // held by who merges
-	settled    map[layer.ID]bool // by compacting: layers made for their reads
+	settled    map[layer.ID]bool // by compacting: layers made for their reads; nil if none is
 	pinned     pinned            // by compacting
 	// orphansSwept, by compacting: what earlier generations left is deleted.
 	orphansSwept bool
@@ -85,8 +89,7 @@ func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error
 	if s.Attached(id) != nil {
 		return nil, fmt.Errorf("%w: %v", ErrAttached, id)
 	}
-	t := &Timeline{store: s, writer: s.newWriter(), flushing: env.NewLock(s.env.Tasks), compacting: env.NewLock(s.env.Tasks),
-		swept: make(map[layer.ID]bool), settled: make(map[layer.ID]bool)}
+	t := &Timeline{store: s, writer: s.newWriter(), flushing: env.NewLock(s.env.Tasks), compacting: env.NewLock(s.env.Tasks)}
 	t.moved, t.worked = s.env.Tasks.NewCond(&t.mu), s.env.Tasks.NewCond(&t.mu)
 	x, err := t.takeOver(ctx, id)
 	if err != nil {
@@ -97,13 +100,15 @@ func (s *Store) Attach(ctx context.Context, id wal.TimelineID) (*Timeline, error
 		return nil, fmt.Errorf("attach timeline %v: %w", id, err)
 	}
 	t.node = n
+	// Its tasks outlive the call: Detach ends them, not the caller's context.
+	t.group = s.env.Tasks.NewGroup(context.WithoutCancel(ctx))
 	if err := s.install(t, x); err != nil {
 		return nil, fmt.Errorf("attach timeline %v: %w", id, err)
 	}
-	// The task outlives the call: Detach ends it, not the caller's context.
-	t.group = s.env.Tasks.NewGroup(context.WithoutCancel(ctx))
-	t.group.Go("lsm flush", t.flushLoop)
-	t.group.Go("lsm compact", t.compactLoop)
+	// Only an earlier attachment can have left layers.
+	if t.orphansSwept = x.Generation == 1; !t.orphansSwept || len(x.Layers) > 0 {
+		t.noteWork()
+	}
 	s.env.Trace.Event("lsm.attach", "timeline", id, "generation", x.Generation, "durable", x.Durable)
 	return t, nil
 }
@@ -179,6 +184,7 @@ func (t *Timeline) Detach(ctx context.Context) error {
 	}
 	t.fail(ErrDetached)
 	t.group.Stop()
+	t.awaitStarts(context.WithoutCancel(ctx))
 	err := t.group.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()

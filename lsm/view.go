@@ -11,12 +11,65 @@ import (
 	"github.com/varvedb/varve/lsm/memtable"
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 )
 
 type (
 	flatMap  = layermap.Map[*layer.Reader]
 	flatItem = layermap.Item[*layer.Reader]
 )
+
+// layers are those that a timeline's reads look into, its own and its ancestors'. A branch
+// without layers of its own has its parent's, up to where it leaves that: no map is made of
+// them before it is read, for most branches of a busy parent never are.
+type layers struct {
+	from  *layers // nil if built was there from the beginning
+	at    wal.LSN // from is seen up to here
+	built atomic.Pointer[flatMap]
+}
+
+func builtLayers(flat *flatMap) *layers {
+	l := &layers{}
+	l.built.Store(flat)
+	return l
+}
+
+// get returns the map.
+func (l *layers) get() *flatMap {
+	if flat := l.built.Load(); flat != nil {
+		return flat
+	}
+	return l.build()
+}
+
+// build makes the map. Two readers may both make it, and the same one.
+func (l *layers) build() *flatMap {
+	at, from := l.at, l.from
+	for ; from.built.Load() == nil; from = from.from {
+		at = min(at, from.at)
+	}
+	flat := from.built.Load()
+	if items, whole := clipped(flat, at); !whole {
+		var err error
+		flat, err = layermap.Build(items)
+		assert.That(err == nil, "of layers that do not overlap, what lies below %v does not either", at)
+	}
+	l.built.Store(flat)
+	return flat
+}
+
+// clipped returns the layers up to an LSN, and whether nothing lies above it.
+func clipped(flat *flatMap, at wal.LSN) (items []flatItem, whole bool) {
+	whole = true
+	flat.All(func(it *flatItem) bool {
+		whole = it.ID.Start() <= at && min(it.ID.LSNHi, it.Clip) <= at
+		return whole
+	})
+	if whole {
+		return nil, true
+	}
+	return flat.Clipped(at), false
+}
 
 const maxLSN = ^wal.LSN(0)
 
@@ -49,9 +102,9 @@ type line struct {
 // not disturbed by what is frozen, flushed or attached meanwhile.
 type view struct {
 	tables []tableRef // own and ancestors', newest first; they do not overlap
-	layers *flatMap   // own and ancestors'
-	lines  []line     // own, then ancestors'; the last is the root's
-	ready  bool       // every ancestor can be read up to its hi
+	layers *layers
+	lines  []line // own, then ancestors'; the last is the root's
+	ready  bool   // every ancestor can be read up to its hi
 }
 
 // setIndex takes a newer content of a node's index object, and shows it. The
@@ -93,24 +146,35 @@ func (s *Store) newReader(desc *layer.Desc) *layer.Reader {
 
 // remap makes the layer maps of a node and its descendants anew.
 func (s *Store) remap(n *node) error {
-	var items []flatItem
-	if n.parent != nil {
-		items = n.parent.flat.Clipped(n.index.BranchLSN)
-	}
-	for _, r := range n.readers {
-		items = append(items, itemOf(r))
-	}
-	flat, err := layermap.Build(items)
-	if err != nil {
+	if err := n.mapLayers(); err != nil {
 		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
 	}
-	n.flat = flat
 	n.publish()
 	for _, c := range n.children {
 		if err := s.remap(c); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (n *node) mapLayers() error {
+	if n.parent != nil && len(n.readers) == 0 {
+		n.flat = &layers{from: n.parent.flat, at: n.index.BranchLSN}
+		return nil
+	}
+	var items []flatItem
+	if n.parent != nil {
+		items = n.parent.flat.get().Clipped(n.index.BranchLSN)
+	}
+	for _, r := range n.readers {
+		items = append(items, itemOf(r))
+	}
+	flat, err := layermap.Build(items)
+	if err != nil {
+		return err
+	}
+	n.flat = builtLayers(flat)
 	return nil
 }
 
@@ -130,14 +194,14 @@ func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc) error {
 	r := s.newReader(desc)
 	at, _ := slices.BinarySearchFunc(x.Layers, *desc, manifest.Compare)
 	n.readers = slices.Insert(slices.Clone(n.readers), at, r)
-	flat, err := n.flat.With(itemOf(r))
+	flat, err := n.flat.get().With(itemOf(r))
 	if err != nil {
 		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
 	}
-	n.flat = flat
+	n.flat = builtLayers(flat)
 	n.publish()
 	for _, c := range n.children {
-		if desc.Start() > c.index.BranchLSN {
+		if desc.Start() > c.index.BranchLSN && c.flat.built.Load() != nil {
 			s.publishAll(c) // its layers are as they were
 		} else if err := s.remap(c); err != nil {
 			return err
@@ -156,7 +220,11 @@ func (s *Store) publishAll(n *node) {
 }
 
 func (n *node) publish() {
-	v := &view{layers: n.flat, ready: true}
+	depth, tables := 0, 0
+	for at := n; at != nil; at = at.parent {
+		depth, tables = depth+1, tables+len(at.tables)
+	}
+	v := &view{layers: n.flat, ready: true, lines: make([]line, 0, depth), tables: make([]tableRef, 0, tables)}
 	hi := maxLSN
 	for at := n; at != nil; at = at.parent {
 		lo := at.index.BranchLSN

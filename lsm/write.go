@@ -27,10 +27,20 @@ func (t *Timeline) Apply(ctx context.Context, end wal.LSN, versions []Version) e
 	if err := t.ease(ctx, versions); err != nil {
 		return err
 	}
+	froze, err := t.insert(ctx, end, versions)
+	if froze {
+		t.noteFrozen()
+	}
+	return err
+}
+
+// insert is Apply once it was slowed down. It reports whether there is a memtable to be
+// written.
+func (t *Timeline) insert(ctx context.Context, end wal.LSN, versions []Version) (froze bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.makeRoom(ctx); err != nil {
-		return err
+		return len(t.frozen) > 0, err
 	}
 	checkOrder(t.LastLSN(), end, versions)
 	t.active.Insert(versions)
@@ -40,7 +50,7 @@ func (t *Timeline) Apply(ctx context.Context, end wal.LSN, versions []Version) e
 	if t.isFull() && len(t.frozen) < t.store.opts.FrozenMax {
 		t.freeze()
 	}
-	return nil
+	return len(t.frozen) > 0, nil
 }
 
 func checkOrder(last, end wal.LSN, versions []Version) {

@@ -33,8 +33,8 @@ import (
 )
 
 const (
-	// entriesPerChunk entries are allocated at a time: 160 KiB. The first chunk grows, so
-	// that the table of an idle timeline takes next to nothing.
+	// entriesPerChunk entries are allocated at a time: 160 KiB. The first chunk
+	// grows, so that a table of little takes little.
 	entriesPerChunk = 4096
 	// arenaChunkBytes of values are allocated at a time, less for the first ones; a value
 	// that does not fit what is left starts a new chunk, so at most one value's size is
@@ -87,18 +87,15 @@ type Table struct {
 	count   uint32
 	arena   [][]byte
 	bytes   int64
-	ordered *btree.BTreeG[kv.Key]
-	indexed int // keys[:indexed] are in ordered
+	ordered *btree.BTreeG[kv.Key] // nil before it is asked for
+	indexed int                   // keys[:indexed] are in ordered
 }
 
 // New makes an empty table for versions above lo.
 func New(lo wal.LSN) *Table {
 	return &Table{
-		lo:      lo,
-		numbers: make(map[kv.Key]uint32),
-		chunks:  [][]entry{make([]entry, 1, 8)},
-		count:   1,
-		ordered: btree.NewG(btreeDegree, kv.Key.Less),
+		lo:    lo,
+		count: 1,
 	}
 }
 
@@ -134,6 +131,10 @@ func (t *Table) insert(v *kv.Version) {
 			v.LSN, v.Key, t.lo, v.Kind, len(v.Value))
 	}
 	e := entry{lsn: v.LSN, kind: v.Kind, size: uint32(len(v.Value))}
+	if t.numbers == nil {
+		// The table of an idle timeline takes next to nothing.
+		t.numbers, t.chunks = make(map[kv.Key]uint32), [][]entry{make([]entry, 1, 8)}
+	}
 	number, known := t.numbers[v.Key]
 	if known {
 		older := &t.heads[number]
@@ -260,6 +261,12 @@ func (t *Table) newestAt(i uint32, ceil wal.LSN) (_ uint32, steps int) {
 func (t *Table) NextKeys(lo, hi kv.Key, limit int, dst []kv.Key) []kv.Key {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.keys) == 0 {
+		return dst
+	}
+	if t.ordered == nil {
+		t.ordered = btree.NewG(btreeDegree, kv.Key.Less)
+	}
 	for _, key := range t.keys[t.indexed:] {
 		t.ordered.ReplaceOrInsert(key)
 	}

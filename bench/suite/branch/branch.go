@@ -47,8 +47,7 @@ func Suite() bench.Suite {
 		Name: "branch", Letter: "f",
 		Title: "creation of branches, against copies and snapshots",
 		About: "A branch is one small object that is put if absent, and a read of the parent's index. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
-			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests and bytes of every branch. " +
-			"Making a branch lists the timelines that there are, so ten thousand of them take longer to make than a run may: counts ends at a thousand.",
+			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests and bytes of every branch.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +27,12 @@ const (
 	tempName = ".partial"
 )
 
-type bucket struct{ dir string }
+type bucket struct {
+	dir string
+
+	mu      sync.Mutex
+	durable map[string]bool // directories whose entries, up to dir, were synced; named from dir on
+}
 
 func newBucket(location string) (env.Bucket, error) {
 	if location == "" {
@@ -42,7 +48,7 @@ func newBucket(location string) (env.Bucket, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make bucket directory: %w", err)
 	}
-	return &bucket{dir: dir}, nil
+	return &bucket{dir: dir, durable: map[string]bool{}}, nil
 }
 
 // path refuses keys that would leave the bucket or meet its own files.
@@ -114,13 +120,19 @@ func check(path string, cond env.Condition) error {
 	if cond == (env.Condition{}) {
 		return nil
 	}
+	if cond.IfAbsent {
+		_, err := os.Lstat(path)
+		if err == nil {
+			err = fmt.Errorf("%w: the object exists", env.ErrPrecondition)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
 	body, err := os.ReadFile(path)
 	absent := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !absent {
 		return err
-	}
-	if cond.IfAbsent && !absent {
-		return fmt.Errorf("%w: the object exists", env.ErrPrecondition)
 	}
 	if cond.IfMatch != "" && absent {
 		return fmt.Errorf("%w: the object does not exist", env.ErrPrecondition)
@@ -149,8 +161,46 @@ func writeTemp(path string, body []byte) error {
 	return err
 }
 
-// syncAround makes the entry of path durable, and those of its directories.
-func (b *bucket) syncAround(path string) error { return syncUpTo(b.dir, path) }
+// durableMax bounds the directories that are remembered to be durable, at some hundred
+// bytes each. Fewer: what is put into others costs a flush for each directory above it.
+const durableMax = 4096
+
+// syncAround makes the entry of path durable, and those of its directories. A directory
+// that was there may have been made by a process that ended before it had synced it, so
+// only what this process has synced needs no more: no directory is ever removed.
+func (b *bucket) syncAround(path string) error {
+	dir := filepath.Dir(path)
+	for at := dir; ; at = filepath.Dir(at) {
+		if err := syncDir(at); err != nil {
+			return err
+		}
+		if at == b.dir || b.isDurable(at) {
+			break
+		}
+	}
+	b.noteDurable(dir)
+	return nil
+}
+
+func (b *bucket) isDurable(dir string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.durable[b.within(dir)]
+}
+
+// noteDurable remembers a directory and those above it.
+func (b *bucket) noteDurable(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.durable) >= durableMax {
+		clear(b.durable)
+	}
+	for ; dir != b.dir && !b.durable[b.within(dir)]; dir = filepath.Dir(dir) {
+		b.durable[b.within(dir)] = true
+	}
+}
+
+func (b *bucket) within(dir string) string { return strings.TrimPrefix(dir, b.dir) }
 
 func (b *bucket) Get(_ context.Context, key string) ([]byte, env.ETag, error) {
 	path, err := b.path(key)

@@ -1,0 +1,80 @@
+package lsm_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestABranchIsOnePutHoweverManyThereAre: making one asks the bucket for the same, whether
+// it is the first or has a hundred siblings.
+func TestABranchIsOnePutHoweverManyThereAre(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	var asked []string
+	b.before = func(op, _ string, body []byte) error {
+		asked = append(asked, fmt.Sprintf("%s %d", op, len(body)))
+		return nil
+	}
+	for n := 2; n < 100; n++ {
+		asked = nil
+		require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(n), 20, nil))
+		require.Equal(t, []string{"get 0", "put 140", "get 0"}, asked, "the child's index, and before and after whether the parent's allows it")
+	}
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestAnIdleBranchHasNoTask: only what is written to, or has something to merge, has any.
+func TestAnIdleBranchHasNoTask(t *testing.T) {
+	ctx := context.Background()
+	s, tl := start(t, withBucket(t, newMemBucket()))
+	apply(t, tl, put(1, 20, "Ia"))
+	before := runtime.NumGoroutine()
+	for n := 2; n < 50; n++ {
+		require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(n), 20, nil))
+		attach(t, s, timelineID(n))
+	}
+	require.Less(t, runtime.NumGoroutine(), before+10)
+	child := s.Attached(timelineID(2))
+	require.Equal(t, "Ia", get(t, child, 1, 20))
+	apply(t, child, put(1, 30, "Db"))
+	flush(t, child)
+	require.Equal(t, "Ia+Db", get(t, child, 1, 30))
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestReadsAreTheSameWheneverABranchsMapIsMade: a branch that was never read has no map of its
+// ancestors' layers; those that are read see the same whenever theirs was made.
+func TestReadsAreTheSameWheneverABranchsMapIsMade(t *testing.T) {
+	ctx := context.Background()
+	s, tl := start(t, withBucket(t, newMemBucket()))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	apply(t, tl, put(1, 30, "Db"), put(1, 40, "Dc"))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 30, nil))
+	early := attach(t, s, timelineID(2))
+	require.NoError(t, s.Branch(ctx, timelineID(2), timelineID(3), 30, nil))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(4), 20, nil))
+	late, low := attach(t, s, timelineID(3)), attach(t, s, timelineID(4))
+	check := func() {
+		require.Equal(t, "Ia+Db", get(t, early, 1, 30))
+		require.Equal(t, "Ia", get(t, early, 1, 20))
+	}
+	check()
+	flush(t, tl) // one layer reaches above the branch points
+	check()
+	apply(t, tl, put(1, 50, "Dd"))
+	flush(t, tl)
+	check()
+	require.NoError(t, tl.Compact(ctx))
+	check()
+	require.Equal(t, "Ia+Db", get(t, late, 1, 30))
+	require.Equal(t, "Ia", get(t, low, 1, 20))
+	require.Equal(t, "Ia+Db+Dc+Dd", get(t, tl, 1, 50))
+	require.NoError(t, s.Close(ctx))
+}
