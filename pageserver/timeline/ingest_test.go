@@ -477,6 +477,18 @@ func TestTimesFindLSNs(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, stamp-50_000_000, times[len(times)-1].Time, "it is not later than all before")
 	check()
+	for i := range 30 { // what was looked up grows
+		stamp += 1_000_000
+		commits = append(commits, stamped{stamp, w.end})
+		w.ingest(commit(ending{XID: uint32(2001 + i), Time: stamp}))
+		got, err := w.tl.LSNAt(w.ctx, pgwal.Timestamp(stamp-1).Time())
+		require.NoError(t, err)
+		require.Equal(t, commits[len(commits)-1].prev, got)
+	}
+	check()
+	before := w.tl.Store().Stats().Reads
+	check()
+	require.Equal(t, before, w.tl.Store().Stats().Reads, "what was read before is not read again")
 	got, err := w.tl.LSNAt(w.ctx, pgwal.Timestamp(importStamp).Time())
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, got, importEnd)

@@ -10,6 +10,7 @@ import (
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
@@ -37,51 +38,89 @@ func (t *Timeline) LSNAt(ctx context.Context, at time.Time) (wal.LSN, error) {
 	}
 	head := t.store.LastLSN()
 	stamp := int64(pgwal.TimestampOf(at))
-	times, err := t.firstChunkAfter(ctx, stamp, head)
+	chunk, found, err := t.firstChunkAfter(ctx, stamp, head)
+	if err != nil || !found {
+		return head, err
+	}
+	moments, err := t.moments(ctx, chunk, head)
 	if err != nil {
 		return 0, err
 	}
-	for i, entry := range times {
-		if entry.Time > stamp {
-			return entry.Prev, t.checkBegun(ctx, at, entry, i == 0)
+	i := after(moments, stamp)
+	if i == 0 {
+		if err := t.checkBegun(ctx, at, chunk, head); err != nil {
+			return 0, err
 		}
 	}
-	return head, nil
+	return moments[i].prev, nil
 }
 
 // checkBegun refuses a time before the first one that is known: that of the checkpoint
-// at which the cluster was imported. entry is the one found, first of its chunk or not.
-func (t *Timeline) checkBegun(ctx context.Context, at time.Time, entry pgkey.CommitTimeValue, first bool) error {
-	if !first {
-		return nil
-	}
-	chunk := uint64(entry.Start) / pgkey.CommitTimeChunk
-	earlier, _, err := t.firstChunk(ctx, 0, chunk+1, t.store.LastLSN())
-	if err != nil || earlier < chunk {
+// at which the cluster was imported. The time lies before all of a chunk.
+func (t *Timeline) checkBegun(ctx context.Context, at time.Time, chunk uint64, head wal.LSN) error {
+	earliest, _, err := t.chunkFrom(ctx, 0, head)
+	if err != nil || earliest.chunk < chunk {
 		return err
 	}
 	return fmt.Errorf("find the LSN at %v: %w", at.Format(time.RFC3339Nano), ErrBeforeHistory)
 }
 
-// firstChunkAfter returns the commit times of the first chunk of log that has one
-// later than stamp, or nothing. Times rise along the log, so it halves the log.
-func (t *Timeline) firstChunkAfter(ctx context.Context, stamp int64, head wal.LSN) (found []pgkey.CommitTimeValue, err error) {
+// firstChunkAfter finds the first chunk of log that has a commit time later than stamp.
+// Times rise along the log, so it parts the log again and again.
+func (t *Timeline) firstChunkAfter(ctx context.Context, stamp int64, head wal.LSN) (chunk uint64, found bool, err error) {
 	low, high := uint64(0), uint64(head)/pgkey.CommitTimeChunk+1 // chunks [low, high)
 	for low < high {
-		middle := low + (high-low)/2
-		chunk, times, err := t.firstChunk(ctx, middle, high, head)
+		middle := split(low, high)
+		b, any, err := t.chunkFrom(ctx, middle, head)
 		switch {
 		case err != nil:
-			return nil, err
-		case times == nil:
+			return 0, false, err
+		case !any || b.chunk >= high:
 			high = middle
-		case times[len(times)-1].Time > stamp:
-			found, high = times, middle
+		case b.last > stamp:
+			chunk, found, high = b.chunk, true, middle
 		default:
-			low = chunk + 1
+			low = b.chunk + 1
 		}
 	}
-	return found, nil
+	return chunk, found, nil
+}
+
+// chunkFrom finds the first chunk at or above one that has commit times.
+func (t *Timeline) chunkFrom(ctx context.Context, from uint64, head wal.LSN) (b bound, any bool, err error) {
+	b, any = t.times.bound(from)
+	switch {
+	case any && holds(b.chunk, b.head, head):
+	case any: // what lies below the chunk is as it was
+		moments, err := t.moments(ctx, b.chunk, head)
+		if err != nil {
+			return b, false, err
+		}
+		b = bound{b.chunk, moments[len(moments)-1].time, head}
+		t.times.note(from, b)
+	default:
+		chunk, values, err := t.firstChunk(ctx, from, uint64(head)/pgkey.CommitTimeChunk+1, head)
+		if err != nil || values == nil {
+			return b, false, err
+		}
+		b = bound{chunk, values[len(values)-1].Time, head}
+		t.times.note(from, b)
+		t.times.keep(chunk, head, values)
+	}
+	return b, true, nil
+}
+
+// moments returns the commit times of a chunk that has some.
+func (t *Timeline) moments(ctx context.Context, chunk uint64, head wal.LSN) ([]moment, error) {
+	if moments := t.times.moments(chunk, head); moments != nil {
+		return moments, nil
+	}
+	found, values, err := t.firstChunk(ctx, chunk, chunk+1, head)
+	if err != nil {
+		return nil, err
+	}
+	assert.That(found == chunk && len(values) > 0, "a chunk of log that had commit times has them")
+	return t.times.keep(chunk, head, values), nil
 }
 
 // firstChunk returns the first chunk in [low, high) that has commit times, and them.

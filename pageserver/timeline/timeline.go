@@ -21,6 +21,7 @@ type Timeline struct {
 	env   env.Env
 	id    wal.TimelineID
 	store *lsm.Timeline
+	times timeIndex
 
 	mu       sync.Mutex
 	progress env.Cond // LastLSN rose, or stopped was set
