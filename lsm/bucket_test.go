@@ -44,6 +44,20 @@ var tagSeed = maphash.MakeSeed()
 
 func newMemBucket() *memBucket { return &memBucket{objects: make(map[string][]byte)} }
 
+// setBefore has fn called before every call, without the mutex; its error is the call's.
+func (b *memBucket) setBefore(fn func(op, key string, body []byte) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.before = fn
+}
+
+// setFate has fn decide on PUTs and DELETEs, with the mutex held.
+func (b *memBucket) setFate(fn func(op, key string) fate) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fate = fn
+}
+
 func (b *memBucket) tag(body []byte) env.ETag {
 	return env.ETag(fmt.Sprintf("%d-%x", len(body), maphash.Bytes(tagSeed, body)))
 }
@@ -53,8 +67,11 @@ func (b *memBucket) do(ctx context.Context, op, key string, body []byte, fn func
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if b.before != nil {
-		if err := b.before(op, key, body); err != nil {
+	b.mu.Lock()
+	before := b.before
+	b.mu.Unlock()
+	if before != nil {
+		if err := before(op, key, body); err != nil {
 			return err
 		}
 	}

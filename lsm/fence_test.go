@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,14 +64,14 @@ func TestALateIndexPutOfAFencedWriterDoesNothing(t *testing.T) {
 	oldStore, old := start(t, withBucket(t, b))
 	apply(t, old, put(1, 20, "Ia"))
 	// The old writer's index PUT hangs in the network.
-	b.fate = func(_, key string) fate {
+	b.setFate(func(_, key string) fate {
 		if strings.HasSuffix(key, "index") {
 			return arrivesLate
 		}
 		return succeeds
-	}
+	})
 	reads := 0
-	b.before = func(op, key string, _ []byte) error {
+	b.setBefore(func(op, key string, _ []byte) error {
 		if op != "get" {
 			return nil
 		}
@@ -80,7 +81,7 @@ func TestALateIndexPutOfAFencedWriterDoesNothing(t *testing.T) {
 			late := b.late
 			b.late, b.fate = nil, nil
 			b.mu.Unlock()
-			b.before = nil
+			b.setBefore(nil)
 			youngStore := withBucket(t, b).openSmall()
 			young := attach(t, youngStore, timelineID(1))
 			require.Equal(t, wal.LSN(10), young.LastLSN())
@@ -94,7 +95,7 @@ func TestALateIndexPutOfAFencedWriterDoesNothing(t *testing.T) {
 			require.NoError(t, youngStore.Close(ctx))
 		}
 		return nil
-	}
+	})
 	require.ErrorIs(t, old.Flush(ctx), lsm.ErrFenced)
 	require.NoError(t, oldStore.Close(ctx))
 	last := withBucket(t, b).openSmall()
@@ -109,12 +110,12 @@ func TestEveryFateOfEveryPutEndsWellOrWithAnError(t *testing.T) {
 			t.Run(fmt.Sprintf("fate %d of call %d", bad, nth), func(t *testing.T) {
 				b := newMemBucket()
 				calls := 0
-				b.fate = func(string, string) fate {
+				b.setFate(func(string, string) fate {
 					if calls++; calls-1 == nth {
 						return bad
 					}
 					return succeeds
-				}
+				})
 				w := withBucket(t, b)
 				s := w.openSmall()
 				require.NoError(t, untilKnown(func() error { return s.Create(ctx, timelineID(1), 10, nil) }))
@@ -150,22 +151,22 @@ func TestALateCreationDoesNotBringADeletedTimelineBack(t *testing.T) {
 	apply(t, tl, put(1, 20, "Ia"))
 	flush(t, tl)
 	sent := 0
-	b.fate = func(op, key string) fate {
+	b.setFate(func(op, key string) fate {
 		if op == "put" && strings.HasSuffix(key, "index") {
 			if sent++; sent == 1 {
 				return arrivesLate
 			}
 		}
 		return succeeds
-	}
+	})
 	var hanging []func()
-	b.before = func(op, _ string, _ []byte) error {
+	b.setBefore(func(op, _ string, _ []byte) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		hanging = append(hanging, b.late...)
 		b.late = nil
 		return nil
-	}
+	})
 	err := s.Branch(ctx, timelineID(1), timelineID(2), 20, nil)
 	require.True(t, env.IsUnknown(err), "%v", err)
 	require.Equal(t, 1, sent)
@@ -188,24 +189,25 @@ func TestAFailedCommitThatLandedIsBuiltOn(t *testing.T) {
 	apply(t, tl, put(1, 20, "Ia"))
 	// The PUT lands unheard, and the bucket cannot be read for as long as the
 	// store tries to settle it.
-	ill := true
-	b.fate = func(_, key string) fate {
-		if ill && strings.HasSuffix(key, "index") {
+	var ill atomic.Bool
+	ill.Store(true)
+	b.setFate(func(_, key string) fate {
+		if ill.Load() && strings.HasSuffix(key, "index") {
 			return unheard
 		}
 		return succeeds
-	}
-	b.before = func(op, _ string, _ []byte) error {
-		if ill && op == "get" {
+	})
+	b.setBefore(func(op, _ string, _ []byte) error {
+		if ill.Load() && op == "get" {
 			return errBucket
 		}
 		return nil
-	}
+	})
 	err := tl.Flush(ctx)
 	require.ErrorIs(t, err, errBucket)
 	require.NotErrorIs(t, err, lsm.ErrFenced)
 	require.Equal(t, wal.LSN(10), tl.DurableLSN())
-	ill = false
+	ill.Store(false)
 	require.NoError(t, tl.Flush(ctx))
 	require.Equal(t, wal.LSN(20), tl.DurableLSN())
 	require.NoError(t, s.Close(ctx))
@@ -219,17 +221,17 @@ func TestACrashBetweenLayerAndIndexLosesNothingDurable(t *testing.T) {
 	apply(t, tl, put(1, 20, "Ia"))
 	flush(t, tl)
 	apply(t, tl, put(1, 30, "Db"))
-	b.fate = func(_, key string) fate {
+	b.setFate(func(_, key string) fate {
 		if strings.HasSuffix(key, "index") {
 			return refused
 		}
 		return succeeds
-	}
+	})
 	require.ErrorIs(t, tl.Flush(ctx), errBucket)
 	require.Len(t, b.keys(".delta"), 2)
 	require.NoError(t, s.Close(ctx))
 
-	b.fate = nil
+	b.setFate(nil)
 	s = withBucket(t, b).openSmall()
 	tl = attach(t, s, timelineID(1))
 	require.Equal(t, wal.LSN(20), tl.LastLSN())
@@ -259,15 +261,15 @@ func TestABranchThatMeetsTheCollectorIsUndone(t *testing.T) {
 	apply(t, tl, put(1, 20, "Ia"), put(1, 30, "Ib"))
 	flush(t, tl)
 	parent := b.keys("/root/")[0]
-	b.before = func(op, key string, _ []byte) error {
+	b.setBefore(func(op, key string, _ []byte) error {
 		if op == "put" && key != parent {
 			raiseCutoff(t, b, parent, 25)
 		}
 		return nil
-	}
+	})
 	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil), lsm.ErrBelowHorizon)
 	require.Empty(t, b.keys("/"+timelineID(2).String()+"/index"))
-	b.before = nil
+	b.setBefore(nil)
 	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 24, nil), lsm.ErrBelowHorizon)
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 25, nil))
 	require.NoError(t, s.Close(ctx))
@@ -298,13 +300,13 @@ func TestABranchIsMadeUnderTheParentsGeneration(t *testing.T) {
 	require.ErrorIs(t, tl.Apply(ctx, 50, nil), lsm.ErrFenced, "it knows now")
 
 	// Taken over between the child's index and the second look: undone.
-	b.before = func(op, key string, _ []byte) error {
+	b.setBefore(func(op, key string, _ []byte) error {
 		if op == "put" && strings.Contains(key, timelineID(4).String()) {
-			b.before = nil
+			b.setBefore(nil)
 			attach(t, withBucket(t, b).openSmall(), timelineID(1))
 		}
 		return nil
-	}
+	})
 	require.ErrorIs(t, other.Branch(ctx, timelineID(1), timelineID(4), 20, nil), lsm.ErrFenced)
 	require.Empty(t, b.keys("/"+timelineID(4).String()+"/index"))
 	require.NoError(t, s.Close(ctx))
@@ -320,20 +322,20 @@ func TestADeleteThatMeetsABranchGivesWay(t *testing.T) {
 	flush(t, tl)
 	other := withBucket(t, b).openSmall()
 	attach(t, other, timelineID(1))
-	deleting := false
-	b.before = func(op, key string, body []byte) error {
-		if deleting || op != "put" {
+	var deleting atomic.Bool
+	b.setBefore(func(op, key string, body []byte) error {
+		if deleting.Load() || op != "put" {
 			return nil
 		}
 		if x, err := manifest.Decode(key, body); err == nil && x.State == manifest.Deleting {
-			deleting = true
+			deleting.Store(true)
 			require.NoError(t, other.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
 		}
 		return nil
-	}
+	})
 	var children *lsm.HasChildrenError
 	require.ErrorAs(t, s.Delete(ctx, timelineID(1)), &children)
-	require.True(t, deleting)
+	require.True(t, deleting.Load())
 	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(1)), 1, 20), "it lives on")
 	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20))
 	require.NoError(t, s.Close(ctx))
@@ -346,13 +348,13 @@ func TestABranchThatMeetsADeleteIsUndone(t *testing.T) {
 	s, _ := start(t, withBucket(t, b))
 	other := withBucket(t, b).openSmall()
 	attach(t, other, timelineID(1))
-	b.before = func(op, key string, _ []byte) error {
+	b.setBefore(func(op, key string, _ []byte) error {
 		if op == "put" && strings.Contains(key, timelineID(2).String()) {
-			b.before = nil
+			b.setBefore(nil)
 			require.NoError(t, s.Delete(ctx, timelineID(1)))
 		}
 		return nil
-	}
+	})
 	require.ErrorIs(t, other.Branch(ctx, timelineID(1), timelineID(2), 20, nil), lsm.ErrNoTimeline)
 	require.Empty(t, b.keys(""))
 	require.NoError(t, s.Close(ctx))
@@ -394,12 +396,12 @@ func TestAnErrorOfTheBucketIsNotCorruption(t *testing.T) {
 	w.wipeLocal()
 	s = w.openSmall()
 	tl = attach(t, s, timelineID(1))
-	b.before = func(op, _ string, _ []byte) error {
+	b.setBefore(func(op, _ string, _ []byte) error {
 		if op == "range" {
 			return &env.DefiniteError{Err: errBucket}
 		}
 		return nil
-	}
+	})
 	err := tl.Get(ctx, []lsm.Read{{Key: key(1), LSN: 20}}, make([]lsm.Chain, 1))
 	require.ErrorIs(t, err, errBucket)
 	require.NotErrorIs(t, err, wal.ErrCorruption)

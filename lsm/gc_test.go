@@ -130,14 +130,14 @@ func TestAnIdleTimelineWritesNothing(t *testing.T) {
 	flush(t, tl)
 	require.NoError(t, tl.Compact(ctx))
 	requests := 0
-	b.before = func(string, string, []byte) error {
+	b.setBefore(func(string, string, []byte) error {
 		requests++
 		return nil
-	}
+	})
 	for range 3 {
 		require.NoError(t, tl.Compact(ctx))
 	}
 	require.Zero(t, requests)
-	b.before = nil
+	b.setBefore(nil)
 	require.NoError(t, s.Close(ctx))
 }

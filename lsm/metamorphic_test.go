@@ -174,7 +174,7 @@ func newHistory(t *rapid.T) *history {
 		h.opts.Redo = textRedo{}
 	}
 	h.env = hostEnv
-	h.bucket.fate = randomFates(rapid.Uint64().Draw(t, "fates"))
+	h.bucket.setFate(randomFates(rapid.Uint64().Draw(t, "fates")))
 	h.env.Bucket, h.env.Clock, h.env.FS = h.bucket, hastyClock{h.env.Clock}, h.disk
 	h.openStore(t)
 	root := &twin{id: timelineID(0), at: historyStart, last: historyStart, durable: historyStart, cutoff: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
@@ -596,9 +596,7 @@ func (h *history) reset(t *rapid.T) {
 // close checks in the end that the bucket holds the layers that are named, and no more.
 func (h *history) close(t *rapid.T) {
 	ctx := context.Background()
-	h.bucket.mu.Lock()
-	h.bucket.fate = nil
-	h.bucket.mu.Unlock()
+	h.bucket.setFate(nil)
 	named := map[string]bool{}
 	for _, m := range h.timelines {
 		if m.open == nil {

@@ -44,12 +44,12 @@ func TestPressureRisesByDegrees(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
 	gate := make(chan struct{})
-	b.before = func(op, key string, _ []byte) error {
+	b.setBefore(func(op, key string, _ []byte) error {
 		if op == "put" && strings.Contains(key, "/layers/") {
 			<-gate
 		}
 		return nil
-	}
+	})
 	w := withBucket(t, b)
 	clock := &pauseClock{Clock: hostEnv.Clock}
 	w.env.Clock = clock

@@ -138,12 +138,12 @@ func TestADamagedCacheIsReadAroundAndMended(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, files, 3)
 	fetches := 0
-	b.before = func(op, _ string, _ []byte) error {
+	b.setBefore(func(op, _ string, _ []byte) error {
 		if op == "range" {
 			fetches++
 		}
 		return nil
-	}
+	})
 	require.Equal(t, good, answers(t, w, "nothing"))
 	require.Zero(t, fetches, "a sound cache suffices")
 	for _, f := range files {

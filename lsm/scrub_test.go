@@ -154,16 +154,16 @@ func TestScrubWhileTheTenantIsInUse(t *testing.T) {
 				var count func(string, string, []byte) error
 				count = func(string, string, []byte) error {
 					if calls++; calls == at {
-						b.before = nil
+						b.setBefore(nil)
 						change(s, tl)
-						b.before = count
+						b.setBefore(count)
 						moments++
 					}
 					return nil
 				}
-				b.before = count
+				b.setBefore(count)
 				require.Empty(t, scrubbed(t, w).Flaws, "before call %d", at)
-				b.before = nil
+				b.setBefore(nil)
 				require.NoError(t, s.Close(ctx))
 			}
 			require.Greater(t, moments, 5)
@@ -175,12 +175,12 @@ func TestScrubWhileTheTenantIsInUse(t *testing.T) {
 func TestScrubOfABucketThatIsAway(t *testing.T) {
 	b, w := rotWorld(t)
 	for _, bad := range append(b.keys(""), "tenants/"+tenant.String()+"/") {
-		b.before = func(_, key string, _ []byte) error {
+		b.setBefore(func(_, key string, _ []byte) error {
 			if key == bad {
 				return errBucket
 			}
 			return nil
-		}
+		})
 		_, err := lsm.Scrub(t.Context(), w.env, lsm.ScrubOptions{Tenant: tenant})
 		require.ErrorIs(t, err, errBucket, bad)
 	}
