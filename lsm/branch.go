@@ -206,10 +206,13 @@ func (s *Store) checkChildren(ctx context.Context, id wal.TimelineID) error {
 			continue
 		}
 		// One that was detached from its parent keeps its index where it was made. One
-		// whose index cannot be read may be a child.
+		// whose index is damaged may be a child; a bucket that is away says nothing.
 		x, _, err := remote.Index{Env: s.env, Key: object.Key}.Load(ctx)
 		if errors.Is(err, env.ErrNoObject) || err == nil && x.Parent != id {
 			continue
+		}
+		if err != nil && !errors.Is(err, wal.ErrCorruption) {
+			return fmt.Errorf("read child %v: %w", child, err)
 		}
 		children = append(children, child)
 	}

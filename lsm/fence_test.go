@@ -2,6 +2,7 @@ package lsm_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -340,6 +341,31 @@ func TestADeleteThatMeetsABranchGivesWay(t *testing.T) {
 	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20))
 	require.NoError(t, s.Close(ctx))
 	require.NoError(t, other.Close(ctx))
+}
+
+func TestABucketThatIsAwayIsNoChild(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+	require.NoError(t, attach(t, s, timelineID(2)).DetachFromParent(ctx))
+	away := errors.New("the bucket is away")
+	b.before = func(op, key string, _ []byte) error {
+		if op == "get" && strings.Contains(key, timelineID(2).String()) {
+			return away
+		}
+		return nil
+	}
+	err := s.Delete(ctx, timelineID(1))
+	require.ErrorIs(t, err, away)
+	var children *lsm.HasChildrenError
+	require.False(t, errors.As(err, &children), "%v", err)
+	b.before = nil
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	require.Equal(t, "Ia", get(t, s.Attached(timelineID(2)), 1, 20))
+	require.NoError(t, s.Close(ctx))
 }
 
 func TestABranchThatMeetsADeleteIsUndone(t *testing.T) {
