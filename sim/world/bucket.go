@@ -109,7 +109,7 @@ func (b bucketOf) Put(ctx context.Context, key string, body []byte, cond env.Con
 	}
 	w := b.l.n.w
 	body = slices.Clone(body)
-	err = b.change(ctx, "put "+key, func() error {
+	err = b.change(ctx, BucketPut, "put "+key, func() error {
 		if err := w.bucket.check(key, cond); err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (b bucketOf) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	w := b.l.n.w
-	return b.change(ctx, "delete "+key, func() error {
+	return b.change(ctx, BucketDelete, "delete "+key, func() error {
 		w.bucket.remove(key)
 		w.note(b.l.n, KindDelete, crcOf([]byte(key)), key)
 		return nil
@@ -137,7 +137,7 @@ func (b bucketOf) Delete(ctx context.Context, key string) error {
 
 func (b bucketOf) Get(ctx context.Context, key string) ([]byte, env.ETag, error) {
 	var found object
-	err := b.read(ctx, key, "get", func() (err error) {
+	err := b.read(ctx, BucketGet, key, "get", func() (err error) {
 		found, err = b.l.n.w.bucket.get(key)
 		return err
 	})
@@ -149,7 +149,7 @@ func (b bucketOf) Get(ctx context.Context, key string) ([]byte, env.ETag, error)
 
 func (b bucketOf) GetRange(ctx context.Context, key string, off, size int64) ([]byte, error) {
 	var part []byte
-	err := b.read(ctx, key, "get range of", func() error {
+	err := b.read(ctx, BucketGetRange, key, "get range of", func() error {
 		o, err := b.l.n.w.bucket.get(key)
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func (b bucketOf) GetRange(ctx context.Context, key string, off, size int64) ([]
 }
 
 func (b bucketOf) Head(ctx context.Context, key string) (info env.ObjectInfo, err error) {
-	err = b.read(ctx, key, "head", func() error {
+	err = b.read(ctx, BucketHead, key, "head", func() error {
 		o, err := b.l.n.w.bucket.get(key)
 		info = env.ObjectInfo{Key: key, Size: int64(len(o.body))}
 		return err
@@ -181,7 +181,7 @@ func (b bucketOf) Head(ctx context.Context, key string) (info env.ObjectInfo, er
 
 func (b bucketOf) List(ctx context.Context, prefix string) (found []env.ObjectInfo, err error) {
 	of := &b.l.n.w.bucket
-	err = b.call(ctx, "list "+prefix, &request{do: func() error {
+	err = b.call(ctx, BucketList, "list "+prefix, &request{do: func() error {
 		found = nil
 		from, _ := slices.BinarySearch(of.keys, prefix)
 		for _, key := range of.keys[from:] {
@@ -233,25 +233,25 @@ type fate struct {
 }
 
 // read is a call that changes nothing.
-func (b bucketOf) read(ctx context.Context, key, verb string, do func() error) error {
+func (b bucketOf) read(ctx context.Context, kind CallKind, key, verb string, do func() error) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	return b.call(ctx, verb+" "+key, &request{do: do})
+	return b.call(ctx, kind, verb+" "+key, &request{do: do})
 }
 
 // change is a call whose outcome is unknown when it was sent and not answered.
-func (b bucketOf) change(ctx context.Context, what string, do func() error) error {
+func (b bucketOf) change(ctx context.Context, kind CallKind, what string, do func() error) error {
 	r := &request{do: do, changes: true}
-	err := b.call(ctx, what, r)
+	err := b.call(ctx, kind, what, r)
 	if err == nil || r.answered || !r.sent || b.l.dead {
 		return err
 	}
 	return &env.UnknownError{Err: err}
 }
 
-func (b bucketOf) call(ctx context.Context, what string, r *request) error {
-	call, err := b.l.begin(ctx)
+func (b bucketOf) call(ctx context.Context, kind CallKind, what string, r *request) error {
+	call, err := b.l.begin(ctx, kind)
 	if err != nil {
 		return err
 	}

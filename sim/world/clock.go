@@ -57,7 +57,7 @@ func (c clock) Wall() time.Time {
 }
 
 func (c clock) Sleep(ctx context.Context, d time.Duration) error {
-	call, err := c.l.begin(ctx)
+	call, err := c.l.begin(ctx, ClockSleep)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (w *World) connect(a, b *life, addr string) (mine, theirs *conn) {
 }
 
 func (c *conn) Read(ctx context.Context, p []byte) (int, error) {
-	call, err := c.l.begin(ctx)
+	call, err := c.l.begin(ctx, ConnRead)
 	if err != nil {
 		return 0, err
 	}
@@ -103,7 +103,7 @@ func (p *pipe) read(dst []byte) (total int) {
 }
 
 func (c *conn) Write(ctx context.Context, p []byte) (int, error) {
-	call, err := c.l.begin(ctx)
+	call, err := c.l.begin(ctx, ConnWrite)
 	if err != nil {
 		return 0, c.spoil(err)
 	}

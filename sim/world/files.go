@@ -33,8 +33,8 @@ var (
 type fileSystem struct{ l *life }
 
 // enter begins a call of the disk and lets its time pass.
-func (l *life) enter(ctx context.Context, takes time.Duration) (envCall, error) {
-	c, err := l.begin(ctx)
+func (l *life) enter(ctx context.Context, kind CallKind, takes time.Duration) (envCall, error) {
+	c, err := l.begin(ctx, kind)
 	if err != nil {
 		return c, err
 	}
@@ -47,17 +47,17 @@ func (l *life) enter(ctx context.Context, takes time.Duration) (envCall, error) 
 }
 
 // named begins a call on an entry.
-func (s fileSystem) named(ctx context.Context, name string) (string, envCall, error) {
+func (s fileSystem) named(ctx context.Context, kind CallKind, name string) (string, envCall, error) {
 	clean, err := cleanName(name)
 	if err != nil {
 		return "", envCall{}, err
 	}
-	c, err := s.l.enter(ctx, entryTime)
+	c, err := s.l.enter(ctx, kind, entryTime)
 	return clean, c, err
 }
 
 func (s fileSystem) Create(ctx context.Context, name string) (env.File, error) {
-	clean, c, err := s.named(ctx, name)
+	clean, c, err := s.named(ctx, FSCreate, name)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (s fileSystem) Create(ctx context.Context, name string) (env.File, error) {
 }
 
 func (s fileSystem) Open(ctx context.Context, name string) (env.File, error) {
-	clean, c, err := s.named(ctx, name)
+	clean, c, err := s.named(ctx, FSOpen, name)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s fileSystem) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	clean, c, err := s.named(ctx, from)
+	clean, c, err := s.named(ctx, FSRename, from)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s fileSystem) Rename(ctx context.Context, from, to string) error {
 }
 
 func (s fileSystem) Remove(ctx context.Context, name string) error {
-	clean, c, err := s.named(ctx, name)
+	clean, c, err := s.named(ctx, FSRemove, name)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (s fileSystem) Remove(ctx context.Context, name string) error {
 }
 
 func (s fileSystem) List(ctx context.Context, dir string) ([]string, error) {
-	clean, c, err := s.named(ctx, dir)
+	clean, c, err := s.named(ctx, FSList, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (s fileSystem) List(ctx context.Context, dir string) ([]string, error) {
 }
 
 func (s fileSystem) MkdirAll(ctx context.Context, dir string) error {
-	clean, c, err := s.named(ctx, dir)
+	clean, c, err := s.named(ctx, FSMkdirAll, dir)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (s fileSystem) SyncDir(ctx context.Context, dir string) error {
 	n := s.l.n
 	// What is changed while the sync is under way is not part of it.
 	last := n.disk.changes
-	c, err := s.l.enter(ctx, syncTime)
+	c, err := s.l.enter(ctx, FSSyncDir, syncTime)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s fileSystem) SyncDir(ctx context.Context, dir string) error {
 
 // Lock makes the file that carries the lock, as a real one does.
 func (s fileSystem) Lock(ctx context.Context, name string) (env.Unlocker, error) {
-	clean, c, err := s.named(ctx, name)
+	clean, c, err := s.named(ctx, FSLock, name)
 	if err != nil {
 		return nil, err
 	}
@@ -249,8 +249,8 @@ type file struct {
 	closed bool
 }
 
-func (f *file) enter(ctx context.Context, takes time.Duration) (envCall, error) {
-	c, err := f.l.enter(ctx, takes)
+func (f *file) enter(ctx context.Context, kind CallKind, takes time.Duration) (envCall, error) {
+	c, err := f.l.enter(ctx, kind, takes)
 	if err == nil && f.closed {
 		err = fmt.Errorf("file %s: %w", f.name, ErrClosed)
 	}
@@ -261,7 +261,7 @@ func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read %s: negative offset %d", f.name, off)
 	}
-	c, err := f.enter(ctx, readTime)
+	c, err := f.enter(ctx, FileReadAt, readTime)
 	if err != nil {
 		return 0, err
 	}
@@ -292,7 +292,7 @@ func (f *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("write %s: negative offset %d", f.name, off)
 	}
-	c, err := f.enter(ctx, writeTime)
+	c, err := f.enter(ctx, FileWriteAt, writeTime)
 	if err != nil {
 		return 0, err
 	}
@@ -317,7 +317,7 @@ func (f *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 func (f *file) Sync(ctx context.Context) error {
-	c, err := f.l.begin(ctx)
+	c, err := f.l.begin(ctx, FileSync)
 	if err != nil {
 		return err
 	}
@@ -349,7 +349,7 @@ func (f *file) Truncate(ctx context.Context, size int64) error {
 	if size < 0 {
 		return fmt.Errorf("truncate %s: negative size %d", f.name, size)
 	}
-	c, err := f.enter(ctx, writeTime)
+	c, err := f.enter(ctx, FileTruncate, writeTime)
 	if err != nil {
 		return err
 	}
@@ -364,7 +364,7 @@ func (f *file) Truncate(ctx context.Context, size int64) error {
 }
 
 func (f *file) Allocate(ctx context.Context, size int64) error {
-	c, err := f.enter(ctx, writeTime)
+	c, err := f.enter(ctx, FileAllocate, writeTime)
 	if err != nil {
 		return err
 	}
@@ -381,7 +381,7 @@ func (f *file) Allocate(ctx context.Context, size int64) error {
 }
 
 func (f *file) Size(ctx context.Context) (int64, error) {
-	c, err := f.l.begin(ctx)
+	c, err := f.l.begin(ctx, FileSize)
 	if err != nil {
 		return 0, err
 	}

@@ -177,7 +177,7 @@ func (l *life) place(addr string) (key string, tcp bool, err error) {
 
 // Listen takes any host's name; port 0 is a free port.
 func (t netOf) Listen(ctx context.Context, addr string) (env.Listener, error) {
-	c, err := t.l.begin(ctx)
+	c, err := t.l.begin(ctx, NetListen)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (t netOf) Listen(ctx context.Context, addr string) (env.Listener, error) {
 
 // Dial takes a way there and back. Where nothing comes back it is tried again.
 func (t netOf) Dial(ctx context.Context, addr string) (env.Conn, error) {
-	call, err := t.l.begin(ctx)
+	call, err := t.l.begin(ctx, NetDial)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +280,7 @@ type listener struct {
 func (l *listener) Addr() string { return l.addr }
 
 func (l *listener) Accept(ctx context.Context) (env.Conn, error) {
-	c, err := l.l.begin(ctx)
+	c, err := l.l.begin(ctx, NetAccept)
 	if err != nil {
 		return nil, l.giveUp(err)
 	}

@@ -40,11 +40,12 @@ type Node struct {
 	slow time.Duration // how long each turn takes; 0: no time
 	busy time.Duration // until when the turns take that were given out
 
-	calls   uint64
-	crashAt uint64
-	point   CrashPoint
-	loop    uint32  // crashes of a crash loop still to come
-	downed  []*pipe // whose bytes wait for the power to return
+	calls      uint64
+	stormCalls [callKinds]uint64
+	crashAt    uint64
+	point      CrashPoint
+	loop       uint32  // crashes of a crash loop still to come
+	downed     []*pipe // whose bytes wait for the power to return
 }
 
 // life is one process of a node, from its start to its death.
@@ -268,22 +269,22 @@ type envCall struct {
 }
 
 // begin admits a call: the task must be the life's, the life alive, and ctx not ended.
-func (l *life) begin(ctx context.Context) (envCall, error) {
+func (l *life) begin(ctx context.Context, kind CallKind) (envCall, error) {
 	if err := l.mayCall(); err != nil {
 		return envCall{}, err
 	}
 	if err := scopeOf(ctx).ended(); err != nil {
 		return envCall{}, err
 	}
-	return l.count()
+	return l.count(kind)
 }
 
 // beginAlways opens a call that has no context which could have ended.
-func (l *life) beginAlways() (envCall, error) {
+func (l *life) beginAlways(kind CallKind) (envCall, error) {
 	if err := l.mayCall(); err != nil {
 		return envCall{}, err
 	}
-	return l.count()
+	return l.count(kind)
 }
 
 func (l *life) mayCall() error {
@@ -298,11 +299,11 @@ func (l *life) mayCall() error {
 }
 
 // count counts a call that may begin, and lets the process die before it.
-func (l *life) count() (envCall, error) {
+func (l *life) count(kind CallKind) (envCall, error) {
 	n := l.n
 	n.calls++
 	if n.stormy && n.w.storm.blows {
-		n.stormCall()
+		n.stormCall(kind)
 	}
 	if n.calls == n.crashAt && n.point == Before {
 		n.fall()
@@ -312,9 +313,11 @@ func (l *life) count() (envCall, error) {
 }
 
 // stormCall counts a call in a storm, and decides whether the node is to die at it.
-func (n *Node) stormCall() {
+func (n *Node) stormCall(kind CallKind) {
 	s := &n.w.storm
+	n.stormCalls[kind]++
 	if s.calls++; s.calls == s.crashAt {
+		s.fell, s.fellAt = n, kind
 		n.crashAt, n.point = n.calls, s.point
 		n.w.count(n, CrashCall)
 	}

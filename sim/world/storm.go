@@ -16,6 +16,8 @@ type storm struct {
 	calls   uint64 // of Env, by nodes that it blows at
 	crashAt uint64 // the call at which one of them falls
 	point   CrashPoint
+	fell    *Node    // that made it
+	fellAt  CallKind // which it is
 }
 
 // Storm begins the episodes of faults among some nodes, and has a node that a fault

@@ -227,7 +227,7 @@ func (t tasks) NewCond(l sync.Locker) env.Cond { return &cond{l: t.l, guard: l} 
 
 // Offload runs fn at once, and lets its time pass after it.
 func (t tasks) Offload(ctx context.Context, fn func()) error {
-	c, err := t.l.begin(ctx)
+	c, err := t.l.begin(ctx, TasksOffload)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ type group struct {
 }
 
 func (g *group) Go(name string, fn func(ctx context.Context) error) {
-	c, err := g.l.beginAlways()
+	c, err := g.l.beginAlways(TasksGo)
 	if err != nil {
 		return
 	}
@@ -298,7 +298,7 @@ func (g *group) ended(name string, err error) {
 func (g *group) Stop() { g.scope.end(context.Canceled, errStopped) }
 
 func (g *group) Wait() error {
-	c, err := g.l.beginAlways()
+	c, err := g.l.beginAlways(TasksGroupWait)
 	if err != nil {
 		return err
 	}
@@ -323,7 +323,7 @@ type cond struct {
 }
 
 func (c *cond) Wait(ctx context.Context) error {
-	call, err := c.l.begin(ctx)
+	call, err := c.l.begin(ctx, TasksCondWait)
 	if err != nil {
 		return err
 	}

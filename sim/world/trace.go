@@ -150,7 +150,7 @@ func (t tracer) Cover(label string) {
 // Yield lets the scheduler choose again who runs; a fault may take the turn away
 // for longer.
 func (t tracer) Yield(ctx context.Context, label string) {
-	c, err := t.l.beginAlways()
+	c, err := t.l.beginAlways(TraceYield)
 	if err != nil {
 		return
 	}
