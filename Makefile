@@ -56,12 +56,12 @@ endtoend-full: prerequisites ## the whole path at every edge that the tests know
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint
 
 .PHONY: crash-sweep
-crash-sweep: ## crash one short simulated history at each of its calls of Env: an hour of CPU time
-	go test ./sim -run TestACrashAtAnyCall -sweep 0 -v -timeout 0
+crash-sweep: ## crash one short simulated history at each of its calls of Env: a quarter of an hour of CPU time
+	go test ./sim -run TestACrashAtAnyCall -sweep 0 -count 1 -v -timeout 0
 
 .PHONY: soak
 soak: ## simulate seed after seed for SOAK, with every profile in turn
-	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,rivals,worst,quiet
+	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,rivals,branches,worst,quiet
 
 .PHONY: bench
 bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour or so); results in bench/results/latest

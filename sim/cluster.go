@@ -65,8 +65,8 @@ type slot struct {
 
 func newCluster(opts Options, cfg world.Config) *cluster {
 	cfg.Seed, cfg.Faults = opts.Seed, opts.Faults
-	if opts.Profile == "sweep" {
-		cfg.Seed = sweepSeed
+	if opts.World != 0 {
+		cfg.Seed = opts.World
 	}
 	ledger := workload.NewLedger()
 	episodes := newEpisodes(ledger.Tick)
@@ -106,7 +106,11 @@ func (c *cluster) makeDirectory() {
 		}
 		relations = append(relations, values)
 	}
-	c.dir = workload.Directory(relations)
+	at := workload.LateInSegment
+	if c.opts.EarlyLog {
+		at = workload.EarlyInSegment
+	}
+	c.dir = workload.Directory(relations, at)
 }
 
 type importedPage struct {
@@ -231,6 +235,8 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 	group := e.Tasks.NewGroup(ctx)
 	group.Go("life", func(ctx context.Context) error {
 		if c.opts.Duel && !c.ended.calm && c.clients.Below(scribblers) > 0 {
+			defer c.reach(s.node, len(c.safekeepers))
+			cfg.Reach = func(won bool) bool { return c.narrow(s.node, won) }
 			return workload.Scribble(ctx, e, cfg)
 		}
 		return workload.Live(ctx, e, cfg, c.ledger)
@@ -244,6 +250,38 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 		return errReassigned
 	})
 	return group.Wait()
+}
+
+// narrow leaves to a compute a majority of the safekeepers, which is enough to win, and
+// when it has won often fewer, so that what it writes is on those and nowhere else. The
+// logs that the next elections find then differ. It reports whether a majority is left.
+func (c *cluster) narrow(n *world.Node, won bool) bool {
+	if c.ended.calm {
+		return true
+	}
+	left := c.quorum() + int(c.clients.Below(2))
+	if won && c.clients.Below(2) == 1 {
+		left = 1 + int(c.clients.Below(uint32(c.quorum()-1)))
+	}
+	c.reach(n, left)
+	return left >= c.quorum()
+}
+
+// reach cuts a node off from all safekeepers but so many.
+func (c *cluster) reach(n *world.Node, left int) {
+	safekeepers := c.safekeepers
+	if left < len(safekeepers) {
+		safekeepers = c.shuffled(safekeepers)
+	}
+	for i, s := range safekeepers {
+		if i < left {
+			c.w.Heal(n, s)
+			c.w.Heal(s, n)
+		} else {
+			c.w.Cut(n, s)
+			c.w.Cut(s, n)
+		}
+	}
 }
 
 // assign gives a slot a branch; what it ran ends.

@@ -66,7 +66,7 @@ func (c *cluster) importRoot(ctx context.Context, e env.Env) error {
 // keeper is the operator of the store.
 func (c *cluster) keeper() *workload.Keeper {
 	return &workload.Keeper{
-		Ledger: c.ledger, Choices: c.w.Choices("keeper"), Every: c.opts.Upkeep, BranchesMax: c.opts.Shape.BranchesMax + 1,
+		Ledger: c.ledger, Choices: c.w.Choices("keeper"), Every: c.opts.Upkeep, BranchesMax: c.opts.Shape.BranchesMax + 1, InTurn: c.opts.InTurn,
 		Pageserver: c.homeAddr, Look: c.look, Over: func() bool { return c.ended.calm },
 		Leave: func(b *workload.Branch) {
 			for _, s := range c.slots {
@@ -93,14 +93,21 @@ func (c *cluster) conduct(ctx context.Context, e env.Env) error {
 	if c.opts.Duel {
 		acts = []func(context.Context, env.Env) error{c.serveBranch}
 	}
-	for {
+	if c.opts.InTurn {
+		acts = []func(context.Context, env.Env) error{c.serveYoungest, c.failOver, c.movePageserver, c.rival}
+	}
+	for turn := 0; ; turn = (turn + 1) % len(acts) {
 		if err := e.Clock.Sleep(ctx, c.conductor.Between(c.opts.Conduct)); err != nil {
 			return err
 		}
 		if c.ended.calm {
 			continue
 		}
-		if err := acts[c.conductor.Below(uint32(len(acts)))](ctx, e); err != nil {
+		act := acts[turn]
+		if !c.opts.InTurn {
+			act = acts[c.conductor.Below(uint32(len(acts)))]
+		}
+		if err := act(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -139,6 +146,12 @@ func (c *cluster) rival(_ context.Context, e env.Env) error {
 // serveBranch gives a slot any branch.
 func (c *cluster) serveBranch(context.Context, env.Env) error {
 	c.anySlot().assign(c.anyBranch())
+	return nil
+}
+
+// serveYoungest gives the last slot the branch that was made last.
+func (c *cluster) serveYoungest(context.Context, env.Env) error {
+	c.slots[len(c.slots)-1].assign(c.ledger.Branches[len(c.ledger.Branches)-1])
 	return nil
 }
 

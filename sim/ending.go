@@ -71,7 +71,7 @@ func (c *cluster) readAll(ctx context.Context, e env.Env) error {
 		}
 		c.ended.logs = append(c.ended.logs, log)
 	}
-	if err := c.exhaust(ctx, e, c.home, historyPoints); err != nil {
+	if err := c.exhaust(ctx, e, c.home, c.opts.Points); err != nil {
 		return err
 	}
 	// The same from the bucket alone, by a pageserver whose disk is empty.
@@ -81,7 +81,7 @@ func (c *cluster) readAll(ctx context.Context, e env.Env) error {
 	n.Wipe()
 	c.out[n] = false
 	n.Restart()
-	return c.exhaust(ctx, e, next, historyPoints/4)
+	return c.exhaust(ctx, e, next, c.opts.Points/4)
 }
 
 // storedBranches is the branches that have or had a log, parents before children: those
@@ -177,9 +177,6 @@ func (c *cluster) readCopy(ctx context.Context, e env.Env, node int, b *workload
 	return got
 }
 
-// historyPoints is how many LSNs of each branch are read in the end.
-const historyPoints = 40
-
 // exhaust waits until a pageserver has everything and reads all pages at some LSNs.
 func (c *cluster) exhaust(ctx context.Context, e env.Env, pageserver, points int) error {
 	addr := func() string { return c.pageserverAddr(pageserver) }
@@ -211,14 +208,20 @@ func (c *cluster) askInVain(ctx context.Context, e env.Env, h *workload.Historia
 	return h.Exhaust(ctx, e, log.branch, []wal.LSN{log.head, log.branch.Start})
 }
 
-// moments is LSNs of a branch: its ends, what is leased, where branches leave it, and random
-// ones, of which half are where a change ends.
+// moments is LSNs of a branch: its ends, its cutoff, what is leased, where branches leave
+// it, and random ones, of which half are where a change ends.
 func (c *cluster) moments(log *branchLog, points int) []wal.LSN {
 	root := c.ledger.Branches[0].Start
 	lsns := []wal.LSN{log.head, log.branch.Start, root, root - 1}
 	for _, lease := range c.ledger.Leases {
 		if lease.Branch == log.branch {
 			lsns = append(lsns, lease.LSN)
+		}
+	}
+	for i := len(c.cutoffs) - 1; i >= 0; i-- {
+		if c.cutoffs[i].Branch == log.branch.ID {
+			lsns = append(lsns, c.cutoffs[i].LSN)
+			break
 		}
 	}
 	for i := range c.ended.logs {

@@ -14,6 +14,7 @@ import (
 // Options is everything that is drawn for a run before it begins.
 type Options struct {
 	Seed    uint64
+	World   uint64 `json:",omitempty"` // the seed of the world, if it is another one
 	Profile string
 	Faults  world.Faults `json:"-"`
 	Off     []string     `json:",omitempty"` // faults that were switched off by name
@@ -31,6 +32,7 @@ type Options struct {
 	CrashAt    uint64           `json:",omitempty"` // a node falls at this call of Env in the storm, counted over all nodes; 0: at none
 	CrashPoint world.CrashPoint `json:",omitempty"` // of the call
 
+	EarlyLog      bool          `json:",omitempty"` // the imported log ends early in a segment, not late: beginning a branch's log is less work
 	Storm         time.Duration // virtual
 	Core          int           // safekeepers that are left when it ends
 	Conduct       world.Range   // between two acts of the conductor
@@ -46,6 +48,9 @@ type Options struct {
 	BlocksBytes   int64         // of decoded blocks that a pageserver keeps in memory
 	BranchPer     uint32        // per million of a historian's operations: a branch
 	Upkeep        world.Range   // between two acts of the keeper of branches and history; zero: there is none
+	InTurn        bool          `json:",omitempty"` // keeper and conductor do one thing after the other, each on its turn, not what is drawn
+	Rest          time.Duration // between the last operation and the judgement
+	Points        int           // LSNs of each branch that are read in the judgement
 	Shape         workload.Shape
 }
 
@@ -64,22 +69,24 @@ func (o *Options) Without(names ...string) error {
 
 // families are the profiles with some kinds of faults only: those whose names begin so.
 var families = map[string][]string{
-	"net":     {"net."},
-	"process": {"crash.", "pause", "cpu."},
-	"disk":    {"disk.", "crash."},
-	"clock":   {"clock."},
-	"bucket":  {"bucket."},
-	"sched":   {"sched."},
-	"rivals":  {"net.", "crash.", "pause", "cpu.", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
+	"net":      {"net."},
+	"process":  {"crash.", "pause", "cpu."},
+	"disk":     {"disk.", "crash."},
+	"clock":    {"clock."},
+	"bucket":   {"bucket."},
+	"sched":    {"sched."},
+	"rivals":   {"net.", "crash.", "pause", "cpu.", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
+	"branches": {"crash.node", "crash.process", "crash.cover", "pause", "net.delay", "bucket.error", "bucket.unknown", "bucket.slow", "sched."},
 }
 
 // Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
 // at a rate at which work goes on, worst has every one at its worst, which lets little
 // work be done, and the others draw those of one family. In rivals there is one branch,
-// for which all computes fight. In sweep every seed is the same short history but for
+// for which all computes fight. In branches there are many, which are made, detached and
+// deleted all the time, and short histories of small layers. In sweep every seed is the same short history but for
 // the call at which a node falls: see [Sweep].
 func Profiles() []string {
-	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "swarm", "all", "worst", "sweep"}
+	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "branches", "swarm", "all", "worst", "sweep"}
 }
 
 // all is every fault, with those rarer that stop the work.
@@ -126,6 +133,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.Sessions = 1 + int(c.Below(4))
 	o.Historians = 1 + int(c.Below(2))
 	o.Storm = 20*time.Second + c.Skewed(world.Range{Hi: 3 * time.Minute})
+	o.Rest, o.Points = 20*time.Second, 40
 	quorum := o.Safekeepers/2 + 1
 	o.Core = quorum + int(c.Below(uint32(o.Safekeepers-quorum+1)))
 	if c.Below(8) == 7 {
@@ -153,7 +161,29 @@ func Draw(seed uint64, profile string) (Options, error) {
 		o.Upkeep = world.Range{Lo: 500 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
 	}
 	o.Shape.Lazy = c.Below(4) == 3
+	if profile == "branches" {
+		o.branching(c)
+	}
 	return o, nil
+}
+
+// branching makes of a run one in which branches are made, detached, reset and deleted all
+// the time, and history is collected below them, with few faults in the way.
+func (o *Options) branching(c *world.Choices) {
+	const rarer = 4 // episodes
+	o.Storm = 30*time.Second + c.Skewed(world.Range{Hi: time.Minute})
+	o.Conduct = world.Range{Lo: 200 * time.Millisecond, Hi: time.Second + c.Between(world.Range{Hi: 3 * time.Second})}
+	o.Upkeep = world.Range{Lo: 50 * time.Millisecond, Hi: 300*time.Millisecond + c.Between(world.Range{Hi: time.Second})}
+	o.Computes, o.Historians, o.BranchPer, o.EarlyLog = 3, 1, 100_000, c.Below(4) > 0
+	o.MemtableBytes, o.LayerBytes, o.FlushedMax = 8<<10<<c.Below(4), 16<<10<<c.Below(4), 2+int(c.Below(2))
+	o.HistoryBytes, o.HistoryTime = 8<<10<<c.Below(6), time.Second+c.Between(world.Range{Hi: 5 * time.Second})
+	o.Shape.Relations, o.Shape.Blocks = 3+int(c.Below(3)), 2+c.Below(3)
+	o.Shape.Branch, o.Shape.BranchesMax = 4+c.Below(8), 5+int(c.Below(4))
+	o.Shape.Truncate, o.Shape.Drop = c.Below(8), c.Below(8)
+	for _, kind := range []world.FaultKind{world.CrashNode, world.CrashProcess, world.PauseNode} {
+		o.Faults[kind].Every.Lo, o.Faults[kind].Every.Hi = o.Faults[kind].Every.Lo*rarer, o.Faults[kind].Every.Hi*rarer
+		o.Faults[kind].Lasts.Hi /= rarer
+	}
 }
 
 // rival makes of a run one in which elections meet elections: one branch, no readers of
@@ -161,6 +191,9 @@ func Draw(seed uint64, profile string) (Options, error) {
 func (o *Options) rival(c *world.Choices) {
 	const shorter = 8
 	o.Duel, o.Pageservers = true, 1
+	if c.Below(2) == 1 {
+		o.Safekeepers, o.Core = 5, 3+int(c.Below(3))
+	}
 	// What comes after the storm takes the same time, however many elections were in it.
 	o.Storm += 2 * time.Minute
 	o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 4 * time.Second})}

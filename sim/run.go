@@ -27,6 +27,8 @@ type Result struct {
 	Damaged  int          // copies of logs that a deceiving disk has damaged, and that were told as such
 	Run      check.Run    // the evidence
 	Calls    uint64       // of Env in the storm, by the nodes that it blew at
+	Kinds    CallCounts   // of these calls
+	Fell     *CallKind    // at which a node fell, if the options named a call and it was made
 	Begun    int          // operations of clients, without the reads of the run's end
 	Err      error        // why the run could not be judged, or what broke on its way
 }
@@ -60,7 +62,10 @@ func Run(opts Options, play Play) *Result {
 	for _, kind := range world.FaultKinds() {
 		r.Fired.Add(kind.String(), int(c.w.Fired(kind)))
 	}
-	r.Calls = c.w.StormCalls()
+	r.Calls, r.Kinds = c.w.StormCalls(), c.calls()
+	if n, kind := c.w.FellAt(); n != nil {
+		r.Fell = &CallKind{c.role(n), kind}
+	}
 	r.Covered, r.States, r.Begun = countsOf(c.w.Covered()), countsOf(c.states), c.ledger.Begun()
 	if c.ended.done {
 		r.Err = errors.Join(r.Err, c.decoded())
@@ -78,7 +83,6 @@ func Run(opts Options, play Play) *Result {
 const (
 	slice       = 500 * time.Millisecond // of virtual time between two looks from outside
 	setUpMax    = time.Minute
-	restTime    = 20 * time.Second
 	judgeMax    = 30 * time.Minute
 	bucketEvery = 4 // slices
 )
@@ -98,7 +102,7 @@ func (c *cluster) phases(r *Result) error {
 		return fmt.Errorf("core: %w", err)
 	}
 	c.ledger.Stop()
-	if err := c.pass(restTime); err != nil {
+	if err := c.pass(c.opts.Rest); err != nil {
 		return fmt.Errorf("rest: %w", err)
 	}
 	for _, s := range c.slots {

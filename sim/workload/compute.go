@@ -30,6 +30,10 @@ type ComputeConfig struct {
 	Sessions    int
 	Shape       Shape
 	Choices     *world.Choices // of everything that clients decide
+
+	// Reach, if it is not nil, decides which safekeepers a scribbler reaches: when its
+	// election begins, and when it has won. It reports whether those are a majority.
+	Reach func(won bool) bool
 }
 
 // Compute is one life of a simulated PostgreSQL: one term.

@@ -30,7 +30,7 @@ func (s *client) truncate(ctx context.Context) error {
 	body := le.AppendUint32(nil, to)
 	body = le.AppendUint32(le.AppendUint32(le.AppendUint32(body, rel.Spc), rel.DB), rel.Rel)
 	body = le.AppendUint32(body, pgwal.SmgrTruncateHeap|pgwal.SmgrTruncateVM|pgwal.SmgrTruncateFSM)
-	vanish(cut, s.write(pgwal.RecordSpec{RMgr: pgwal.RMgrStorage, Info: pgwal.OpSmgrTruncate | specialRelUpdate, MainData: body}))
+	s.vanish(cut, s.write(pgwal.RecordSpec{RMgr: pgwal.RMgrStorage, Info: pgwal.OpSmgrTruncate | specialRelUpdate, MainData: body}))
 	s.e.Trace.Cover("sim relation truncated")
 	return nil
 }
@@ -46,7 +46,7 @@ func (s *client) drop(ctx context.Context) error {
 	op := s.ledger.Begin(check.Op{Kind: check.Write, Client: s.id, Branch: s.cfg.Branch.ID, Tx: tx, Term: s.term})
 	now := pgwal.TimestampOf(s.e.Clock.Wall())
 	op.LSN = s.write(pgwal.Commit(pgwal.XID(tx), now, nil, []pgwal.RelFileNode{taken[0].id.Rel}))
-	vanish(taken, op.LSN)
+	s.vanish(taken, op.LSN)
 	s.give(taken)
 	s.e.Trace.Cover("sim relation dropped")
 	if err := s.committed(ctx, op.LSN); err != nil {
@@ -68,7 +68,8 @@ func (s *client) takeAll(ctx context.Context, rel pgwal.RelFileNode) ([]*cached,
 }
 
 // vanish makes pages be gone as of the record that ends at end.
-func vanish(pages []*cached, end wal.LSN) {
+func (s *client) vanish(pages []*cached, end wal.LSN) {
+	s.cfg.Branch.changed(end)
 	for _, p := range pages {
 		p.bytes, p.lsn, p.gone = slices.Clone(zeroPage[:]), end, true
 	}

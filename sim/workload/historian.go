@@ -77,7 +77,7 @@ func (c *historian) moment(b *Branch) wal.LSN {
 	if c.Choices.Below(2) == 1 {
 		low = min(b.Start, b.Head)
 	}
-	return low + wal.LSN(c.Choices.Below(uint32(b.Head-low)+1))
+	return b.moment(c.Choices, low, b.Head)
 }
 
 func (c *historian) read(ctx context.Context, b *Branch) {

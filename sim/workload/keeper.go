@@ -23,6 +23,7 @@ type Keeper struct {
 	Choices     *world.Choices
 	Every       world.Range // pause between two acts
 	BranchesMax int
+	InTurn      bool // one act after the other, not what is drawn
 	Pageserver  func() string
 	Leave       func(*Branch) // has all computes leave a branch
 	Look        func() error  // looks at the bucket from outside
@@ -43,18 +44,32 @@ const leasesMax = 4
 func (k *Keeper) Run(ctx context.Context, e env.Env) error {
 	r := &keeper{Keeper: k, e: e, pages: NewPages(e, k.Pageserver)}
 	defer r.pages.Close()
-	acts := []func(context.Context, *Branch) error{r.delete, r.reset, r.detach, r.lease, r.lease, r.release, r.collect, r.collect}
-	for {
+	acts := []struct {
+		do      func(context.Context, *Branch) error
+		toChild bool // it is for any branch but the root
+	}{{r.collect, false}, {r.lease, false}, {r.detach, true}, {r.collect, false}, {r.delete, true}, {r.lease, false}, {r.release, false}, {r.reset, true}}
+	for turn := 0; ; {
 		if err := e.Clock.Sleep(ctx, k.Choices.Between(k.Every)); err != nil {
 			return err
 		}
 		if k.Over() || !k.Ledger.Next() {
 			continue
 		}
-		b := k.Ledger.Branches[k.Choices.Below(uint32(len(k.Ledger.Branches)))]
-		if err := acts[k.Choices.Below(uint32(len(acts)))](ctx, b); err != nil {
+		act := acts[turn]
+		if !k.InTurn {
+			act = acts[k.Choices.Below(uint32(len(acts)))]
+		}
+		among := k.Ledger.Branches
+		if act.toChild {
+			among = among[1:]
+		}
+		if len(among) == 0 {
+			continue
+		}
+		if err := act.do(ctx, among[k.Choices.Below(uint32(len(among)))]); err != nil {
 			return err
 		}
+		turn = (turn + 1) % len(acts)
 	}
 }
 
@@ -71,9 +86,6 @@ func (k *keeper) do(ctx context.Context, fn func(ctx context.Context, c *pageapi
 // delete deletes any branch but the root, its computes having left it, even one that
 // others branch from: that must be refused.
 func (k *keeper) delete(ctx context.Context, b *Branch) error {
-	if b == k.Ledger.Branches[0] {
-		return nil
-	}
 	k.Leave(b)
 	// What the cutoff was: once the branch is gone nobody can tell.
 	if err := k.Look(); err != nil {
@@ -106,13 +118,16 @@ func (k *keeper) reset(ctx context.Context, b *Branch) error {
 		return nil
 	}
 	parent := k.Ledger.Branch(b.Parent)
-	at := pgwal.RecordPosition((parent.Start + wal.LSN(k.Choices.Below(uint32(parent.Head-parent.Start)+1))) &^ 7)
+	at := pgwal.RecordPosition(parent.moment(k.Choices, parent.Start, parent.Head) &^ 7)
 	if at > parent.Head {
 		return nil
 	}
 	op := k.begin(check.Op{Kind: check.BranchCreate, Branch: parent.ID, LSN: at, Child: drawTimeline(k.e.Rand.Stream("branches"))})
 	if err := k.Ledger.createBranch(ctx, k.pages, op, k.Ledger.End); err != nil {
 		return nil // which is recorded
+	}
+	if k.Over() {
+		return nil // a compute may have been given the branch, and is to stay there
 	}
 	k.e.Trace.Cover("sim branch reset")
 	return k.delete(ctx, b)
@@ -144,7 +159,7 @@ func (k *keeper) lease(ctx context.Context, b *Branch) error {
 	if len(k.Ledger.Leases) >= leasesMax {
 		return nil
 	}
-	l := Lease{Branch: b, LSN: b.Start + wal.LSN(k.Choices.Below(uint32(b.Head-b.Start)+1))}
+	l := Lease{Branch: b, LSN: b.moment(k.Choices, b.Start, b.Head)}
 	env.FillRandom(k.e.Rand.Stream("leases"), l.ID[:])
 	op := k.begin(check.Op{Kind: check.LeaseGrant, Branch: b.ID, LSN: l.LSN, Child: wal.TimelineID(l.ID)})
 	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error {
@@ -179,10 +194,15 @@ func (k *keeper) release(ctx context.Context, _ *Branch) error {
 	return nil
 }
 
-// collect has the older half of a branch's history collected, up to a moment of it. When
-// the servers learn of it is not known, so the cutoff is one that permits refusals only.
+// collect has a branch's history collected up to a moment of it, mostly of its older
+// half. When the servers learn of it is not known, so the cutoff is one that permits
+// refusals only.
 func (k *keeper) collect(ctx context.Context, b *Branch) error {
-	cutoff := b.Start + wal.LSN(k.Choices.Below(uint32(b.Head-b.Start)/2+1))
+	most := b.Start + (b.Head-b.Start)/2
+	if k.Choices.Below(4) == 3 {
+		most = b.Head
+	}
+	cutoff := b.moment(k.Choices, b.Start, most)
 	op := k.begin(check.Op{Kind: check.CutoffAdvance, Branch: b.ID, LSN: cutoff})
 	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error {
 		_, err := c.Collect(ctx, b.ID, lsm.CollectOptions{Cutoff: cutoff, DryRun: k.Choices.Below(4) == 0})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/world"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 )
@@ -34,7 +35,12 @@ type Branch struct {
 	Head wal.LSN
 	Acks int  // transactions of it that were acknowledged
 	Gone bool // it was told to be deleted
+
+	ends []wal.LSN // where the last changes of pages end in its log; some may have been lost with their term
 }
+
+// endsMax is how many ends of changes a branch remembers: those of some seconds.
+const endsMax = 128
 
 // Lease is an LSN of a branch that is kept readable.
 type Lease struct {
@@ -115,6 +121,22 @@ func (l *Ledger) Stopped() bool { return l.stopped }
 
 // Learned notes that the log of b is committed up to lsn.
 func (b *Branch) Learned(lsn wal.LSN) { b.Head = max(b.Head, lsn) }
+
+// changed notes that a record which changes pages ends at an LSN.
+func (b *Branch) changed(end wal.LSN) {
+	b.ends = append(b.ends[max(0, len(b.ends)+1-endsMax):], end)
+}
+
+// moment draws an LSN from low to high: any, or, as that is where the edges are, one
+// where a change ends.
+func (b *Branch) moment(c *world.Choices, low, high wal.LSN) wal.LSN {
+	if n := uint32(len(b.ends)); n > 0 && c.Below(2) == 1 {
+		if end := b.ends[c.Below(n)]; low <= end && end <= high {
+			return end
+		}
+	}
+	return low + wal.LSN(c.Below(uint32(high-low)+1))
+}
 
 // PageOf is the id of a block of the n-th relation.
 func PageOf(relation int, block pgwal.BlockNumber) check.PageID {

@@ -24,12 +24,15 @@ const (
 )
 
 // Scribble runs a compute that dies young: it wins a term, appends a few records that
-// change nothing, and ends, often before they are committed. It asks no pageserver, so
-// that many elections fit into a run.
+// change nothing, and ends, often before they are committed, or when one safekeeper has
+// them and no other. It asks no pageserver, so that many elections fit into a run.
 func Scribble(ctx context.Context, e env.Env, cfg ComputeConfig) error {
 	c := &Compute{e: e, cfg: cfg}
 	if err := c.ensureLog(ctx); err != nil {
 		return err
+	}
+	if cfg.Reach != nil {
+		cfg.Reach(false)
 	}
 	c.proposer = proposer.New(e, proposer.Config{ID: cfg.Proposer, Identity: cfg.Identity, Safekeepers: cfg.Safekeepers})
 	group := e.Tasks.NewGroup(ctx)
@@ -46,6 +49,7 @@ func (c *Compute) scribble(ctx context.Context) error {
 		return err
 	}
 	c.cfg.Branch.Learned(x)
+	commits := c.cfg.Reach == nil || c.cfg.Reach(true)
 	prev, err := c.proposer.LastRecord(ctx)
 	if err != nil {
 		return err
@@ -70,7 +74,7 @@ func (c *Compute) scribble(ctx context.Context) error {
 			return err
 		}
 	}
-	if choices.Below(2) == 0 {
+	if commits && choices.Below(2) == 0 {
 		if err := c.committed(ctx, at); err != nil {
 			return err
 		}

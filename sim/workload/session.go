@@ -221,6 +221,7 @@ func change(page []byte, changes []pgwal.PageChange) {
 // install makes bytes the page's content, as of the record that ends at end.
 func (s *client) install(p *cached, bytes []byte, end wal.LSN, value *check.PageValue) {
 	setPageLSN(bytes, end)
+	s.cfg.Branch.changed(end)
 	p.bytes, p.lsn, p.gone = bytes, end, false
 	value.LSN = end
 }
