@@ -3,7 +3,6 @@ package layer
 import (
 	"cmp"
 	"fmt"
-	"sort"
 
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/wal"
@@ -76,7 +75,45 @@ func (b dataBlock) compare(i int, key kv.Key, lsn wal.LSN) int {
 
 // after returns the number of the first entry above (key, lsn).
 func (b dataBlock) after(key kv.Key, lsn wal.LSN) int {
-	return sort.Search(b.len(), func(i int) bool { return b.compare(i, key, lsn) > 0 })
+	offsets := b[b.entriesEnd() : len(b)-4]
+	low, high := 0, len(offsets)/4
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		entry := b[le.Uint32(offsets[4*middle:]):]
+		if compareAt(kv.Key(entry), wal.LSN(le.Uint64(entry[kv.KeySize:])), key, lsn) > 0 {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return low
+}
+
+// walk appends to dst the versions of key with LSN in (floor, ceil], newest first, down
+// to the first that is no delta. whole reports that nothing older in other blocks can
+// matter, done that there was a version that is no delta.
+func (b dataBlock) walk(key kv.Key, ceil, floor wal.LSN, dst []kv.Version) (_ []kv.Version, whole, done bool) {
+	at := b.after(key, ceil)
+	// Compared by words: the compiler calls a memory comparison for 18 bytes.
+	k0, k1, k2 := le.Uint64(key[0:]), le.Uint64(key[8:]), le.Uint16(key[16:])
+	for end := b.offset(at); at > 0; at-- {
+		begin := b.offset(at - 1)
+		entry := b[begin:end:end]
+		lsn := wal.LSN(le.Uint64(entry[kv.KeySize:]))
+		if le.Uint64(entry[0:]) != k0 || le.Uint64(entry[8:]) != k1 || le.Uint16(entry[16:]) != k2 || lsn <= floor {
+			return dst, true, false
+		}
+		v := kv.Version{Key: key, LSN: lsn, Kind: kv.Kind(entry[kv.KeySize+8])}
+		if len(entry) > entryHeader {
+			v.Value = entry[entryHeader:]
+		}
+		dst = append(dst, v)
+		if v.Kind != kv.Delta {
+			return dst, true, true
+		}
+		end = begin
+	}
+	return dst, false, false
 }
 
 func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {

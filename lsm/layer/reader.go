@@ -82,14 +82,9 @@ func (r *Reader) Walk(ctx context.Context, key kv.Key, ceil, floor wal.LSN, dst 
 			block = loaded[len(loaded)-1]
 			loaded = loaded[:len(loaded)-1]
 		}
-		for at := block.after(key, ceil) - 1; at >= 0; at-- {
-			if block.key(at) != key || block.lsn(at) <= floor {
-				return dst, done, nil
-			}
-			dst = append(dst, block.version(at))
-			if block.kind(at) != kv.Delta {
-				return dst, true, nil
-			}
+		var whole, found bool
+		if dst, whole, found = block.walk(key, ceil, floor, dst); whole {
+			return dst, done || found, nil
 		}
 		if index.since(i) == 0 && index.key(i) == key {
 			break

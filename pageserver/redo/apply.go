@@ -3,6 +3,7 @@ package redo
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
@@ -27,12 +28,14 @@ func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
 	if isPage && len(value) != pgwal.PageSize {
 		return dst[:start], fmt.Errorf("redo %v: %w", parsed, wal.Corruptf("image", 0, "page size", pgwal.PageSize, len(value)))
 	}
-	var room pgwal.Record
-	var pages [pagesUsual]pgwal.BlockRef
-	room.Blocks = pages[:0]
+	if len(chain.Deltas) == 0 {
+		return dst, nil
+	}
+	room := rooms.Get().(*pgwal.Record)
+	defer rooms.Put(room)
 	for i := range chain.Deltas {
 		delta := &chain.Deltas[i]
-		if value, err = changeBy(&room, value, parsed, delta.LSN, delta.Value); err != nil {
+		if value, err = changeBy(room, value, parsed, delta.LSN, delta.Value); err != nil {
 			return dst[:start], fmt.Errorf("redo %v at %v: %w", parsed, delta.LSN, err)
 		}
 	}
@@ -44,18 +47,16 @@ var zeroPage [pgwal.PageSize]byte
 // Change applies the operations of one delta to a value, in place where it can,
 // and returns it. lsn is the end of the record that the delta came from.
 func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
-	var room pgwal.Record
-	var pages [pagesUsual]pgwal.BlockRef
-	room.Blocks = pages[:0]
-	return changeBy(&room, value, key, lsn, delta)
+	room := rooms.Get().(*pgwal.Record)
+	defer rooms.Put(room)
+	return changeBy(room, value, key, lsn, delta)
 }
 
-// pagesUsual is how many pages of a record there is room for without allocating: few
-// records have more.
-const pagesUsual = 4
+// rooms are where record operations are unpacked, so that none allocates. A room is
+// filled anew for each operation.
+var rooms = sync.Pool{New: func() any { return new(pgwal.Record) }}
 
-// changeBy is Change; room is where record operations are unpacked, so that no record
-// of a chain allocates.
+// changeBy is Change with a room.
 func changeBy(room *pgwal.Record, value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
 	for len(delta) > 0 {
 		code, body, rest, err := nextOp(delta)
@@ -82,7 +83,9 @@ func changeBy(room *pgwal.Record, value []byte, key pgkey.Parsed, lsn wal.LSN, d
 func applyRecord(rec *pgwal.Record, page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
 	if code == opGeneric {
 		rec.RMgr, rec.Info = pgwal.RMgrGeneric, pgwal.OpGenericDelta
-		rec.Blocks = append(rec.Blocks[:0], pgwal.BlockRef{Block: key.Block, Data: body})
+		rec.Blocks = rec.Blocks[:0]
+		ref := rec.AddBlock()
+		ref.Block, ref.Data = key.Block, body
 	} else if err := decodeRecord(rec, body); err != nil {
 		return err
 	}

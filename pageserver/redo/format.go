@@ -159,8 +159,8 @@ func decodeRecord(rec *pgwal.Record, body []byte) error {
 	}
 	rec.Blocks = rec.Blocks[:0]
 	for range pages {
-		id := rest[0]
-		rec.Blocks = append(rec.Blocks, pgwal.BlockRef{ID: id &^ recordWillInit, WillInit: id&recordWillInit != 0, Block: get32(rest, 1)})
+		id, ref := rest[0], rec.AddBlock()
+		ref.ID, ref.WillInit, ref.Block = id&^recordWillInit, id&recordWillInit != 0, get32(rest, 1)
 		rest = rest[recordPageBytes:]
 	}
 	main := get32(rest, 0)

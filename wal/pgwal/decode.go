@@ -174,7 +174,7 @@ func (r *Record) parseBlock(b []byte) (header, payload int, f *fault) {
 	if flags&blockForkMask > uint8(InitFork) {
 		return 0, 0, &fault{"fork", "0 to 3", flags & blockForkMask}
 	}
-	ref := r.growBlocks()
+	ref := r.AddBlock()
 	ref.ID, ref.Fork, ref.WillInit, ref.dataLength = id, Fork(flags&blockForkMask), flags&blockWillInit != 0, length
 	header, payload = fixed, int(length)
 	if flags&blockHasImage != 0 {
@@ -204,9 +204,9 @@ func (r *Record) parseBlock(b []byte) (header, payload int, f *fault) {
 	return header + blockSize, payload, nil
 }
 
-// growBlocks appends a zero element to r.Blocks and returns it. It clears the element in
+// AddBlock appends a zero element to r.Blocks and returns it. It clears the element in
 // place, because copying one in was a sixth of the time of decoding.
-func (r *Record) growBlocks() *BlockRef {
+func (r *Record) AddBlock() *BlockRef {
 	n := len(r.Blocks)
 	if n == cap(r.Blocks) {
 		r.Blocks = append(r.Blocks, BlockRef{})
