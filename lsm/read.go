@@ -237,6 +237,11 @@ func finish(c *Chain, versions []Version) {
 	c.Deltas = versions
 }
 
+// Readable reports whether a read at lsn has nothing to wait for.
+func (t *Timeline) Readable(lsn wal.LSN) bool {
+	return lsn <= t.LastLSN() && !t.detached.Load() && t.node.state.view.Load().checkAncestors(lsn) == nil
+}
+
 // AncestorReady returns nil once all that a read at lsn may need of the
 // timeline's ancestors is here. It waits for ancestors that are attached to this
 // store; of others it reads the index again, and fails with ErrAncestorNotReady

@@ -3,6 +3,8 @@ package timeline
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
@@ -35,77 +37,92 @@ type RelationSize struct {
 // are ErrNoRelation, ErrBeyondEnd, and lsm's ErrFutureLSN and ErrBelowHorizon; one
 // bad read fails them all, and is named.
 func (t *Timeline) GetPages(ctx context.Context, reads []PageRead, dst [][]byte) error {
-	floors, err := t.floors(ctx, reads)
-	if err != nil {
+	room := readRooms.Get().(*readRoom)
+	defer room.release()
+	if err := t.locate(ctx, reads, room); err != nil {
 		return err
 	}
-	pages := make([]lsm.Read, len(reads))
-	for i, r := range reads {
-		pages[i] = lsm.Read{Key: pgkey.Block(r.Rel, r.Fork, r.Block), LSN: r.LSN, Floor: floors[i]}
+	if err := t.store.Get(ctx, room.pages, room.chains); err != nil {
+		return fmt.Errorf("read %d pages from %v: %w", len(reads), reads[0], err)
 	}
-	chains := make([]lsm.Chain, len(pages))
-	if err := t.store.Get(ctx, pages, chains); err != nil {
-		return fmt.Errorf("read %d pages from %v: %w", len(pages), reads[0], err)
-	}
-	for i := range chains {
-		if dst[i], err = redo.Apply(dst[i][:0], pages[i].Key, &chains[i]); err != nil {
+	for i := range room.chains {
+		var err error
+		if dst[i], err = redo.Apply(dst[i][:0], room.pages[i].Key, &room.chains[i]); err != nil {
 			return fmt.Errorf("read timeline %v: %w", t.id, err)
 		}
 	}
 	return nil
 }
 
-// floors checks that the pages exist and returns, for each, the LSN at or below
-// which versions of it belong to an earlier life of the fork.
-func (t *Timeline) floors(ctx context.Context, reads []PageRead) ([]wal.LSN, error) {
-	var sizeReads []lsm.Read
-	index := make([]int, len(reads))
-	var highest wal.LSN
-	for i, r := range reads {
-		highest = max(highest, r.LSN)
-		key := pgkey.Size(r.Rel, r.Fork)
-		if n := len(sizeReads); n == 0 || sizeReads[n-1].Key != key || sizeReads[n-1].LSN != r.LSN {
-			sizeReads = append(sizeReads, lsm.Read{Key: key, LSN: r.LSN})
-		}
-		index[i] = len(sizeReads) - 1
-	}
-	if err := t.await(ctx, highest); err != nil {
-		return nil, err
-	}
-	sizes, exist, err := t.readSizes(ctx, sizeReads)
-	if err != nil {
-		return nil, err
-	}
-	floors := make([]wal.LSN, len(reads))
-	for i, r := range reads {
-		size := sizes[index[i]]
-		if !exist[index[i]] {
-			return nil, fmt.Errorf("read %v: %w", r, ErrNoRelation)
-		}
-		if r.Block >= size.Blocks {
-			return nil, fmt.Errorf("read %v, which has %d blocks: %w", r, size.Blocks, ErrBeyondEnd)
-		}
-		floors[i] = size.Since
-	}
-	return floors, nil
+// readRoom is what a GetPages needs and does not give away.
+type readRoom struct {
+	pages  []lsm.Read
+	chains []lsm.Chain // keep the capacity of their deltas
 }
 
-func (t *Timeline) readSizes(ctx context.Context, reads []lsm.Read) (sizes []pgkey.SizeValue, exist []bool, err error) {
-	chains := make([]lsm.Chain, len(reads))
-	if err := t.store.Get(ctx, reads, chains); err != nil {
-		return nil, nil, fmt.Errorf("read %d sizes: %w", len(reads), err)
-	}
-	sizes, exist = make([]pgkey.SizeValue, len(reads)), make([]bool, len(reads))
-	for i := range chains {
-		if chains[i].Empty() {
-			continue
+var readRooms = sync.Pool{New: func() any { return new(readRoom) }}
+
+// deltasKept bounds the room for one page's deltas that is kept, 64 bytes each. Merges
+// see to it that few chains are as long.
+const deltasKept = 256
+
+// release gives the room back. It goes on pointing to what was read, until it is used
+// again or the garbage collector empties the pool.
+func (r *readRoom) release() {
+	for i := range r.chains {
+		if cap(r.chains[i].Deltas) > deltasKept {
+			r.chains[i].Deltas = nil
 		}
-		exist[i] = true
-		if sizes[i], err = pgkey.DecodeSize(chains[i].Base); err != nil {
-			return nil, nil, fmt.Errorf("read %s: %w", pgkey.Describe(reads[i].Key), err)
-		}
 	}
-	return sizes, exist, nil
+	readRooms.Put(r)
+}
+
+// locate checks that the pages exist, and fills room.pages with where they are in the
+// store: versions at or below the floor belong to an earlier life of the fork.
+func (t *Timeline) locate(ctx context.Context, reads []PageRead, room *readRoom) error {
+	var highest wal.LSN
+	for i := range reads {
+		highest = max(highest, reads[i].LSN)
+	}
+	if err := t.await(ctx, highest); err != nil {
+		return err
+	}
+	room.pages = room.pages[:0]
+	for i := range reads {
+		r := &reads[i]
+		size, exists, err := t.sizeAt(ctx, forkID{r.Rel, r.Fork}, r.LSN)
+		switch {
+		case err != nil:
+			return err
+		case !exists:
+			return fmt.Errorf("read %v: %w", *r, ErrNoRelation)
+		case r.Block >= size.Blocks:
+			return fmt.Errorf("read %v, which has %d blocks: %w", *r, size.Blocks, ErrBeyondEnd)
+		}
+		room.pages = append(room.pages, lsm.Read{Key: pgkey.Block(r.Rel, r.Fork, r.Block), LSN: r.LSN, Floor: size.Since})
+	}
+	room.chains = slices.Grow(room.chains[:0], len(reads))[:len(reads)]
+	return nil
+}
+
+// sizeAt returns a fork's size as of lsn, which the timeline has reached.
+func (t *Timeline) sizeAt(ctx context.Context, id forkID, lsn wal.LSN) (size pgkey.SizeValue, exists bool, err error) {
+	if size, ok := t.known.at(&id, lsn); ok {
+		return size, true, nil
+	}
+	var chains [1]lsm.Chain
+	key := pgkey.Size(id.rel, id.fork)
+	if err := t.store.Get(ctx, []lsm.Read{{Key: key, LSN: lsn}}, chains[:]); err != nil {
+		return size, false, fmt.Errorf("read the size of relation %v fork %v: %w", id.rel, id.fork, err)
+	}
+	if chains[0].Empty() {
+		return size, false, nil
+	}
+	if size, err = pgkey.DecodeSize(chains[0].Base); err != nil {
+		return size, false, fmt.Errorf("read %s: %w", pgkey.Describe(key), err)
+	}
+	t.known.note(&id, chains[0].BaseLSN, lsn, size)
+	return size, true, nil
 }
 
 // RelSize returns the size of a fork in blocks.
@@ -113,14 +130,14 @@ func (t *Timeline) RelSize(ctx context.Context, rel pgwal.RelFileNode, fork pgwa
 	if err := t.await(ctx, lsn); err != nil {
 		return 0, err
 	}
-	sizes, exist, err := t.readSizes(ctx, []lsm.Read{{Key: pgkey.Size(rel, fork), LSN: lsn}})
+	size, exists, err := t.sizeAt(ctx, forkID{rel, fork}, lsn)
 	if err != nil {
 		return 0, err
 	}
-	if !exist[0] {
+	if !exists {
 		return 0, fmt.Errorf("size of relation %v fork %v at %v: %w", rel, fork, lsn, ErrNoRelation)
 	}
-	return sizes[0].Blocks, nil
+	return size.Blocks, nil
 }
 
 // Relations calls fn for every fork that exists at lsn, ordered by tablespace,

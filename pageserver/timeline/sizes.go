@@ -2,8 +2,8 @@ package timeline
 
 import (
 	"context"
+	"sync"
 
-	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/wal"
@@ -71,6 +71,55 @@ func (c *sizeCache) clear() {
 	c.recent = [recentSizes]recentSize{}
 }
 
+// knownSizes are sizes that were read, each with two LSNs between which the fork had it.
+// What the log says of the past never changes, so neither does this, whatever is taken in,
+// merged or collected. Pages are read a relation at a time, mostly at one LSN.
+type knownSizes struct {
+	mu    sync.Mutex
+	slots []knownSize // nil until something is read
+}
+
+// knownSlots is a power of two: 4 KiB for a timeline that is read.
+const knownSlots = 64
+
+type knownSize struct {
+	id       forkID
+	from, to wal.LSN
+	size     pgkey.SizeValue
+}
+
+func (k *knownSizes) slot(id *forkID) *knownSize {
+	return &k.slots[(id.rel.Rel^uint32(id.fork)<<4)%knownSlots]
+}
+
+// at returns the size as of lsn if it is known.
+func (k *knownSizes) at(id *forkID, lsn wal.LSN) (size pgkey.SizeValue, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.slots == nil {
+		return size, false
+	}
+	s := k.slot(id)
+	if s.id != *id || lsn < s.from || lsn > s.to {
+		return size, false
+	}
+	return s.size, true
+}
+
+// note keeps that the size was set at from and still was so at to.
+func (k *knownSizes) note(id *forkID, from, to wal.LSN, size pgkey.SizeValue) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.slots == nil {
+		k.slots = make([]knownSize, knownSlots)
+	}
+	s := k.slot(id)
+	if s.id == *id && s.from == from {
+		to = max(to, s.to)
+	}
+	*s = knownSize{*id, from, to, size}
+}
+
 // size returns a fork's size as of the record before the current one, or as the
 // current one has already changed it.
 func (t *Timeline) size(ctx context.Context, id forkID) (forkSize, error) {
@@ -79,11 +128,11 @@ func (t *Timeline) size(ctx context.Context, id forkID) (forkSize, error) {
 	}
 	// The store is right: sizes in the unsent batch are all in the cache, which is
 	// only emptied when the batch is empty too.
-	sizes, exist, err := t.readSizes(ctx, []lsm.Read{{Key: pgkey.Size(id.rel, id.fork), LSN: t.store.LastLSN()}})
+	value, exists, err := t.sizeAt(ctx, id, t.store.LastLSN())
 	if err != nil {
 		return forkSize{}, err
 	}
-	size := forkSize{exists: exist[0], SizeValue: sizes[0]}
+	size := forkSize{exists: exists, SizeValue: value}
 	t.sizes.set(id, size)
 	return size, nil
 }

@@ -1,0 +1,93 @@
+package timeline_test
+
+import (
+	"math/rand"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/pageserver/timeline"
+	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
+)
+
+// Sizes that reads found are kept for later reads. The naive twin keeps the size at every
+// LSN; relations are dropped, made again and cut, and are more than there is room for.
+func TestKeptSizesAreThoseOfTheirLSN(t *testing.T) {
+	w := newWorld(t, nil)
+	random := rand.New(rand.NewSource(1))
+	const relations, absent = 150, -1
+	type state struct {
+		lsn  wal.LSN
+		size int
+	}
+	history, lsns := make([][]state, relations), []wal.LSN{}
+	for n := range relations {
+		history[n] = []state{{0, absent}}
+	}
+	relOf := func(n int) pgwal.RelFileNode {
+		return pgwal.RelFileNode{Spc: 1663, DB: uint32(5 + n%2), Rel: uint32(16384 + n/2)}
+	}
+	check := func() {
+		n, lsn, want := random.Intn(relations), lsns[random.Intn(len(lsns))], absent
+		for _, s := range history[n] {
+			if s.lsn <= lsn {
+				want = s.size
+			}
+		}
+		got, err := w.tl.RelSize(w.ctx, relOf(n), pgwal.MainFork, lsn)
+		if want == absent {
+			require.ErrorIs(t, err, timeline.ErrNoRelation)
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, want, int(got), "relation %d at %v", n, lsn)
+	}
+	for xid := range uint32(2000) {
+		n := random.Intn(relations)
+		size := history[n][len(history[n])-1].size
+		switch random.Intn(4) {
+		case 0:
+			w.ingest(commit(ending{XID: 1000 + xid, Time: importStamp, Dropped: []pgwal.RelFileNode{relOf(n)}}))
+			size = absent
+		case 1:
+			if size > 0 {
+				size = random.Intn(size)
+				w.ingest(truncate(relOf(n), uint32(size)))
+			}
+		default:
+			block := random.Intn(20)
+			w.ingest(fpi(relOf(n), pgwal.MainFork, uint32(block), 1))
+			size = max(size, block+1)
+		}
+		history[n] = append(history[n], state{w.end, size})
+		lsns = append(lsns, w.end)
+		for range 5 {
+			check()
+		}
+	}
+}
+
+// What a read of pages that were read before allocates is nothing.
+func TestReadsAllocateNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	for block := range uint32(8) {
+		w.write(fpi(rel, pgwal.MainFork, block, byte(block)))
+	}
+	for n := range 200 {
+		w.write(pgwal.Generic(0, pgwal.BlockChange{Rel: rel, Block: uint32(n % 8), Changes: []pgwal.PageChange{{Offset: 100, Data: []byte{byte(n)}}}}))
+	}
+	w.ingest()
+	require.NoError(t, w.tl.Flush(w.ctx))
+	reads, pages := make([]timeline.PageRead, 8), make([][]byte, 8)
+	for i := range reads {
+		reads[i] = timeline.PageRead{Rel: rel, Block: uint32(i), LSN: w.end}
+	}
+	read := func() {
+		if err := w.tl.GetPages(w.ctx, reads, pages); err != nil {
+			panic(err)
+		}
+	}
+	read()
+	require.Less(t, testing.AllocsPerRun(1000, read), 1.0)
+}
