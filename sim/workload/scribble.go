@@ -28,6 +28,7 @@ const (
 // them and no other. It asks no pageserver, so that many elections fit into a run.
 func Scribble(ctx context.Context, e env.Env, cfg ComputeConfig) error {
 	c := &Compute{e: e, cfg: cfg}
+	c.grown = e.Tasks.NewCond(&c.mu)
 	if err := c.ensureLog(ctx); err != nil {
 		return err
 	}
