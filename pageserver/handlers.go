@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pageapi"
@@ -18,7 +20,6 @@ type handler func(s *Server, ctx context.Context, payload []byte) ([]byte, error
 
 // handlers answer the requests, by type.
 var handlers = map[uint8]handler{
-	pageapi.TypeGetPages:   (*Server).getPages,
 	pageapi.TypeRelSize:    (*Server).relSize,
 	pageapi.TypeValues:     (*Server).values,
 	pageapi.TypePosition:   (*Server).position,
@@ -41,25 +42,38 @@ var handlers = map[uint8]handler{
 
 func badRequest(err error) error { return frame.Errorf(frame.CodeBadFrame, "%v", err) }
 
-func (s *Server) getPages(ctx context.Context, payload []byte) ([]byte, error) {
+// pagesRoom is where the answer to a GetPages is made.
+type pagesRoom struct {
+	answer []byte
+	pages  [][]byte // each at its place in the answer
+}
+
+var pagesRooms = sync.Pool{New: func() any { return new(pagesRoom) }}
+
+func (r *pagesRoom) release() { pagesRooms.Put(r) }
+
+// getPages answers with pages in room that is used again when they are sent.
+func (s *Server) getPages(ctx context.Context, payload []byte) (f frame.Frame, err error) {
 	id, reads, err := pageapi.DecodeGetPages(payload)
 	if err != nil {
-		return nil, badRequest(err)
+		return f, badRequest(err)
 	}
 	t, err := s.timeline(ctx, id)
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	// Every page has its place in the answer.
-	answer := make([]byte, len(reads)*pgwal.PageSize)
-	pages := make([][]byte, len(reads))
-	for i := range pages {
-		pages[i] = answer[i*pgwal.PageSize : i*pgwal.PageSize : (i+1)*pgwal.PageSize]
+	room := pagesRooms.Get().(*pagesRoom)
+	size := len(reads) * pgwal.PageSize
+	room.answer = slices.Grow(room.answer[:0], size)[:size]
+	room.pages = room.pages[:0]
+	for at := 0; at < size; at += pgwal.PageSize {
+		room.pages = append(room.pages, room.answer[at:at:at+pgwal.PageSize])
 	}
-	if err := t.GetPages(ctx, reads, pages); err != nil {
-		return nil, err
+	if err := t.GetPages(ctx, reads, room.pages); err != nil {
+		room.release()
+		return f, err
 	}
-	return answer, nil
+	return frame.Frame{Type: pageapi.TypeGetPages, Payload: room.answer, Sent: room.release}, nil
 }
 
 func (s *Server) relSize(ctx context.Context, payload []byte) ([]byte, error) {

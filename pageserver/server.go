@@ -196,6 +196,10 @@ func (s *Server) Timelines() []wal.TimelineID {
 
 // handle answers one request.
 func (s *Server) handle(ctx context.Context, request frame.Frame) (frame.Frame, error) {
+	if request.Type == pageapi.TypeGetPages {
+		f, err := s.getPages(ctx, request.Payload)
+		return f, pageapi.ToWire(err)
+	}
 	serve, known := handlers[request.Type]
 	if !known {
 		return frame.Frame{}, frame.Errorf(frame.CodeBadFrame, "unknown request type %d", request.Type)

@@ -155,26 +155,37 @@ func (t *Timeline) ID() wal.TimelineID { return t.id }
 // GetPages is timeline.Timeline.GetPages. All requests it takes are in flight at once.
 func (t *Timeline) GetPages(ctx context.Context, reads []timeline.PageRead, dst [][]byte) error {
 	var pending []*frame.Pending
-	for rest := reads; len(rest) > 0; {
-		n := min(len(rest), PagesMax)
-		p, err := t.client.c.Start(ctx, TypeGetPages, AppendGetPages(nil, t.id, rest[:n]))
+	defer func() {
+		for _, p := range pending {
+			p.Drop() // dst is the caller's again
+		}
+	}()
+	for len(reads) > 0 {
+		n := min(len(reads), PagesMax)
+		part := dst[:n]
+		p, err := t.client.c.StartTaking(ctx, TypeGetPages, AppendGetPages(nil, t.id, reads[:n]), func(answer []byte) error {
+			return takePages(part, answer)
+		})
 		if err != nil {
 			return err
 		}
-		pending, rest = append(pending, p), rest[n:]
+		pending, reads, dst = append(pending, p), reads[n:], dst[n:]
 	}
-	for i, p := range pending {
-		answer, err := p.Wait(ctx)
-		if err != nil {
+	for _, p := range pending {
+		if _, err := p.Wait(ctx); err != nil {
 			return fromWire(err)
 		}
-		part := dst[i*PagesMax : min(len(dst), (i+1)*PagesMax)]
-		if len(answer.Payload) != len(part)*pgwal.PageSize {
-			return wal.Corruptf("answer to GetPages", 0, "length", len(part)*pgwal.PageSize, len(answer.Payload))
-		}
-		for j := range part {
-			part[j] = append(part[j][:0], answer.Payload[j*pgwal.PageSize:(j+1)*pgwal.PageSize]...)
-		}
+	}
+	return nil
+}
+
+// takePages copies the pages of an answer.
+func takePages(dst [][]byte, answer []byte) error {
+	if len(answer) != len(dst)*pgwal.PageSize {
+		return wal.Corruptf("answer to GetPages", 0, "length", len(dst)*pgwal.PageSize, len(answer))
+	}
+	for i := range dst {
+		dst[i] = append(dst[i][:0], answer[i*pgwal.PageSize:(i+1)*pgwal.PageSize]...)
 	}
 	return nil
 }

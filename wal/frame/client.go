@@ -44,6 +44,7 @@ type Pending struct {
 	client *Client
 	id     uint64
 	max    time.Duration // how long the answer is waited for
+	take   func([]byte) error
 	answer Frame
 	err    error
 	done   bool
@@ -83,7 +84,7 @@ func (c *Client) Call(ctx context.Context, typ uint8, payload []byte) (Frame, er
 
 // CallWithin is Call for a request whose answer may take longer, or must come sooner.
 func (c *Client) CallWithin(ctx context.Context, limit time.Duration, typ uint8, payload []byte) (Frame, error) {
-	p, err := c.start(ctx, limit, typ, payload)
+	p, err := c.start(ctx, limit, typ, payload, nil)
 	if err != nil {
 		return Frame{}, err
 	}
@@ -92,18 +93,25 @@ func (c *Client) CallWithin(ctx context.Context, limit time.Duration, typ uint8,
 
 // Start sends a request. The payload may be reused when it returns.
 func (c *Client) Start(ctx context.Context, typ uint8, payload []byte) (*Pending, error) {
-	return c.start(ctx, AnswerMax, typ, payload)
+	return c.start(ctx, AnswerMax, typ, payload, nil)
 }
 
-func (c *Client) start(ctx context.Context, limit time.Duration, typ uint8, payload []byte) (*Pending, error) {
-	p, err := c.register(limit)
+// StartTaking is Start for an answer that is not kept as it is: take gets its payload,
+// which is valid during the call, unless the answer is an error. It is called by the
+// task that reads, once, and not after Wait or Drop; it must not wait. Its error is Wait's.
+func (c *Client) StartTaking(ctx context.Context, typ uint8, payload []byte, take func(answer []byte) error) (*Pending, error) {
+	return c.start(ctx, AnswerMax, typ, payload, take)
+}
+
+func (c *Client) start(ctx context.Context, limit time.Duration, typ uint8, payload []byte, take func([]byte) error) (*Pending, error) {
+	p, err := c.register(limit, take)
 	if err != nil {
 		return nil, err
 	}
 	limited, cancel := c.tasks.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := c.sender.Send(limited, Frame{Type: typ, ID: p.id, Payload: payload}); err != nil {
-		p.forget()
+		p.Drop()
 		return nil, c.silent(ctx, limited, limit, err)
 	}
 	return p, nil
@@ -121,14 +129,14 @@ func (c *Client) silent(ctx, limited context.Context, limit time.Duration, err e
 	return err
 }
 
-func (c *Client) register(limit time.Duration) (*Pending, error) {
+func (c *Client) register(limit time.Duration, take func([]byte) error) (*Pending, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, c.err
 	}
 	c.lastID++
-	p := &Pending{client: c, id: c.lastID, max: limit, ready: c.tasks.NewCond(&c.mu)}
+	p := &Pending{client: c, id: c.lastID, max: limit, take: take, ready: c.tasks.NewCond(&c.mu)}
 	c.waiting[p.id] = p
 	return p, nil
 }
@@ -159,7 +167,8 @@ func (p *Pending) await(ctx context.Context) error {
 	return nil
 }
 
-func (p *Pending) forget() {
+// Drop gives up the answer, if it has not come.
+func (p *Pending) Drop() {
 	p.client.mu.Lock()
 	defer p.client.mu.Unlock()
 	delete(p.client.waiting, p.id)
@@ -179,7 +188,6 @@ func (c *Client) readAnswers(ctx context.Context) error {
 
 // deliver hands an answer to who waits. Nobody does if its caller gave up.
 func (c *Client) deliver(f Frame) {
-	f.Payload = bytes.Clone(f.Payload)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.waiting[f.ID]
@@ -187,6 +195,12 @@ func (c *Client) deliver(f Frame) {
 		return
 	}
 	delete(c.waiting, f.ID)
+	if p.take != nil && f.Type != TypeError {
+		// Under the lock, so that nothing is taken any more when Wait or Drop has returned.
+		p.err, f.Payload = p.take(f.Payload), nil
+	} else {
+		f.Payload = bytes.Clone(f.Payload)
+	}
 	p.answer, p.done = f, true
 	p.ready.Signal()
 }

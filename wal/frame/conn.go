@@ -15,6 +15,16 @@ import (
 // a batch of small frames in one call, little beside the frames of a busy log.
 const readChunk = 64 << 10
 
+const (
+	// keptBytesMax is the largest buffer that a Conn keeps for the next frame. An answer
+	// of 1 MiB of log, or of the pages of one request, grows it to that: grown anew for
+	// each, it would be half of what a batch costs.
+	keptBytesMax = 2 << 20
+	// smallFramesMax is after how many frames in a row that do without a grown buffer a
+	// Conn lets go of it.
+	smallFramesMax = 64
+)
+
 // Conn is a connection of frames. One task may read while another writes. After
 // an error of either it is dead.
 type Conn struct {
@@ -22,6 +32,7 @@ type Conn struct {
 	in     []byte // bytes received; in[read:] is not returned yet
 	read   int
 	offset int64 // of in[read] in the stream
+	small  int   // frames in a row, up to the last, that a chunk has room for
 	out    []byte
 }
 
@@ -34,6 +45,9 @@ func (c *Conn) Read(ctx context.Context) (Frame, error) {
 	f, size, err := c.next(ctx)
 	c.read += size
 	c.offset += int64(size)
+	if c.small++; size > readChunk {
+		c.small = 0
+	}
 	return f, err
 }
 
@@ -86,6 +100,11 @@ func (c *Conn) release() {
 	}
 }
 
+// keeps reports whether there is a grown buffer that is kept, though it is empty.
+func (c *Conn) keeps() bool {
+	return cap(c.in) > readChunk && cap(c.in) <= keptBytesMax && c.small <= smallFramesMax
+}
+
 // makeRoom leaves free space behind what was received: it drops what was
 // returned, and doubles the buffer when a frame has filled it. So the buffer
 // grows with what the peer has sent, never with what it merely announced.
@@ -93,7 +112,7 @@ func (c *Conn) makeRoom() {
 	c.in = c.in[:copy(c.in, c.in[c.read:])]
 	c.read = 0
 	switch {
-	case len(c.in) == 0 && cap(c.in) != readChunk:
+	case len(c.in) == 0 && cap(c.in) != readChunk && !c.keeps():
 		c.in = chunks.Get().(*[readChunk]byte)[:0]
 	case len(c.in) == cap(c.in):
 		c.in = append(make([]byte, 0, 2*cap(c.in)), c.in...)

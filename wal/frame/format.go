@@ -49,6 +49,9 @@ type Frame struct {
 	Type    uint8
 	ID      uint64
 	Payload []byte
+
+	// Sent, where a Handler set it, is called once the payload is no longer needed.
+	Sent func()
 }
 
 // AppendTo appends the encoded frame to dst. The payload must not be larger than

@@ -94,7 +94,12 @@ func ServeRequests(ctx context.Context, e env.Env, c *Conn, handle Handler) erro
 			request.Payload = bytes.Clone(request.Payload)
 			group.Go("answer", func(ctx context.Context) error {
 				defer limit.release()
-				return sender.Send(ctx, answer(ctx, request, handle))
+				f := answer(ctx, request, handle)
+				err := sender.Send(ctx, f)
+				if f.Sent != nil {
+					f.Sent()
+				}
+				return err
 			})
 		}
 	})
