@@ -106,7 +106,7 @@ func mayBranch(owner *manifest.Index, at wal.LSN) error {
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
 	case owner.State == manifest.Resetting:
 		return ErrResetting
-	case owner.Cutoff > at:
+	case owner.Cutoff > at && !isLeased(owner, at):
 		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
 	}
 	return nil

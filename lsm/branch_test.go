@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal"
 )
 
 // TestABranchIsOnePutHoweverManyThereAre: making one asks the bucket for the same, whether
@@ -76,5 +80,35 @@ func TestReadsAreTheSameWheneverABranchsMapIsMade(t *testing.T) {
 	require.Equal(t, "Ia+Db", get(t, late, 1, 30))
 	require.Equal(t, "Ia", get(t, low, 1, 20))
 	require.Equal(t, "Ia+Db+Dc+Dd", get(t, tl, 1, 50))
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestABranchIsMadeAtALeaseBelowTheHorizon: a lease keeps its LSN whole, so a branch can
+// be made there, and reads it when the lease has gone.
+func TestABranchIsMadeAtALeaseBelowTheHorizon(t *testing.T) {
+	ctx := context.Background()
+	s, tl := start(t, withBucket(t, newMemBucket()))
+	apply(t, tl, put(1, 20, "Ia"), put(1, 30, "Ib"), put(1, 40, "Ic"))
+	collect := func(cutoff wal.LSN) lsm.Collection {
+		flush(t, tl)
+		c, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: cutoff})
+		require.NoError(t, err)
+		return c
+	}
+	require.NoError(t, tl.Lease(ctx, leaseID(1), 30, time.Now().Add(time.Hour)))
+	collect(40)
+	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 29, nil), lsm.ErrBelowHorizon)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 30, nil))
+	require.NoError(t, tl.Release(ctx, leaseID(1)))
+
+	// What is merged from here on is merged for the branch, whose children were listed last
+	// when it was not there.
+	apply(t, tl, put(1, 50, "Id"))
+	flush(t, tl)
+	require.NoError(t, tl.Compact(ctx))
+	collect(40)
+	child := attach(t, s, timelineID(2))
+	require.Equal(t, "Ib", get(t, child, 1, 30))
+	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(3), 30, nil), lsm.ErrBelowHorizon)
 	require.NoError(t, s.Close(ctx))
 }

@@ -114,12 +114,12 @@ func (t *Timeline) raiseCutoff(ctx context.Context, cutoff wal.LSN) error {
 func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, error) {
 	points := []wal.LSN{x.Cutoff}
 	if x.Cutoff > x.Start {
-		if t.pinned.children == nil || t.pinned.cutoff != x.Cutoff {
+		if !t.pinned.holds(x) {
 			children, err := t.store.children(ctx, x.Timeline)
 			if err != nil {
 				return retained{}, err
 			}
-			t.pinned = pinned{x.Cutoff, children}
+			t.pinned = pinned{x.Cutoff, x.Leases, children}
 		}
 		for _, p := range slices.Concat(t.pinned.children, leasePins(x)) {
 			if p.LSN < x.Cutoff {
@@ -156,11 +156,20 @@ type Pin struct {
 	Lease  LeaseID
 }
 
-// pinned is the branches as they were listed after a cutoff was committed. Later ones
-// lie at or above it; of those that have gone since, more is kept than need be.
+// pinned is the branches as they were listed after a cutoff was committed. Later ones lie
+// at or above it, or where a lease is, which keeps the LSN itself as long as it is there;
+// of those that have gone since, more is kept than need be.
 type pinned struct {
 	cutoff   wal.LSN
-	children []Pin // nil if they are not listed
+	leases   []manifest.Lease // when they were listed
+	children []Pin            // nil if they are not listed
+}
+
+// holds reports whether no branch can have been made since that reads below the cutoff of
+// an index and that none of its leases keeps.
+func (p *pinned) holds(x *manifest.Index) bool {
+	return p.children != nil && p.cutoff == x.Cutoff &&
+		!slices.ContainsFunc(p.leases, func(l manifest.Lease) bool { return l.LSN < x.Cutoff && !isLeased(x, l.LSN) })
 }
 
 // children lists a timeline's branches. It fails if the index of one cannot be read:

@@ -21,14 +21,19 @@ type (
 // listed until the next cutoff is committed.
 func (t *Timeline) Leases() []LeaseInfo { return slices.Clone(t.index().Leases) }
 
+// isLeased reports whether a lease keeps an LSN of the index's timeline readable. One that
+// has ended does until the next cutoff is committed, and is in the index as long.
+func isLeased(x *manifest.Index, at wal.LSN) bool {
+	return slices.ContainsFunc(x.Leases, func(l manifest.Lease) bool { return l.LSN == at })
+}
+
 // Lease keeps an LSN of this timeline's own history readable until a time, whatever
 // the cutoff becomes. It is durable when Lease returns: a lease is part of the index. A
 // lease of the same id is replaced; one that is kept up must be renewed before its end.
 func (t *Timeline) Lease(ctx context.Context, id LeaseID, at wal.LSN, until time.Time) error {
 	return t.changeLeases(ctx, func(x *manifest.Index) error {
-		held := slices.ContainsFunc(x.Leases, func(l manifest.Lease) bool { return l.LSN == at })
 		switch {
-		case at < x.Start || at < x.Cutoff && !held:
+		case at < x.Start || at < x.Cutoff && !isLeased(x, at):
 			return fmt.Errorf("%w: lease at %v, kept from %v", ErrBelowHorizon, at, max(x.Start, x.Cutoff))
 		case at > t.LastLSN():
 			return fmt.Errorf("%w: lease at %v, applied up to %v", ErrFutureLSN, at, t.LastLSN())

@@ -307,6 +307,9 @@ func (h *history) branch(t *rapid.T) {
 	}
 	if errors.Is(err, lsm.ErrBelowHorizon) {
 		require.Less(t, at, owner.cutoffNow())
+		for _, leased := range owner.leased {
+			require.NotEqual(t, leased, at, "a branch is made where a lease is")
+		}
 		return
 	}
 	require.NoError(t, err)
