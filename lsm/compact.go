@@ -154,7 +154,7 @@ func (t *Timeline) runJobs(ctx context.Context) error {
 		if err != nil || !ok {
 			return err
 		}
-		if err := t.runJob(ctx, job); err != nil {
+		if err := t.runJob(ctx, job); err != nil && !t.setAside(err) {
 			return err
 		}
 	}
@@ -196,9 +196,11 @@ func (t *Timeline) snapshot() work {
 	w := work{index: t.node.index, readers: t.node.readers}
 	t.store.mu.Unlock()
 	w.layers = make([]picker.Layer, len(w.readers))
+	aside := t.Aside()
 	for i, r := range w.readers {
 		d := r.Desc()
-		w.layers[i] = picker.Layer{ID: d.ID, Level: d.Level, Bytes: d.Size, Walked: r.Walked(), Settled: t.settled[d.ID]}
+		w.layers[i] = picker.Layer{ID: d.ID, Level: d.Level, Bytes: d.Size, Walked: r.Walked(), Settled: t.settled[d.ID],
+			Aside: slices.ContainsFunc(aside, func(a Aside) bool { return a.Layer == d.ID })}
 	}
 	return w
 }

@@ -78,7 +78,7 @@ func (m *merge) run(ctx context.Context) error {
 	for _, r := range m.inputs {
 		c, err := r.Cursor(ctx, Key{})
 		if err != nil {
-			return err
+			return &inputError{r.Desc().ID, err}
 		}
 		m.cursors = append(m.cursors, c)
 	}
@@ -121,7 +121,7 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 			it := item{Version: c.Version(), at: c.Version().LSN}
 			if m.clips != nil && desc.Kind == layer.Delta && it.LSN > m.clips[i] {
 				if err := c.Next(ctx); err != nil {
-					return nil, err
+					return nil, &inputError{desc.ID, err}
 				}
 				continue
 			}
@@ -137,7 +137,7 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 				items, bytes = items[:0], 0
 			}
 			if err := c.Next(ctx); err != nil {
-				return nil, err
+				return nil, &inputError{desc.ID, err}
 			}
 		}
 	}
@@ -172,6 +172,10 @@ func (m *merge) reduce(ctx context.Context, key Key, items []item) error {
 			continue
 		}
 		floor, exists, err := m.floor(ctx, key, point)
+		if isDamage(err) {
+			// What says which versions are dead cannot be read: none is taken for dead.
+			floor, exists, err = 0, true, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -238,11 +242,16 @@ func (m *merge) makeImage(ctx context.Context, key Key, items []item) error {
 	// Reads above the newest version have the floor of the cutoff, if they may ask at all.
 	at := max(newest.LSN, m.keep.cutoff())
 	floor, exists, err := m.floor(ctx, key, at)
+	if isDamage(err) {
+		return nil // the chain stays as it is
+	}
 	if err != nil || !exists || newest.LSN <= floor {
 		return err
 	}
 	var c Chain
-	if err := m.walk.chain(ctx, key, newest.LSN, floor, &c); err != nil {
+	if err := m.walk.chain(ctx, key, newest.LSN, floor, &c); isDamage(err) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	value, err := redo.Apply(nil, key, &c)

@@ -34,10 +34,11 @@ type Timeline struct {
 	mu     sync.Mutex
 	moved  env.Cond // on mu: last, frozen, failed or starting changed
 	active *memtable.Table
-	frozen []frozenTable     // oldest first
-	failed error             // for good: fenced, detached, or a failed import
-	worked env.Cond          // on mu: works rose, or failed changed
-	works  uint64            // counts what may make work for the compaction
+	frozen []frozenTable // oldest first
+	failed error         // for good: fenced, detached, or a failed import
+	worked env.Cond      // on mu: works rose, or failed changed
+	works  uint64        // counts what may make work for the compaction
+	aside  []Aside
 	swept  map[layer.ID]bool // dead layers whose objects are deleted; nil if none is
 	// A timeline that nobody writes to has no tasks: they start with work and end when
 	// there is none.
@@ -270,7 +271,7 @@ func (t *Timeline) WaitLSN(ctx context.Context, lsn wal.LSN) error {
 // Stats returns the counters.
 func (t *Timeline) Stats() Stats {
 	x := t.index()
-	pressure := t.pressure()
+	pressure, aside := t.pressure(), len(t.Aside())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	st := Stats{
@@ -294,6 +295,7 @@ func (t *Timeline) Stats() Stats {
 		Dropped:       t.counts.dropped.Load(),
 		Deleted:       t.counts.deleted.Load(),
 		Dead:          len(x.Dead) - len(t.swept),
+		Aside:         aside,
 	}
 	for i := range x.Layers {
 		if x.Layers[i].Level == 0 {

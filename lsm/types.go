@@ -115,6 +115,7 @@ type Stats struct {
 	Eased    time.Duration
 	Flushed  int // gauge: own layers that were not merged yet
 	Dead     int // gauge: layers that are replaced and whose objects are not deleted yet
+	Aside    int // gauge: damaged layers that merges leave alone
 
 	Reads         uint64 // keys read
 	TablesVisited uint64 // memtables looked into

@@ -23,6 +23,9 @@
 // across. What is merged is always all that a part has between two LSNs: what comes
 // out lies nowhere across a layer that stayed.
 //
+// A layer that cannot be read is set aside: no job has it. Nothing may lie across it either,
+// so in its part jobs end at the tier that it is in.
+//
 // Without new layers, without reads and with a cutoff that stands, there is no job: an
 // idle store costs nothing.
 package picker

@@ -17,6 +17,8 @@ type Layer struct {
 	Walked int64 // bytes of deltas that reads took from it
 	// Settled: it was made for its reads; that alone is no reason to make it anew.
 	Settled bool
+	// Aside: it cannot be read, so no job has it or reaches across it.
+	Aside bool
 }
 
 // Options tune the picker.
@@ -125,19 +127,59 @@ func (j Job) Renumber(from, to []Layer) Job {
 	return j
 }
 
+// pickFlushed takes the oldest layers of level 0 that lie together, none that is set aside
+// among them. Those that merged layers lie above, because one was set aside, are taken
+// however few: no more will come.
 func pickFlushed(layers []Layer, opts Options) (job Job, ok bool) {
-	for i := range layers {
-		if layers[i].Level == 0 {
-			job.Inputs = append(job.Inputs, i)
+	top := topOf(layers)
+	for _, run := range flushedRuns(layers, top) {
+		if passed := layers[run[len(run)-1]].LSNHi <= top; passed || len(run) >= opts.Flushed {
+			job.Kind, job.Inputs = Flushed, run[:min(len(run), opts.InputsMax)]
+			return job.span(layers), true
 		}
 	}
-	if len(job.Inputs) < opts.Flushed {
-		return Job{}, false
+	return Job{}, false
+}
+
+// topOf is the LSN that no merged delta layer lies above. Layers of level 0 do, but for
+// those that had to be passed.
+func topOf(layers []Layer) (top wal.LSN) {
+	for i := range layers {
+		if layers[i].Level > 0 && layers[i].Kind == layer.Delta {
+			top = max(top, layers[i].LSNHi)
+		}
 	}
-	sortInputs(layers, job.Inputs)
-	job.Kind = Flushed
-	job.Inputs = job.Inputs[:min(len(job.Inputs), opts.InputsMax)]
-	return job.span(layers), true
+	return top
+}
+
+// flushedRuns are the layers of level 0 that may be merged with each other, oldest first.
+func flushedRuns(layers []Layer, top wal.LSN) (runs [][]int) {
+	var flushed, run []int
+	for i := range layers {
+		if layers[i].Level == 0 {
+			flushed = append(flushed, i)
+		}
+	}
+	sortInputs(layers, flushed)
+	for _, i := range flushed {
+		if n := len(run); n > 0 && (layers[i].Aside || isParted(layers, run[n-1], i, top)) {
+			runs, run = append(runs, run), nil
+		}
+		if !layers[i].Aside {
+			run = append(run, i)
+		}
+	}
+	if len(run) > 0 {
+		runs = append(runs, run)
+	}
+	return runs
+}
+
+// isParted reports whether some merged delta layer may lie between two of level 0.
+func isParted(layers []Layer, older, newer int, top wal.LSN) bool {
+	return layers[older].LSNHi <= top && slices.ContainsFunc(layers, func(l Layer) bool {
+		return l.Level > 0 && l.Kind == layer.Delta && l.LSNLo < layers[newer].LSNHi && l.LSNHi > layers[older].LSNLo
+	})
 }
 
 // span fills in the LSNs of the inputs.
@@ -171,7 +213,8 @@ func guardsOf(layers []Layer, opts Options) (guards []kv.Key) {
 	return slices.Compact(guards)
 }
 
-// part is layers of levels 1 and 2 whose key ranges hang together.
+// part is layers of levels 1 and 2 whose key ranges hang together. Layers of level 0 that
+// merged ones lie above are part of it as well, as such that nothing reaches across.
 type part struct {
 	all    []Layer
 	deltas []int // in order of LSNHi, then key
@@ -180,8 +223,9 @@ type part struct {
 
 func partsOf(layers []Layer) (parts []part) {
 	var order []int
+	top := topOf(layers)
 	for i := range layers {
-		if layers[i].Level > 0 {
+		if layers[i].Level > 0 || layers[i].LSNHi <= top {
 			order = append(order, i)
 		}
 	}
@@ -213,6 +257,7 @@ type tier struct {
 	lo, hi wal.LSN
 	bytes  int64
 	level1 bool // some layer is of level 1
+	aside  bool // some layer is not to be merged
 }
 
 // tiersOf is the part's tiers, lowest first.
@@ -227,6 +272,7 @@ func (p *part) tiersOf() (tiers []tier) {
 		t := &tiers[len(tiers)-1]
 		t.layers, t.hi, t.bytes = append(t.layers, i), max(t.hi, l.LSNHi), t.bytes+l.Bytes
 		t.level1 = t.level1 || l.Level == 1
+		t.aside = t.aside || l.Aside || l.Level == 0
 	}
 	return tiers
 }
@@ -246,9 +292,12 @@ func (p *part) jobOf(kind Kind, tiers []tier) Job {
 
 // tiersBelow is the lowest tiers that all are below something.
 func (p *part) tiersBelow(isBelow func(*tier) bool) []tier {
+	if slices.ContainsFunc(p.images, func(i int) bool { return p.all[i].Aside }) {
+		return nil // a collection takes all that lies at the bottom
+	}
 	tiers := p.tiersOf()
 	n := 0
-	for n < len(tiers) && isBelow(&tiers[n]) {
+	for n < len(tiers) && isBelow(&tiers[n]) && !tiers[n].aside {
 		n++
 	}
 	return tiers[:n]
@@ -280,7 +329,7 @@ func (p *part) read() (Job, bool) {
 	tiers := p.tiersOf()
 	var bytes, walked int64
 	best := -1
-	for i := len(tiers) - 1; i >= 0; i-- {
+	for i := len(tiers) - 1; i >= 0 && !tiers[i].aside; i-- {
 		settled := true
 		for _, n := range tiers[i].layers {
 			walked += p.all[n].Walked
@@ -302,6 +351,9 @@ func (p *part) tiers(fanout int) (Job, bool) {
 	tiers := p.tiersOf()
 	for last := len(tiers); last >= fanout; last-- {
 		run := tiers[last-fanout : last]
+		if slices.ContainsFunc(run, func(t tier) bool { return t.aside }) {
+			continue
+		}
 		least, most := run[0].bytes, run[0].bytes
 		for i := range run {
 			least, most = min(least, run[i].bytes), max(most, run[i].bytes)

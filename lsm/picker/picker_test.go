@@ -17,7 +17,7 @@ import (
 
 // A store is drawn as text, a line per layer:
 //
-//	NAME LEVEL FIRST-LAST FROM..TO BYTES [walked=N] [settled]
+//	NAME LEVEL FIRST-LAST FROM..TO BYTES [walked=N] [settled] [aside]
 //
 // Keys are letters, LSNs numbers. "image" in place of a level is an image layer of
 // level 1 at LSN TO.
@@ -42,6 +42,10 @@ func parse(t require.TestingT, line string) (name string, l picker.Layer) {
 	for _, option := range fields[5:] {
 		if option == "settled" {
 			l.Settled = true
+			continue
+		}
+		if option == "aside" {
+			l.Aside = true
 			continue
 		}
 		_, err := fmt.Sscanf(option, "walked=%d", &l.Walked)
@@ -114,6 +118,61 @@ func merge(layers []picker.Layer, j picker.Job) (out []picker.Layer) {
 		out = append(out, l)
 	}
 	return out
+}
+
+// TestJobsGoRoundWhatIsSetAside: whichever layers cannot be read, and for however long, no
+// job has them, no two layers overlap, and the others are merged as ever; once all can be
+// read there are few again.
+func TestJobsGoRoundWhatIsSetAside(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		opts := picker.Options{Flushed: rapid.IntRange(1, 4).Draw(t, "flushed"), InputsMax: 5, Fanout: rapid.IntRange(2, 4).Draw(t, "fanout"), LayerBytes: 300}
+		var layers []picker.Layer
+		lsn, cutoff := wal.LSN(0), wal.LSN(0)
+		flush := func() {
+			a, b := rapid.IntRange(0, 9).Draw(t, "first"), rapid.IntRange(0, 9).Draw(t, "last")
+			l := picker.Layer{Bytes: 100, Walked: int64(rapid.IntRange(0, 500).Draw(t, "walked"))}
+			l.Kind, l.KeyLo, l.KeyHi = layer.Delta, keyOf('a'+byte(min(a, b))), keyOf('a'+byte(max(a, b)))
+			l.LSNLo, l.LSNHi = lsn, lsn+10
+			lsn += 10
+			layers = append(layers, l)
+		}
+		merges := func() {
+			for n := 0; ; n++ {
+				j, ok := picker.Pick(layers, cutoff, opts)
+				if !ok {
+					return
+				}
+				require.Less(t, n, 200, "jobs end")
+				for _, i := range j.Inputs {
+					require.False(t, layers[i].Aside)
+				}
+				layers = merge(layers, j)
+				requireDisjoint(t, layers)
+			}
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "flushes") {
+			flush()
+			cutoff = wal.LSN(rapid.IntRange(int(cutoff), int(lsn)).Draw(t, "cutoff"))
+			switch at := rapid.IntRange(0, len(layers)-1).Draw(t, "layer"); rapid.IntRange(0, 9).Draw(t, "fate") {
+			case 0:
+				layers[at].Aside = true
+			case 1:
+				layers[at].Aside = false
+			}
+			merges()
+		}
+		for i := range layers {
+			layers[i].Aside = false
+		}
+		merges()
+		flushed := 0
+		for i := range layers {
+			if layers[i].Level == 0 {
+				flushed++
+			}
+		}
+		require.Less(t, flushed, opts.Flushed)
+	})
 }
 
 // TestEveryJobIsSoundAndTheyEnd: whatever is flushed, jobs leave no two delta layers

@@ -1,0 +1,49 @@
+package lsm_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal"
+)
+
+// TestADamagedLayerHoldsUpNoMerge: it is set aside, and named; what lies above it is
+// merged, and what does not need it is read.
+func TestADamagedLayerHoldsUpNoMerge(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	// No copy hides the damage, and nothing is merged before it is done.
+	s := w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, FlushedMax: 4})
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	apply(t, tl, put(1, 20, "Ia"), put(2, 21, "Ib"))
+	flush(t, tl)
+	damaged := b.keys("/layers/")[0]
+	b.mu.Lock()
+	for at := range b.objects[damaged] {
+		b.objects[damaged][at] ^= 1
+	}
+	b.mu.Unlock()
+	for lsn := wal.LSN(30); lsn < 110; lsn += 10 {
+		apply(t, tl, put(2, lsn, "Ix"))
+		flush(t, tl)
+	}
+	require.NoError(t, tl.Compact(ctx))
+	aside := tl.Aside()
+	require.Len(t, aside, 1)
+	require.Equal(t, damaged, aside[0].Object)
+	require.ErrorIs(t, aside[0].Cause, wal.ErrCorruption)
+	st := tl.Stats()
+	require.Equal(t, 1, st.Flushed, "it alone was not merged")
+	require.Equal(t, 1, st.Aside)
+	require.LessOrEqual(t, st.Layers, 4)
+	require.Equal(t, "Ix", get(t, tl, 2, 100))
+	err := tl.Get(ctx, []lsm.Read{{Key: key(1), LSN: 100}}, make([]lsm.Chain, 1))
+	require.ErrorIs(t, err, wal.ErrCorruption)
+	require.ErrorContains(t, err, damaged)
+	require.NoError(t, s.Close(ctx))
+}
