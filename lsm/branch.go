@@ -102,10 +102,8 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 
 func mayBranch(owner *manifest.Index, at wal.LSN) error {
 	switch {
-	case owner.State == manifest.Deleting:
+	case owner.State != manifest.Live:
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
-	case owner.State == manifest.Resetting:
-		return ErrResetting
 	case owner.Cutoff > at && !isLeased(owner, at):
 		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
 	}
@@ -131,9 +129,11 @@ func (s *Store) mayBranchHere(owner *manifest.Index, at wal.LSN) error {
 // here; attachments elsewhere are fenced. It is refused with a *HasChildrenError
 // while others branch from it. Call it again if it fails half-way.
 //
-// The index says that the timeline is being deleted before the children are
-// listed, and Branch reads it after it has written a child: one of the two sees
-// the other.
+// The index says that the timeline is to be deleted before the children are listed, and
+// Branch reads it after it has written a child: one of the two sees the other. Only when
+// the index says that there are none does anything go. So whoever attaches a timeline that
+// is to be deleted and has children makes it live again, should the deletion have been cut
+// short: of the two writes one finds the index changed.
 func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
 	if t := s.Attached(id); t != nil {
 		if err := s.checkChildren(ctx, id); err != nil {
@@ -159,22 +159,10 @@ func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
 	if err != nil {
 		return err
 	}
-	if x.State != manifest.Deleting {
-		if err := s.checkChildren(ctx, id); err != nil {
+	if x.State != manifest.Doomed {
+		if err := s.doom(ctx, x, object, tag); err != nil {
 			return err
 		}
-		x.State, x.Writer, x.Sequence = manifest.Deleting, s.newWriter(), 1
-		if tag, err = object.Replace(ctx, x, tag); err != nil {
-			return err
-		}
-	}
-	var children *HasChildrenError
-	if err := s.checkChildren(ctx, id); errors.As(err, &children) {
-		x.State, x.Writer, x.Sequence = manifest.Live, s.newWriter(), 1
-		_, undo := object.Replace(ctx, x, tag)
-		return errors.Join(err, undo)
-	} else if err != nil {
-		return err
 	}
 	layers, err := s.env.Bucket.List(ctx, remote.LayersPrefix(s.opts.Tenant, id))
 	if err != nil {
@@ -190,6 +178,52 @@ func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
 		return err
 	}
 	s.forget(id)
+	return nil
+}
+
+// doom makes the index say that the timeline has no children, and never will.
+func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index, tag env.ETag) (err error) {
+	x.Writer, x.Sequence = s.newWriter(), 0
+	become := func(state manifest.State) (err error) {
+		x.State, x.Sequence = state, x.Sequence+1
+		tag, err = object.Replace(ctx, x, tag)
+		return err
+	}
+	if x.State == manifest.Live {
+		if err := s.checkChildren(ctx, x.Timeline); err != nil {
+			return err
+		}
+		if err := become(manifest.Deleting); err != nil {
+			return err
+		}
+	}
+	var children *HasChildrenError
+	if err := s.checkChildren(ctx, x.Timeline); errors.As(err, &children) {
+		if undo := become(manifest.Live); undo != nil && !errors.Is(undo, remote.ErrTaken) {
+			s.env.Trace.Event("lsm.delete.undo", "timeline", x.Timeline, "error", undo)
+		}
+		return err
+	} else if err != nil {
+		return err
+	}
+	return become(manifest.Doomed)
+}
+
+// revive makes a timeline live again that was to be deleted and has children: that it was
+// refused may be all that is missing. The caller writes the index.
+func (s *Store) revive(ctx context.Context, x *manifest.Index) error {
+	var children *HasChildrenError
+	if x.State == manifest.Deleting {
+		if err := s.checkChildren(ctx, x.Timeline); errors.As(err, &children) {
+			s.env.Trace.Cover("lsm deletion undone at attachment")
+			x.State = manifest.Live
+		} else if err != nil {
+			return err
+		}
+	}
+	if x.State != manifest.Live {
+		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+	}
 	return nil
 }
 

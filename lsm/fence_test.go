@@ -368,6 +368,77 @@ func TestABucketThatIsAwayIsNoChild(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestARefusedDeletionThatIsNotUndoneIsUndoneLater: the PUT that makes the timeline live
+// again fails for good. It has a child, so whoever attaches it does that.
+func TestARefusedDeletionThatIsNotUndoneIsUndoneLater(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	other := withBucket(t, b).openSmall()
+	attach(t, other, timelineID(1))
+	var deleting atomic.Bool
+	b.setBefore(func(op, key string, body []byte) error {
+		if op != "put" {
+			return nil
+		}
+		switch x, err := manifest.Decode(key, body); {
+		case err != nil || x.Timeline != timelineID(1):
+		case x.State == manifest.Deleting && !deleting.Load():
+			deleting.Store(true)
+			require.NoError(t, other.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+		case x.State == manifest.Live:
+			return errBucket
+		}
+		return nil
+	})
+	var children *lsm.HasChildrenError
+	require.ErrorAs(t, s.Delete(ctx, timelineID(1)), &children)
+	require.True(t, deleting.Load())
+	b.setBefore(nil)
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(1)), 1, 20), "it lives on")
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(3), 20, nil))
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, other.Close(ctx))
+}
+
+// TestWhatIsBeingDeletedIsNotAttached: neither before it is certain that it has no children
+// nor after; and who finds it live again, deletes nothing of it.
+func TestWhatIsBeingDeletedIsNotAttached(t *testing.T) {
+	ctx := context.Background()
+	for _, state := range []manifest.State{manifest.Deleting, manifest.Doomed} {
+		b := newMemBucket()
+		s, tl := start(t, withBucket(t, b))
+		apply(t, tl, put(1, 20, "Ia"))
+		flush(t, tl)
+		other := withBucket(t, b).openSmall()
+		b.setBefore(func(op, key string, body []byte) error {
+			if x, err := manifest.Decode(key, body); op == "put" && err == nil && x.State == state {
+				return errBucket // it stays as it was before
+			}
+			if op == "delete" {
+				return errBucket
+			}
+			return nil
+		})
+		require.ErrorIs(t, s.Delete(ctx, timelineID(1)), errBucket)
+		b.setBefore(nil)
+		_, err := other.Attach(ctx, timelineID(1))
+		if state == manifest.Deleting {
+			require.NoError(t, err)
+			require.Equal(t, "Ia", get(t, other.Attached(timelineID(1)), 1, 20))
+		} else {
+			require.ErrorIs(t, err, lsm.ErrNoTimeline)
+		}
+		require.NoError(t, s.Delete(ctx, timelineID(1)), "it is taken up again")
+		require.Empty(t, b.keys(""))
+		require.NoError(t, s.Close(ctx))
+		require.NoError(t, other.Close(ctx))
+	}
+}
+
 func TestABranchThatMeetsADeleteIsUndone(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()

@@ -196,9 +196,6 @@ func (s *Store) children(ctx context.Context, parent wal.TimelineID) ([]Pin, err
 			continue // it has left
 		}
 		pins = append(pins, Pin{LSN: child.BranchLSN, Branch: id})
-		if child.Next != 0 {
-			pins = append(pins, Pin{LSN: child.Next, Branch: id})
-		}
 	}
 	return pins, nil
 }

@@ -3,15 +3,11 @@ package lsm
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/varvedb/varve/lsm/layer"
-	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/picker"
 	"github.com/varvedb/varve/wal"
-	"github.com/varvedb/varve/wal/assert"
 )
 
 // DetachFromParent makes a branch a root: what a read at its branch point meets in its
@@ -102,7 +98,7 @@ func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error 
 		return err
 	}
 	x := t.nextIndex()
-	x.Parent, x.BranchLSN, x.Next, x.Cutoff = wal.TimelineID{}, 0, 0, max(x.Cutoff, at)
+	x.Parent, x.BranchLSN, x.Cutoff = wal.TimelineID{}, 0, max(x.Cutoff, at)
 	for _, d := range m.outputs {
 		x.Layers = insertLayer(x.Layers, d)
 	}
@@ -119,86 +115,4 @@ func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error 
 	n.parent = nil
 	s.prune(parent)
 	return s.setIndex(n, x)
-}
-
-// ResetToParent gives up what a branch has of its own: it equals its parent up to an LSN
-// again, and nothing lies above. It is detached first if it is attached here;
-// attachments elsewhere are fenced. It is refused with a *HasChildrenError while others
-// branch from it. Call it again if it fails half-way; until it has succeeded the branch
-// cannot be attached, and its parent keeps both LSNs.
-func (s *Store) ResetToParent(ctx context.Context, id wal.TimelineID, at wal.LSN) error {
-	if t := s.Attached(id); t != nil && !t.index().IsRoot() {
-		if err := s.checkChildren(ctx, id); err != nil {
-			return err
-		}
-		if err := t.Detach(ctx); err != nil {
-			return err
-		}
-	}
-	if err := s.change.Lock(ctx); err != nil {
-		return err
-	}
-	defer s.change.Unlock()
-	if err := s.reset(ctx, id, at); err != nil {
-		return fmt.Errorf("reset timeline %v to its parent at %v: %w", id, at, err)
-	}
-	s.env.Trace.Event("lsm.reset", "timeline", id, "at", at)
-	return nil
-}
-
-// reset announces the LSN in the branch's index before it looks whether the parent has
-// it still: who collects history raises the cutoff first and lists the children after,
-// so one of the two sees the other. The caller holds s.change.
-func (s *Store) reset(ctx context.Context, id wal.TimelineID, at wal.LSN) error {
-	x, object, tag, err := s.loadIndex(ctx, id)
-	if err != nil {
-		return err
-	}
-	switch {
-	case x.IsRoot():
-		return errors.New("it has no parent")
-	case x.State == manifest.Deleting:
-		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
-	}
-	if err := s.checkChildren(ctx, id); err != nil {
-		return err
-	}
-	if err := s.mayReset(ctx, x, at); err != nil {
-		return err
-	}
-	x.State, x.Next, x.Generation = manifest.Resetting, at, x.Generation+1
-	x.Writer, x.Sequence = s.newWriter(), 1
-	if tag, err = object.Replace(ctx, x, tag); err != nil {
-		return err
-	}
-	refused := s.checkChildren(ctx, id)
-	if refused == nil {
-		refused = s.mayReset(ctx, x, at)
-	}
-	x.State, x.Next = manifest.Live, 0
-	x.Sequence++
-	if refused != nil {
-		_, undo := object.Replace(ctx, x, tag)
-		return errors.Join(refused, undo)
-	}
-	for i := range x.Layers {
-		x.Dead = append(x.Dead, x.Layers[i].ID)
-	}
-	x.BranchLSN, x.Start, x.Durable, x.Cutoff = at, at, at, 0
-	x.Layers, x.Leases, x.Marks, x.Pins = []layer.Desc{}, nil, nil, nil
-	_, err = object.Replace(ctx, x, tag)
-	return err
-}
-
-// mayReset reports whether the parent has what a branch at an LSN needs.
-func (s *Store) mayReset(ctx context.Context, x *manifest.Index, at wal.LSN) error {
-	parent, _, _, err := s.loadIndex(ctx, x.Parent)
-	if err != nil {
-		return err
-	}
-	if !parent.IsRoot() && at < parent.BranchLSN {
-		return fmt.Errorf("%w: history at %v is that of %v, an ancestor further up", ErrBelowHorizon, at, parent.Parent)
-	}
-	assert.That(x.Parent == parent.Timeline, "the parent of %v is %v", x.Timeline, x.Parent)
-	return mayBranch(parent, at)
 }

@@ -570,32 +570,6 @@ func (h *history) anyAttachedAncestorLags(m *twin) bool {
 	return false
 }
 
-// reset makes a branch its parent's equal again.
-func (h *history) reset(t *rapid.T) {
-	m := h.any(t)
-	at := wal.LSN(rapid.Uint64Range(uint64(historyStart), uint64(m.last)+6).Draw(t, "at"))
-	err := h.store.ResetToParent(context.Background(), m.id, at)
-	var blocked *lsm.HasChildrenError
-	switch {
-	case m.parent == nil:
-		require.ErrorContains(t, err, "it has no parent")
-	case slices.ContainsFunc(h.timelines, func(c *twin) bool { return c.parent == m }):
-		require.ErrorAs(t, err, &blocked)
-	case m.parent.parent != nil && at < m.parent.at:
-		require.ErrorIs(t, err, lsm.ErrBelowHorizon)
-		m.open = nil
-	case errors.Is(err, lsm.ErrBelowHorizon):
-		require.Less(t, at, m.parent.cutoffNow())
-		m.open = nil
-	default:
-		require.NoError(t, err)
-		*m = twin{id: m.id, parent: m.parent, at: at, last: at, durable: at, leased: map[lsm.LeaseID]wal.LSN{}}
-	}
-	if m.open == nil {
-		m.durable = h.info(t, m).Durable
-	}
-}
-
 // close checks in the end that the bucket holds the layers that are named, and no more.
 func (h *history) close(t *rapid.T) {
 	ctx := context.Background()
@@ -635,7 +609,7 @@ func TestMetamorphic(t *testing.T) {
 		defer func() { _ = h.store.Close(context.Background()) }()
 		t.Repeat(map[string]func(*rapid.T){
 			"apply": h.applyMore, "apply more": h.applyMore, "flush": h.flush, "branch": h.branch,
-			"reopen": h.reopen, "detach": h.detachOne, "remove": h.remove, "leave": h.leave, "reset": h.reset,
+			"reopen": h.reopen, "detach": h.detachOne, "remove": h.remove, "leave": h.leave,
 			"compact": h.compact, "collect": h.collect, "lease": h.lease, "release": h.release,
 			"read": h.read, "read again": h.read, "scan": h.scan,
 		})

@@ -28,7 +28,7 @@ import (
 //	lease, release        on=NAME id=N [at=LSN]
 //	read on=NAME          a line per read: KEY LSN
 //	layers on=NAME        what every layer holds
-//	delete, leave, reset  on=NAME [at=LSN]
+//	delete, leave         on=NAME
 //	explain on=NAME
 //	reopen [redo]
 type script struct {
@@ -122,8 +122,6 @@ func (s *script) command(ctx context.Context, d *datadriven.TestData) (string, e
 		return "", s.closed(on, s.store.Delete(ctx, s.ids[on]))
 	case "leave":
 		return "", s.timeline(on).DetachFromParent(ctx)
-	case "reset":
-		return "", s.closed(on, s.store.ResetToParent(ctx, s.ids[on], lsn))
 	case "explain":
 		return s.explain(ctx, on)
 	case "reopen":

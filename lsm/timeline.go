@@ -131,11 +131,8 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 		if err != nil {
 			return nil, err
 		}
-		switch x.State {
-		case manifest.Deleting:
-			return nil, fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
-		case manifest.Resetting:
-			return nil, fmt.Errorf("%w: it is being reset to its parent at %v; that has to be repeated", ErrResetting, x.Next)
+		if err := t.store.revive(ctx, x); err != nil {
+			return nil, err
 		}
 		x.Generation++
 		t.sequence++

@@ -47,8 +47,6 @@ var (
 	ErrBelowHorizon = errors.New("LSN is below the retention horizon")
 	// ErrAncestorNotReady: an ancestor has not yet applied what the read needs.
 	ErrAncestorNotReady = errors.New("ancestor has not reached the LSN")
-	// ErrResetting: the timeline is being reset to its parent.
-	ErrResetting = errors.New("timeline is being reset")
 	// ErrNotEmpty: images may be imported only into an empty root timeline.
 	ErrNotEmpty = errors.New("timeline is not an empty root")
 )

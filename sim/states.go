@@ -46,8 +46,8 @@ func magnitude(distance wal.LSN) int { return (bits.Len64(uint64(distance)) + 3)
 func (c *cluster) noteIndexes(sample *check.BucketSample) {
 	for i := range sample.Indexes {
 		x := &sample.Indexes[i]
-		c.states[fmt.Sprintf("index %d, root %v, generation %d, layers %d, dead %d, leases %d, collected %v, pins %d, moving %v",
+		c.states[fmt.Sprintf("index %d, root %v, generation %d, layers %d, dead %d, leases %d, collected %v, pins %d",
 			x.State, x.IsRoot(), bits.Len64(uint64(x.Generation)), bits.Len(uint(len(x.Layers))), bits.Len(uint(len(x.Dead))),
-			len(x.Leases), x.Cutoff > x.Start, bits.Len(uint(len(x.Pins))), x.Next != 0)]++
+			len(x.Leases), x.Cutoff > x.Start, bits.Len(uint(len(x.Pins))))]++
 	}
 }

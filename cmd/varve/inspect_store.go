@@ -140,7 +140,7 @@ func newIndexView(x *manifest.Index) indexView {
 	if !x.IsRoot() {
 		view.Parent = &x.Parent
 	}
-	if x.State == manifest.Deleting {
+	if x.State != manifest.Live {
 		view.State = "deleting"
 	}
 	var label labelView

@@ -6,13 +6,13 @@
 // every other, so that one whose outcome is unknown is settled by reading the
 // object back.
 //
-// # Format, version 3
+// # Format, version 4
 //
 // Integers are little-endian, keys and ids raw bytes.
 //
 //	 0  8  magic "varveIDX"
-//	 8  2  format version, 3
-//	10  1  state: 0 live, 1 being deleted, 2 being reset to its parent
+//	 8  2  format version, 4
+//	10  1  state: 0 live, 1 to be deleted unless it has children, 2 being deleted
 //	11  1  zero
 //	12  4  generation
 //	16 16  timeline
@@ -23,14 +23,13 @@
 //	72  8  cutoff
 //	80 16  writer
 //	96  8  sequence
-//	104 8  next branch LSN, zero if none
-//	112 4  size of meta
-//	116 4  number of layers
-//	120 4  number of dead layers
-//	124 4  number of leases
-//	128 4  number of marks
-//	132 4  number of pins
-//	136    meta, layers, dead layers, leases, marks, pins
+//	104 4  size of meta
+//	108 4  number of layers
+//	112 4  number of dead layers
+//	116 4  number of leases
+//	120 4  number of marks
+//	124 4  number of pins
+//	128    meta, layers, dead layers, leases, marks, pins
 //	end 4  CRC32C of all before it
 //
 //	layer, 112 bytes                      dead layer, 64 bytes
@@ -70,8 +69,8 @@ import (
 
 const (
 	magic      = "varveIDX"
-	formatV3   = 3
-	headerSize = 136
+	formatV4   = 4
+	headerSize = 128
 	layerSize  = 112
 	deadSize   = 64
 	leaseSize  = 32
@@ -92,9 +91,9 @@ type State uint8
 
 // The states of a timeline.
 const (
-	Live      State = 0
-	Deleting  State = 1 // refuses branches and attachments
-	Resetting State = 2 // the same, until it has left its parent at Next
+	Live     State = 0
+	Deleting State = 1 // refuses branches; live again if it turns out to have children
+	Doomed   State = 2 // has none, and none will come: its layers go, for good
 )
 
 // WriterID names one attachment, or one creation: 16 random bytes.
@@ -129,13 +128,10 @@ type Index struct {
 	Writer     WriterID
 	Sequence   uint64 // of the writer's PUTs
 	Meta       []byte
-	// Next is where a branch is about to leave its parent instead: the parent keeps
-	// both. Zero if it is not being moved.
-	Next   wal.LSN
-	Layers []layer.Desc // in order of [Compare]; all of this timeline
-	Dead   []layer.ID   // layers that left Layers, and whose objects may exist yet
-	Leases []Lease      // in order of id
-	Marks  []Mark       // rising in both
+	Layers     []layer.Desc // in order of [Compare]; all of this timeline
+	Dead       []layer.ID   // layers that left Layers, and whose objects may exist yet
+	Leases     []Lease      // in order of id
+	Marks      []Mark       // rising in both
 	// Pins are the LSNs below the cutoff that history was last collected for, rising.
 	Pins []wal.LSN
 }
@@ -190,10 +186,8 @@ func (x *Index) Validate() error {
 		return fmt.Errorf("branch LSN %v with start %v and parent %v", x.BranchLSN, x.Start, x.Parent)
 	case x.Start > x.Durable:
 		return fmt.Errorf("durable LSN %v lies below start %v", x.Durable, x.Start)
-	case x.State > Resetting:
+	case x.State > Doomed:
 		return fmt.Errorf("unknown state %d", x.State)
-	case x.IsRoot() && x.Next != 0:
-		return fmt.Errorf("a root is to leave its parent at %v", x.Next)
 	case len(x.Meta) > MetaBytesMax:
 		return fmt.Errorf("meta of %d bytes is larger than %d", len(x.Meta), MetaBytesMax)
 	}
@@ -264,7 +258,7 @@ func (x *Index) AppendTo(dst []byte) []byte {
 	begin := len(dst)
 	dst = slices.Grow(dst, int(headerSize+x.bodySize()+crcSize))
 	dst = append(dst, magic...)
-	dst = le.AppendUint16(dst, formatV3)
+	dst = le.AppendUint16(dst, formatV4)
 	dst = append(dst, byte(x.State), 0)
 	dst = le.AppendUint32(dst, uint32(x.Generation))
 	dst = append(dst, x.Timeline[:]...)
@@ -274,7 +268,6 @@ func (x *Index) AppendTo(dst []byte) []byte {
 	}
 	dst = append(dst, x.Writer[:]...)
 	dst = le.AppendUint64(dst, x.Sequence)
-	dst = le.AppendUint64(dst, uint64(x.Next))
 	for _, n := range x.counts() {
 		dst = le.AppendUint32(dst, uint32(n))
 	}
@@ -352,17 +345,17 @@ func Decode(name string, data []byte) (*Index, error) {
 	if got := string(data[:8]); got != magic {
 		return nil, wal.Corruptf(name, 0, "index magic", fmt.Sprintf("%q", magic), fmt.Sprintf("%q", got))
 	}
-	if version := le.Uint16(data[8:]); version != formatV3 {
-		return nil, fmt.Errorf("index %s has format version %d; this program knows version %d", name, version, formatV3)
+	if version := le.Uint16(data[8:]); version != formatV4 {
+		return nil, fmt.Errorf("index %s has format version %d; this program knows version %d", name, version, formatV4)
 	}
 	var counts [6]int64
 	body := int64(0)
 	for i := range counts {
-		counts[i] = int64(le.Uint32(data[112+4*i:]))
+		counts[i] = int64(le.Uint32(data[104+4*i:]))
 		body += counts[i] * sizes[i]
 	}
 	if headerSize+body != int64(end) {
-		return nil, wal.Corruptf(name, 112, "sizes of meta and lists", fmt.Sprintf("%d bytes in all", end-headerSize), fmt.Sprintf("%d", counts))
+		return nil, wal.Corruptf(name, 104, "sizes of meta and lists", fmt.Sprintf("%d bytes in all", end-headerSize), fmt.Sprintf("%d", counts))
 	}
 	x := decodeHeader(data)
 	x.decodeBody(data[headerSize:end], counts)
@@ -388,7 +381,6 @@ func decodeHeader(data []byte) *Index {
 		Cutoff:     lsn(72),
 		Writer:     WriterID(data[80:96]),
 		Sequence:   le.Uint64(data[96:]),
-		Next:       lsn(104),
 	}
 }
 

@@ -27,7 +27,6 @@ func sample() *manifest.Index {
 	return &manifest.Index{
 		Timeline: wal.TimelineID{1}, Parent: wal.TimelineID{2}, BranchLSN: 0x10, Start: 0x10, Durable: 0x40, Cutoff: 0x12,
 		Generation: 4, Writer: manifest.WriterID{9, 9}, Sequence: 5, Meta: []byte("meta"),
-		Next:   0x14,
 		Layers: []layer.Desc{desc(layer.Image, 0x20, 0x20), desc(layer.Delta, 0x10, 0x30)},
 		Dead:   []layer.ID{desc(layer.Delta, 0x10, 0x20).ID},
 		Leases: []manifest.Lease{{ID: manifest.LeaseID{1}, LSN: 0x13, End: 1000}, {ID: manifest.LeaseID{2}, LSN: 0x11, End: 2000}},
@@ -48,7 +47,7 @@ func TestRoundTripAndGoldenBytes(t *testing.T) {
 	}
 	golden, err := os.ReadFile("testdata/index.hex")
 	require.NoError(t, err)
-	require.Equal(t, string(golden), string(dump), "the format of version 2 may not change")
+	require.Equal(t, string(golden), string(dump), "the format of version 4 may not change")
 }
 
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
@@ -73,9 +72,9 @@ func resum(data []byte) []byte {
 
 func TestUnknownVersionIsRefusedByName(t *testing.T) {
 	data := sample().AppendTo(nil)
-	data[8] = 2
+	data[8] = 3
 	_, err := manifest.Decode("index", resum(data))
-	require.EqualError(t, err, "index index has format version 2; this program knows version 3")
+	require.EqualError(t, err, "index index has format version 3; this program knows version 4")
 }
 
 func TestImpossibleIndexIsRefused(t *testing.T) {
@@ -97,7 +96,7 @@ func TestImpossibleIndexIsRefused(t *testing.T) {
 		"pins out of order":    func(x *manifest.Index) { slices.Reverse(x.Pins) },
 		"too many leases":      func(x *manifest.Index) { x.Leases = make([]manifest.Lease, manifest.LeasesMax+1) },
 		"no filter":            func(x *manifest.Index) { x.Layers[0].FilterSize = 0 },
-		"a root that moves":    func(x *manifest.Index) { x.Parent, x.BranchLSN = wal.TimelineID{}, 0 },
+		"unknown state":        func(x *manifest.Index) { x.State = manifest.Doomed + 1 },
 		"index past the end":   func(x *manifest.Index) { x.Layers[0].IndexSize = 2000 },
 	} {
 		x := sample()
