@@ -26,6 +26,8 @@ type Timeline struct {
 	writer   manifest.WriterID
 	counts   counters
 	detached atomic.Bool
+	deleted  atomic.Bool  // by another
+	looked   atomic.Int64 // when Exists looked last, by the monotonic clock
 	owed     time.Duration // by who applies: pause for what was written
 	layers   atomic.Uint32 // numbers layers
 	// generation is this attachment's.
@@ -147,6 +149,7 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 // install shows the attachment to readers.
 func (s *Store) install(t *Timeline, x *manifest.Index) error {
 	t.active, t.generation = memtable.New(x.Durable), x.Generation
+	t.looked.Store(int64(s.env.Clock.Now()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.node.timeline = t
@@ -211,6 +214,28 @@ func (t *Timeline) Confirm(ctx context.Context) error {
 		t.fail(err)
 	}
 	return err
+}
+
+// Exists asks the bucket whether the timeline was deleted, unless it did so within a time,
+// and returns ErrNoTimeline if it was: whoever took it over may have deleted it without a
+// word to this attachment, which could go on to serve what it has. Where the bucket does
+// not say, it was not.
+func (t *Timeline) Exists(ctx context.Context, within time.Duration) error {
+	gone := fmt.Errorf("%w: %v was deleted", ErrNoTimeline, t.node.id)
+	if t.deleted.Load() {
+		return gone
+	}
+	now, last := t.store.env.Clock.Now(), t.looked.Load()
+	if now-time.Duration(last) < within || !t.looked.CompareAndSwap(last, int64(now)) {
+		return nil
+	}
+	x, _, err := t.node.object.Load(ctx)
+	if errors.Is(err, env.ErrNoObject) || err == nil && x.State == manifest.Doomed {
+		t.deleted.Store(true)
+		t.fail(fmt.Errorf("%w: %w", ErrFenced, gone))
+		return gone
+	}
+	return nil
 }
 
 // fail ends writing for good, for the first reason given; detaching overrides it.

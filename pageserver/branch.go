@@ -29,6 +29,12 @@ const (
 	healPauseMax = 16 * time.Second
 )
 
+// existsEvery is how often the bucket is asked whether a timeline that is read is there
+// still: for so long may a server that was not told answer for one that was deleted.
+// Shorter: more requests. Longer: a name that is given anew may for longer be answered for
+// with what had it before.
+const existsEvery = 10 * time.Second
+
 // branch is a timeline of this server and the tasks that belong to it.
 type branch struct {
 	env      env.Env
@@ -272,5 +278,9 @@ func (s *Server) timeline(ctx context.Context, id wal.TimelineID) (*timeline.Tim
 	if err != nil {
 		return nil, err
 	}
-	return b.timeline(ctx)
+	t, err := b.timeline(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.Store().Exists(ctx, existsEvery)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -101,4 +103,34 @@ func (b *afterList) List(ctx context.Context, prefix string) ([]env.ObjectInfo, 
 		then()
 	}
 	return infos, err
+}
+
+// ahead is a clock that can be set forward.
+type ahead struct {
+	env.Clock
+	by atomic.Int64
+}
+
+func (c *ahead) Now() time.Duration { return c.Clock.Now() + time.Duration(c.by.Load()) }
+
+// TestAServerThatIsNotToldOfADeletionLearnsOfIt: another takes the branch over and deletes
+// it; the first serves it no longer than it takes to look.
+func TestAServerThatIsNotToldOfADeletionLearnsOfIt(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	clock := &ahead{}
+	first := runOn(t, dir, "ps1", func(e *env.Env) { clock.Clock, e.Clock = e.Clock, clock })
+	imported, err := first.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	require.NoError(t, err)
+	require.NoError(t, first.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: imported.LSN}))
+	require.NoError(t, first.client.Timeline(branchID).WaitLSN(ctx, imported.LSN))
+	second := run(t, dir, "ps2")
+	require.NoError(t, second.client.Delete(ctx, branchID))
+	clock.by.Store(int64(time.Minute))
+	_, err = first.client.Timeline(branchID).Position(ctx)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	_, err = first.client.Timeline(branchID).Position(ctx)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	_, err = first.client.Timeline(mainID).Position(ctx)
+	require.NoError(t, err, "what was taken over and is there is served")
 }
