@@ -69,12 +69,16 @@ func testCollect(s stack, noon string) {
 	require.Contains(s, s.ok("storage", "explain", "main"), lease.ID)
 	require.Equal(s, "1000", s.sql("main@"+noon, "SELECT count(*) FROM t WHERE a > 0"), "it is leased")
 	s.fails(control.CodeNotFound, []string{"below the horizon of branch main, " + below, "name an LSN from there on"}, "psql", "main@"+neighbour)
-	s.fails(control.CodeNotFound, []string{"a branch cannot begin at", "name an LSN from " + below + " on"}, "branch", "create", "b", "--parent", "main@"+noon)
+	s.fails(control.CodeNotFound, []string{"below the horizon of branch main"}, "branch", "create", "b", "--parent", "main@"+neighbour)
+	s.ok("branch", "create", "leased", "--parent", "main@"+noon)
 	require.Equal(s, "100", s.sql("main", "SELECT count(*) FROM t"))
 
 	s.ok("lease", "delete", lease.ID)
 	s.fails(control.CodeNotFound, []string{"there is no lease " + lease.ID}, "lease", "delete", lease.ID)
 	s.fails(control.CodeNotFound, []string{"below the horizon of branch main"}, "psql", "main@"+noon)
+	s.ok("storage", "collect", "main")
+	require.Equal(s, "1000", s.sql("leased@"+lease.LSN.String(), "SELECT count(*) FROM t WHERE a > 0"), "its branch keeps what the lease kept")
+	s.ok("branch", "delete", "leased")
 }
 
 // testDetach: a branch that leaves its parent while its Postgres runs has all that it had,

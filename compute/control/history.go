@@ -182,7 +182,7 @@ func (s *Supervisor) checkReadable(ctx context.Context, b Branch, lsn wal.LSN) e
 	return Errorf(CodeNotFound, "%s lies below the horizon of branch %s, %s: what was before it is collected, but for what `varve lease list %s` shows: name an LSN from there on", lsn, owner.Name, owner.Horizon, owner.Name)
 }
 
-// belowHorizon makes an error for who branches where only a lease still reads.
+// belowHorizon makes an error for who branches where nothing is kept.
 func (s *Supervisor) belowHorizon(ctx context.Context, at Resolved, cause error) error {
 	b, err := s.branch(ctx, at.Branch)
 	if err == nil {
