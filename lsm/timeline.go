@@ -26,8 +26,8 @@ type Timeline struct {
 	writer   manifest.WriterID
 	counts   counters
 	detached atomic.Bool
-	deleted  atomic.Bool  // by another
-	looked   atomic.Int64 // when Exists looked last, by the monotonic clock
+	deleted  atomic.Bool   // by another
+	looked   atomic.Int64  // when Exists looked last, by the monotonic clock
 	owed     time.Duration // by who applies: pause for what was written
 	layers   atomic.Uint32 // numbers layers
 	// generation is this attachment's.
@@ -322,6 +322,9 @@ func (t *Timeline) Stats() Stats {
 	for i := range x.Layers {
 		if x.Layers[i].Level == 0 {
 			st.Flushed++
+		}
+		if x.Layers[i].Kind == layer.Image {
+			st.ImageBytes += x.Layers[i].Size
 		}
 	}
 	for _, f := range t.frozen {

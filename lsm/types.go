@@ -105,6 +105,7 @@ type Info struct {
 type Stats struct {
 	Layers        int   // gauge: own layers
 	LayerBytes    int64 // gauge: their size
+	ImageBytes    int64 // gauge: of those, image layers
 	MemtableBytes int64 // gauge: active and frozen memtables
 	Frozen        int   // gauge: memtables that wait to be written
 	// Pressure is a gauge from 0 to 1: how much Apply is slowed down. Eased is how long

@@ -32,12 +32,13 @@ var handlers = map[uint8]handler{
 	pageapi.TypeList:       (*Server).list,
 	pageapi.TypeFollow:     (*Server).follow,
 	pageapi.TypeFlush:      (*Server).flush,
-	pageapi.TypeExplain:    (*Server).explain,
-	pageapi.TypeCollect:    (*Server).collect,
-	pageapi.TypeLease:      (*Server).lease,
-	pageapi.TypeRelease:    (*Server).release,
-	pageapi.TypeLeases:     (*Server).leases,
-	pageapi.TypeDetach:     (*Server).detachFromParent,
+	pageapi.TypeExplain:    onLayers(decodeExplain, explain),
+	pageapi.TypeCollect:    onLayers(decodeCollect, collect),
+	pageapi.TypeLease:      onLayers(decodeLease, lease),
+	pageapi.TypeRelease:    onLayers(pageapi.DecodeRelease, release),
+	pageapi.TypeLeases:     onLayers(decodeAlone, leases),
+	pageapi.TypeDetach:     onLayers(decodeAlone, detachFromParent),
+	pageapi.TypeStats:      (*Server).stats,
 }
 
 func badRequest(err error) error { return frame.Errorf(frame.CodeBadFrame, "%v", err) }

@@ -33,10 +33,11 @@ type Config struct {
 
 // Server is a pageserver. Make it with [New], and call Run once.
 type Server struct {
-	env   env.Env
-	cfg   Config
-	store *lsm.Store
-	group env.Group
+	env    env.Env
+	cfg    Config
+	bucket *remote.Counted // env's
+	store  *lsm.Store
+	group  env.Group
 
 	// admin is held while timelines are made and removed.
 	admin *env.Lock
@@ -48,7 +49,9 @@ type Server struct {
 // New makes a server.
 func New(e env.Env, cfg Config) *Server {
 	cfg.Store.Tenant, cfg.Store.Redo = cfg.Tenant, timeline.Redo{}
-	return &Server{env: e, cfg: cfg, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
+	bucket := &remote.Counted{Bucket: e.Bucket}
+	e.Bucket = bucket
+	return &Server{env: e, cfg: cfg, bucket: bucket, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
 }
 
 // Run serves until ctx ends, and returns its error. It fails at once if the bucket

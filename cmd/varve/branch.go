@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/varvedb/varve/compute/control"
@@ -61,21 +63,14 @@ func (a *app) branchDetachCommand() *cobra.Command {
 		Long: "Make a branch independent of its parent, which can then be deleted. What the branch shares is copied; its\n" +
 			"history before the point where it left its parent is gone. Its Postgres may run.",
 		Args: exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := control.ValidateName(args[0]); err != nil {
-				return err
-			}
-			client, err := a.client()
+		RunE: a.onBranch(func(ctx context.Context, client *control.Client, name string) error {
+			branch, err := client.DetachBranch(ctx, name)
 			if err != nil {
-				return err
-			}
-			branch, err := client.DetachBranch(cmd.Context(), args[0])
-			if err != nil {
-				return interrupted(cmd.Context(), err, "it goes on in the background: `varve branch list` shows no parent of %s when it is done", args[0])
+				return interrupted(ctx, err, "it goes on in the background: `varve branch list` shows no parent of %s when it is done", name)
 			}
 			talk("branch %s has no parent any more; its history begins at %s", branch.Name, branch.Start)
 			return a.printBranch(branch)
-		},
+		}),
 	}
 }
 
@@ -88,21 +83,14 @@ func (a *app) branchResetCommand() *cobra.Command {
 			"has of its own is gone. Refused while its Postgres runs, it is read, or others branch from it.",
 		Example: "  varve branch reset fix\n  varve branch reset fix --at 2026-11-22T12:00:00Z",
 		Args:    exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := control.ValidateName(args[0]); err != nil {
-				return err
-			}
-			client, err := a.client()
+		RunE: a.onBranch(func(ctx context.Context, client *control.Client, name string) error {
+			branch, err := client.ResetBranch(ctx, name, at)
 			if err != nil {
-				return err
-			}
-			branch, err := client.ResetBranch(cmd.Context(), args[0], at)
-			if err != nil {
-				return interrupted(cmd.Context(), err, "`varve branch list` shows whether branch %s has left its parent at another place", args[0])
+				return interrupted(ctx, err, "`varve branch list` shows whether branch %s has left its parent at another place", name)
 			}
 			talk("branch %s equals %s at %s again: start its Postgres with `varve endpoint start %s`", branch.Name, branch.Parent, branch.BranchLSN, branch.Name)
 			return a.printBranch(branch)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&at, "at", "", "LSN or TIME (RFC 3339) of the parent (default: its head)")
 	return cmd
@@ -111,20 +99,13 @@ func (a *app) branchResetCommand() *cobra.Command {
 func (a *app) branchDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a branch that has no children", Args: exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := control.ValidateName(args[0]); err != nil {
-				return err
+		RunE: a.onBranch(func(ctx context.Context, client *control.Client, name string) error {
+			if err := client.DeleteBranch(ctx, name); err != nil {
+				return interrupted(ctx, err, "`varve branch list` shows whether branch %s is gone", name)
 			}
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := client.DeleteBranch(cmd.Context(), args[0]); err != nil {
-				return interrupted(cmd.Context(), err, "`varve branch list` shows whether branch %s is gone", args[0])
-			}
-			talk("branch %s deleted", args[0])
-			return a.printDone(map[string]string{"deleted": args[0]})
-		},
+			talk("branch %s deleted", name)
+			return a.printDone(map[string]string{"deleted": name})
+		}),
 	}
 }
 

@@ -94,6 +94,7 @@ func TestErrorsNameTheFixAndChangeNothing(t *testing.T) {
 		{[]string{"page", "get", "base/5/1259.9999999", "4294967295"}, usage, ""},
 		{[]string{"scrub", "nobody"}, notFound, "`varve branch list`"},
 		{[]string{"storage", "explain", "nobody"}, notFound, "`varve branch list`"},
+		{[]string{"storage", "stats", "nobody"}, notFound, "`varve branch list`"},
 		{[]string{"scrub", "A/b"}, usage, "want 1 to 63 of a-z"},
 		{[]string{"scrub", ""}, usage, "[BRANCH] is empty"},
 		{[]string{"scrub", "main", "child"}, usage, "takes [BRANCH], got 2 arguments"},

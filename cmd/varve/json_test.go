@@ -61,6 +61,14 @@ func TestJSON(t *testing.T) {
 	require.Equal(t, lease["id"], show(0, "lease", "delete", lease["id"].(string)).(map[string]any)["deleted"])
 	require.Equal(t, true, show(0, "storage", "collect", "main", "--dry-run").(map[string]any)["dry_run"])
 
+	stats := show(0, "storage", "stats", "main").(map[string]any)
+	require.Positive(t, stats["pageserver"].(map[string]any)["bucket_puts"])
+	require.Len(t, stats["branches"], 1)
+	ofMain := stats["branches"].([]any)[0].(map[string]any)
+	require.Equal(t, "main", ofMain["branch"])
+	require.Positive(t, ofMain["metrics"].(map[string]any)["image_layer_bytes"])
+	require.Regexp(t, `(?m)^main +merges +\d+$`, s.ok("storage", "stats"))
+
 	page := show(0, "page", "get", path, "1").(map[string]any)
 	require.Equal(t, []any{path, "main", 1.0}, []any{page["path"], page["fork"], page["block"]})
 	s.fails("usage", []string{"--raw and -o json"}, "page", "get", path, "1", "--raw", "-o", "json")

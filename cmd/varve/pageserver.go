@@ -15,6 +15,7 @@ func (a *app) pageserverCommand() *cobra.Command {
 	var data, bucket, listen, tenant string
 	var window control.Window
 	var safekeepers []string
+	var indexCache int64
 	cmd := &cobra.Command{
 		Use: "pageserver", Short: "Run the pageserver in the foreground (varve up does this)", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,6 +29,7 @@ func (a *app) pageserverCommand() *cobra.Command {
 			}
 			cfg := pageserver.Config{Tenant: id, Listen: listen, Safekeepers: safekeepers, OpenDir: control.OpenDir, Ready: ready}
 			window.Tune(&cfg.Store)
+			cfg.Store.IndexCacheBytes = indexCache
 			return runPageserver(cmd.Context(), pageserver.New(e, cfg))
 		},
 	}
@@ -38,6 +40,7 @@ func (a *app) pageserverCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&safekeepers, "safekeeper", nil, "address of a safekeeper; once for each")
 	cmd.Flags().Int64Var(&window.Seconds, "history-seconds", 0, "how long history stays readable; -1: for ever (default 7 days)")
 	cmd.Flags().Int64Var(&window.Bytes, "history-bytes", 0, "how much log of it, if that is more (default 64 MiB)")
+	cmd.Flags().Var((*size)(&indexCache), "index-cache", "memory for the indexes and key filters of layers, a thousandth of the data that is read (default 64MiB)")
 	return cmd
 }
 

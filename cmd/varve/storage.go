@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +14,7 @@ import (
 
 func (a *app) storageCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "storage", Short: "What the storage holds, and why"}
-	return group(cmd, a.explainCommand(), a.collectCommand())
+	return group(cmd, a.explainCommand(), a.collectCommand(), a.statsCommand())
 }
 
 func (a *app) explainCommand() *cobra.Command {
@@ -22,22 +26,15 @@ func (a *app) explainCommand() *cobra.Command {
 			"Reads all of the branch's layers.",
 		Example: "  varve storage explain main\n  varve storage explain main -o json",
 		Args:    exactArgs("BRANCH"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := control.ValidateName(args[0]); err != nil {
-				return err
-			}
-			client, err := a.client()
+		RunE: a.onBranch(func(ctx context.Context, client *control.Client, name string) error {
+			e, err := client.Explain(ctx, name)
 			if err != nil {
-				return err
-			}
-			e, err := client.Explain(cmd.Context(), args[0])
-			if err != nil {
-				return interrupted(cmd.Context(), err, "nothing was changed")
+				return interrupted(ctx, err, "nothing was changed")
 			}
 			talk("branch %s: %s in %s, %s of versions before compression, durable up to %s, horizon %s", e.Branch,
 				plural(e.LayerBytes, "byte"), counted(e.Layers, "layer", "layers"), plural(e.Bytes, "byte"), e.Durable, e.Horizon)
 			return a.printKeepers(e, e.Keepers)
-		},
+		}),
 	}
 }
 
@@ -52,17 +49,10 @@ func (a *app) collectCommand() *cobra.Command {
 			"changed: it tells what would go, and what keeps the rest. Reads all of the branch's layers.",
 		Example: "  varve storage collect main --dry-run\n  varve storage collect main --below 0/16B3748",
 		Args:    exactArgs("BRANCH"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := control.ValidateName(args[0]); err != nil {
-				return err
-			}
-			client, err := a.client()
+		RunE: a.onBranch(func(ctx context.Context, client *control.Client, name string) error {
+			c, err := client.Collect(ctx, name, below, dryRun)
 			if err != nil {
-				return err
-			}
-			c, err := client.Collect(cmd.Context(), args[0], below, dryRun)
-			if err != nil {
-				return interrupted(cmd.Context(), err, "it goes on in the background: `varve storage explain %s` shows the horizon", args[0])
+				return interrupted(ctx, err, "it goes on in the background: `varve storage explain %s` shows the horizon", name)
 			}
 			told := "branch %s: %s dropped below the horizon %s, in %s that had any"
 			if dryRun {
@@ -70,11 +60,63 @@ func (a *app) collectCommand() *cobra.Command {
 			}
 			talk(told, c.Branch, plural(c.Dropped, "byte"), c.Horizon, counted(c.Merged, "layer", "layers"))
 			return a.printKeepers(c, c.Keepers)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&below, "below", "", "LSN or TIME (RFC 3339) of the branch (default: what the window keeps)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing, tell what would go")
 	return cmd
+}
+
+func (a *app) statsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats [BRANCH]",
+		Short: "Show what the pageserver has counted",
+		Long: "Show what the running pageserver has counted, in all and for each branch or the one named: its layers and\n" +
+			"memtables, reads, flushes and merges, caches, requests to the bucket, and how much writers are slowed down.\n" +
+			"Counters begin when the pageserver does, or takes the branch over. Reads nothing from the bucket but the\n" +
+			"list of branches.",
+		Example: "  varve storage stats\n  varve storage stats main -o json",
+		Args:    optionalBranch,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			stats, err := client.Stats(cmd.Context(), strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			rows := statsRows("-", stats.Pageserver)
+			for _, b := range stats.Branches {
+				rows = append(rows, statsRows(b.Branch, b.Metrics)...)
+				for _, aside := range b.Aside {
+					talk("branch %s: merges leave a damaged layer alone: %s", b.Branch, aside)
+				}
+			}
+			return a.print(stats, []string{"BRANCH", "METRIC", "VALUE"}, rows)
+		},
+	}
+}
+
+func statsRows(branch string, metrics map[string]int64) (rows [][]string) {
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		rows = append(rows, []string{branch, name, strconv.FormatInt(metrics[name], 10)})
+	}
+	return rows
+}
+
+// onBranch runs a command on the one branch that its argument names.
+func (a *app) onBranch(run func(ctx context.Context, client *control.Client, name string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := control.ValidateName(args[0]); err != nil {
+			return err
+		}
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), client, args[0])
+	}
 }
 
 // printKeepers prints what keeps a branch's bytes, which is part of value.

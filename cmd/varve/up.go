@@ -25,6 +25,7 @@ type upFlags struct {
 	foreground  bool
 	events      bool
 	window      control.Window
+	indexCache  int64
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -57,6 +58,7 @@ func (a *app) upCommand() *cobra.Command {
 	cmd.Flags().StringVar(&flags.bucket, "bucket", "", "bucket of a new data directory: a directory, or s3://BUCKET[/PREFIX][?endpoint=URL][&region=REGION] (default: bucket/ in it)")
 	cmd.Flags().Var(history{&flags.window}, "history", "how long history stays readable, from now on, such as 7d (default: as it was, at first 7d)")
 	cmd.Flags().Var((*size)(&flags.window.Bytes), "history-bytes", "how much log of it stays readable if that is more, such as 64MiB (default: as it was, at first 64MiB)")
+	cmd.Flags().Var((*size)(&flags.indexCache), "index-cache", "the pageserver's memory for the indexes and key filters of layers, this time, a thousandth of the data that is read (default 64MiB)")
 	cmd.Flags().BoolVar(&flags.foreground, "foreground", false, "stay in the foreground until Ctrl-C")
 	cmd.Flags().BoolVar(&flags.events, "events", false, "tell the steps as JSON on standard output")
 	// Only launch, below, reads the events.
@@ -76,7 +78,7 @@ type event struct {
 }
 
 func (f upFlags) config(dir string) control.Config {
-	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Bucket: f.bucket, Port: f.port, Window: f.window}
+	return control.Config{Dir: dir, Safekeepers: f.safekeepers, Bucket: f.bucket, Port: f.port, Window: f.window, IndexCacheBytes: f.indexCache}
 }
 
 // serve is the supervisor's own process.
@@ -143,6 +145,9 @@ func (a *app) launch(ctx context.Context, dir string, flags upFlags) error {
 	}
 	if flags.window.Bytes != 0 {
 		args = append(args, "--history-bytes", fmt.Sprint(flags.window.Bytes))
+	}
+	if flags.indexCache != 0 {
+		args = append(args, "--index-cache", fmt.Sprint(flags.indexCache))
 	}
 	cmd := exec.Command(binary, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -63,6 +63,11 @@ func (c *Client) ResetBranch(ctx context.Context, name, moment string) (branch B
 	return branch, c.do(ctx, http.MethodPost, "/v1/branches/"+url.PathEscape(name)+"/reset", resetBranchRequest{moment}, &branch)
 }
 
+// Stats returns what the pageserver has counted, in all and of a branch, or of each.
+func (c *Client) Stats(ctx context.Context, branch string) (stats StorageStats, err error) {
+	return stats, c.do(ctx, http.MethodGet, "/v1/stats?branch="+url.QueryEscape(branch), nil, &stats)
+}
+
 // Collect drops a branch's history below a moment, or below what its window keeps.
 func (c *Client) Collect(ctx context.Context, branch, below string, dryRun bool) (done Collected, err error) {
 	return done, c.do(ctx, http.MethodPost, "/v1/collect", collectRequest{branch, below, dryRun}, &done)

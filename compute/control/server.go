@@ -49,6 +49,9 @@ func handler(s *Supervisor) http.Handler {
 	mux.Handle("GET /v1/explain", answer(func(r *http.Request) (any, error) {
 		return s.Explain(r.Context(), r.URL.Query().Get("branch"))
 	}))
+	mux.Handle("GET /v1/stats", answer(func(r *http.Request) (any, error) {
+		return s.Stats(r.Context(), r.URL.Query().Get("branch"))
+	}))
 	handleHistory(mux, s)
 	mux.Handle("POST /v1/import", answer(func(r *http.Request) (any, error) {
 		var request importRequest

@@ -97,6 +97,10 @@ func (s *storage) explain(ctx context.Context, id wal.TimelineID, cutoff wal.LSN
 	return ask(ctx, s, func(client *pageapi.Client) (lsm.Explanation, error) { return client.Explain(ctx, id, cutoff) })
 }
 
+func (s *storage) stats(ctx context.Context, id wal.TimelineID) ([]pageapi.Stats, error) {
+	return ask(ctx, s, func(client *pageapi.Client) ([]pageapi.Stats, error) { return client.Stats(ctx, id) })
+}
+
 func (s *storage) leases(ctx context.Context, id wal.TimelineID) ([]lsm.LeaseInfo, error) {
 	return ask(ctx, s, func(client *pageapi.Client) ([]lsm.LeaseInfo, error) { return client.Leases(ctx, id) })
 }

@@ -33,6 +33,8 @@ type Config struct {
 	Bucket      string // a directory or an s3:// location; empty: the one it had, or bucket/ in Dir
 	Port        int    // of the main branch's endpoint; 0: the one it had, or any free one
 	Window      Window // what is not set stays as it was
+	// IndexCacheBytes is lsm.Options.IndexCacheBytes of the pageserver; 0: its default.
+	IndexCacheBytes int64
 
 	Progress func(step string) // told before each step that takes a while
 	// Ready is told once, when all serves: the main branch's endpoint, or why there
@@ -238,6 +240,9 @@ func (s *Supervisor) startRoles() error {
 		"--tenant", s.project.Tenant.String(), "--listen", s.pageserverAddr(),
 	}
 	args = append(args, s.project.Window.args()...)
+	if s.cfg.IndexCacheBytes != 0 {
+		args = append(args, fmt.Sprintf("--index-cache=%d", s.cfg.IndexCacheBytes))
+	}
 	for _, addr := range s.safekeeperAddrs() {
 		args = append(args, "--safekeeper", addr)
 	}

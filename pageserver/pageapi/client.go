@@ -115,6 +115,16 @@ func (c *Client) Leases(ctx context.Context, id wal.TimelineID) ([]lsm.LeaseInfo
 	return DecodeLeases(answer)
 }
 
+// Stats are counters and gauges of a timeline, or of all if id is zero, and before them of
+// the pageserver.
+func (c *Client) Stats(ctx context.Context, id wal.TimelineID) ([]Stats, error) {
+	answer, err := c.call(ctx, TypeStats, AppendTimeline(nil, id))
+	if err != nil {
+		return nil, err
+	}
+	return DecodeStats(answer)
+}
+
 // DetachFromParent is lsm.Timeline.DetachFromParent.
 func (c *Client) DetachFromParent(ctx context.Context, id wal.TimelineID) error {
 	_, err := c.call(ctx, TypeDetach, AppendTimeline(nil, id))

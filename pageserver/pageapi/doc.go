@@ -29,6 +29,7 @@
 //	 17   Release     nothing: a lease has ended
 //	 18   Leases      leases
 //	 19   Detach      nothing: the timeline has no parent any more
+//	 20   Stats       counters and gauges of the pageserver, and of one timeline or all
 //
 // Layouts are drawn in format.go. A request that fails is answered with a
 // frame.RemoteError whose code is one of errors.go.

@@ -20,7 +20,7 @@ import (
 //	  answer       blocks (4)
 //	Values         timeline (16) | lo (18) | hi (18) | LSN (8)
 //	  answer       more (1) | key (18) value (text) | ...
-//	Position, Flush, Delete, Leases, Detach
+//	Position, Flush, Delete, Leases, Detach, Stats
 //	               timeline (16)
 //	WaitLSN, PrevRecord, Explain
 //	               timeline (16) | LSN (8)
@@ -48,6 +48,8 @@ import (
 //	               cutoff (8) layers (4) bytes (8) dropped (8) |
 //	               LSN (8) branch (16) lease (16) | ...
 //	Leases' answer id (16) LSN (8) end (8) | ...
+//	Stats' answer  id (16) | number of metrics (4) | name (text) value (8) ... |
+//	               number of layers set aside (4) | text ... | the next id, and so on
 const (
 	timelineBytes = 16
 	relBytes      = 12

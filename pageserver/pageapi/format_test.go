@@ -53,6 +53,7 @@ func forms() []form {
 	}
 	collection := lsm.Collection{Cutoff: 1, Layers: 2, Bytes: 3, Dropped: 4, Pins: []lsm.Pin{{LSN: 5, Branch: idB}, {LSN: 6, Lease: lsm.LeaseID{7}}}}
 	leases := []lsm.LeaseInfo{{ID: lsm.LeaseID{1}, LSN: 2, End: 3}, {ID: lsm.LeaseID{4}, LSN: 5, End: 6}}
+	stats := []Stats{{Metrics: []Metric{{"bucket_puts", 1}, {"bucket_gets", 2}}}, {ID: idA, Metrics: []Metric{{"layers", 3}}, Aside: []string{"object: cause"}}}
 	return []form{
 		{"GetPages", AppendGetPages(nil, idA, []timeline.PageRead{{Rel: rel, Fork: pgwal.VMFork, Block: 7, LSN: 8}, {Rel: rel}}), func(b []byte) ([]byte, error) {
 			id, reads, err := DecodeGetPages(b)
@@ -110,6 +111,13 @@ func forms() []form {
 		{"answer to Collect", AppendCollection(nil, collection), func(b []byte) ([]byte, error) {
 			c, err := DecodeCollection(b)
 			return AppendCollection(nil, c), err
+		}},
+		{"answer to Stats", stats[1].AppendTo(stats[0].AppendTo(nil)), func(b []byte) (again []byte, err error) {
+			list, err := DecodeStats(b)
+			for _, m := range list {
+				again = m.AppendTo(again)
+			}
+			return again, err
 		}},
 		{"answer to Leases", AppendLeases(nil, leases), func(b []byte) ([]byte, error) {
 			again, err := DecodeLeases(b)

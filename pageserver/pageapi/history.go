@@ -102,3 +102,32 @@ func appendPin(dst []byte, p lsm.Pin) []byte {
 func (r *reader) pin() lsm.Pin {
 	return lsm.Pin{LSN: r.lsn(), Branch: r.timeline(), Lease: lsm.LeaseID(r.timeline())}
 }
+
+// AppendTo appends one part of the answer to Stats to dst.
+func (m Stats) AppendTo(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(append(dst, m.ID[:]...), uint32(len(m.Metrics)))
+	for _, metric := range m.Metrics {
+		dst = appendCounts(appendText(dst, []byte(metric.Name)), metric.Value)
+	}
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Aside)))
+	for _, text := range m.Aside {
+		dst = appendText(dst, []byte(text[:min(len(text), textMax)]))
+	}
+	return dst
+}
+
+// DecodeStats reads the answer to Stats.
+func DecodeStats(b []byte) (all []Stats, err error) {
+	r := reader{rest: b}
+	for r.more() {
+		m := Stats{ID: r.timeline()}
+		for n := r.u32(); n > 0 && !r.failed; n-- {
+			m.Metrics = append(m.Metrics, Metric{Name: r.text(), Value: int64(r.u64())})
+		}
+		for n := r.u32(); n > 0 && !r.failed; n-- {
+			m.Aside = append(m.Aside, r.text())
+		}
+		all = append(all, m)
+	}
+	return all, r.finish("answer to Stats")
+}

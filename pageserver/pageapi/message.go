@@ -32,6 +32,7 @@ const (
 	TypeRelease    uint8 = 17
 	TypeLeases     uint8 = 18
 	TypeDetach     uint8 = 19
+	TypeStats      uint8 = 20
 )
 
 const (
@@ -48,6 +49,20 @@ const (
 	// textMax bounds a path or an address, in bytes.
 	textMax = 4096
 )
+
+// Stats are counters and gauges of a timeline, or, if ID is zero, of all that a pageserver
+// has in common.
+type Stats struct {
+	ID      wal.TimelineID
+	Metrics []Metric
+	Aside   []string // damaged layers that merges leave alone: object and cause
+}
+
+// Metric is a counter since the pageserver attached the timeline, or began, or a gauge.
+type Metric struct {
+	Name  string
+	Value int64
+}
 
 // Position says how far a timeline has come.
 type Position struct {
