@@ -94,6 +94,7 @@ func (t *Timeline) flushFrozen(ctx context.Context) error {
 		if err := t.flushOne(ctx, frozen[0]); err != nil {
 			return fmt.Errorf("flush timeline %v up to %v: %w", t.node.id, frozen[0].hi, err)
 		}
+		t.noteWork()
 	}
 }
 
@@ -122,11 +123,7 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 	if err := t.commit(ctx, x); err != nil {
 		return err
 	}
-	if err := t.show(x, desc); err != nil {
-		return err
-	}
-	t.noteWork()
-	return nil
+	return t.show(x, desc)
 }
 
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {
