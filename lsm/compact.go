@@ -212,6 +212,22 @@ func (s *Store) pickerOptions() picker.Options {
 // runJob merges a job's inputs and commits what comes out. The caller holds
 // t.compacting.
 func (t *Timeline) runJob(ctx context.Context, w work) error {
+	for {
+		if err := t.tryJob(ctx, w); !errors.Is(err, errNewcomer) {
+			return err
+		}
+		t.store.env.Trace.Cover("lsm merge again for a newcomer")
+	}
+}
+
+// errNewcomer is why a merge is made anew: it may drop what a branch reads that was not
+// there when the branches were listed.
+var errNewcomer = errors.New("a branch has come below the cutoff")
+
+func (t *Timeline) tryJob(ctx context.Context, w work) error {
+	if err := t.relist(ctx); err != nil {
+		return err
+	}
 	keep, err := t.retained(ctx, w.index)
 	if err != nil {
 		return err
@@ -229,7 +245,10 @@ func (t *Timeline) runJob(ctx context.Context, w work) error {
 	if err != nil {
 		return fmt.Errorf("%v job of timeline %v in (%v, %v]: %w", w.job.Kind, t.node.id, w.job.LSNLo, w.job.LSNHi, err)
 	}
-	if err := t.commitMerge(ctx, m); err != nil {
+	if err := t.commitMerge(ctx, m); errors.Is(err, errNewcomer) {
+		m.discard(context.WithoutCancel(ctx))
+		return err
+	} else if err != nil {
 		return fmt.Errorf("commit %v job of timeline %v in (%v, %v]: %w", w.job.Kind, t.node.id, w.job.LSNLo, w.job.LSNHi, err)
 	}
 	t.countMerge(m)
@@ -284,8 +303,12 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 	for _, d := range m.outputs {
 		x.Layers = insertLayer(x.Layers, d)
 	}
-	if m.level == 2 {
+	// What is dropped and for whom is one PUT: see keepsFor.
+	if m.level == 2 || m.keep.cutoff() > x.Start {
 		x.Pins = union(x.Pins, m.keep.points)
+	}
+	if t.newcomer {
+		return errNewcomer
 	}
 	if err := t.commit(ctx, x); err != nil {
 		return err

@@ -352,17 +352,17 @@ func TestABucketThatIsAwayIsNoChild(t *testing.T) {
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
 	require.NoError(t, attach(t, s, timelineID(2)).DetachFromParent(ctx))
 	away := errors.New("the bucket is away")
-	b.before = func(op, key string, _ []byte) error {
+	b.setBefore(func(op, key string, _ []byte) error {
 		if op == "get" && strings.Contains(key, timelineID(2).String()) {
 			return away
 		}
 		return nil
-	}
+	})
 	err := s.Delete(ctx, timelineID(1))
 	require.ErrorIs(t, err, away)
 	var children *lsm.HasChildrenError
 	require.False(t, errors.As(err, &children), "%v", err)
-	b.before = nil
+	b.setBefore(nil)
 	require.NoError(t, s.Delete(ctx, timelineID(1)))
 	require.Equal(t, "Ia", get(t, s.Attached(timelineID(2)), 1, 20))
 	require.NoError(t, s.Close(ctx))
@@ -437,6 +437,38 @@ func TestWhatIsBeingDeletedIsNotAttached(t *testing.T) {
 		require.NoError(t, s.Close(ctx))
 		require.NoError(t, other.Close(ctx))
 	}
+}
+
+func TestABranchThatArrivesLateIsUndone(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
+		apply(t, tl, put(1, wal.LSN(20+10*i), v))
+		flush(t, tl)
+	}
+	require.Equal(t, "Ib", get(t, tl, 1, 35))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(3), 25, nil)) // which keeps Ia
+	var key string
+	var late []byte
+	b.setBefore(func(op, k string, body []byte) error {
+		if op == "put" && strings.Contains(k, timelineID(2).String()) {
+			key, late = k, body
+			return &env.UnknownError{Err: errBucket}
+		}
+		return nil
+	})
+	require.Error(t, s.Branch(ctx, timelineID(1), timelineID(2), 35, nil))
+	b.setBefore(nil)
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	_, err = b.Put(ctx, key, late, env.IfAbsent())
+	require.NoError(t, err)
+	_, err = s.Attach(ctx, timelineID(2))
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	require.Empty(t, b.keys("/"+timelineID(2).String()+"/index"))
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(3)), 1, 25), "one that was made, and is attached only now")
+	require.NoError(t, s.Close(ctx))
 }
 
 func TestABranchThatMeetsADeleteIsUndone(t *testing.T) {

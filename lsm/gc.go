@@ -131,6 +131,65 @@ func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, e
 	return retained{slices.Compact(points)}, nil
 }
 
+// relist has the branches listed anew if one has come. The caller holds t.compacting.
+func (t *Timeline) relist(ctx context.Context) error {
+	if err := t.flushing.Lock(ctx); err != nil {
+		return err
+	}
+	defer t.flushing.Unlock()
+	if t.newcomer {
+		t.newcomer, t.pinned = false, pinned{}
+	}
+	return nil
+}
+
+// keepsFor reports whether a parent's collections are known to have kept what is read at a
+// branch point above which they dropped, and missed whether they did not know of it: a
+// cutoff above it has cost versions, and it was not among those for whom some were kept.
+// So it is with a branch whose making was cut short between its index and the second look
+// at its parent's, or whose index arrived late; nobody was told that there is one. The
+// index that drops versions says in the same PUT for whom it did not, and a branch that
+// was made is listed whenever a cutoff above it has been committed.
+func keepsFor(parent *manifest.Index, at wal.LSN) (keeps, missed bool) {
+	if _, keeps = slices.BinarySearch(parent.Pins, at); keeps {
+		return true, false
+	}
+	n := len(parent.Pins)
+	return false, n > 0 && parent.Pins[n-1] > at
+}
+
+// mayAttach refuses a branch that its parent's collections have missed, and undoes it. If
+// the cutoff is above it and nothing was dropped yet, nothing that it reads will be.
+func (s *Store) mayAttach(ctx context.Context, x *manifest.Index) error {
+	if x.IsRoot() {
+		return nil
+	}
+	var missed bool
+	if held := s.Attached(x.Parent); held != nil {
+		if err := held.flushing.Lock(ctx); err != nil {
+			return err
+		}
+		parent := held.index()
+		var keeps bool
+		keeps, missed = keepsFor(parent, x.BranchLSN)
+		held.newcomer = held.newcomer || !keeps && !missed && parent.Cutoff > x.BranchLSN
+		held.flushing.Unlock()
+	} else {
+		parent, _, _, err := s.loadIndex(ctx, x.Parent)
+		if err != nil {
+			return err
+		}
+		_, missed = keepsFor(parent, x.BranchLSN)
+	}
+	if !missed {
+		return nil
+	}
+	s.env.Trace.Cover("lsm late branch undone")
+	err := fmt.Errorf("%w: it came to be when history of its parent %v above %v had been collected", ErrNoTimeline, x.Parent, x.BranchLSN)
+	s.forget(x.Timeline)
+	return errors.Join(err, s.indexAt(x.Parent, x.Timeline).Delete(ctx))
+}
+
 // planned is retained for an index that may not be committed, with those who read below
 // its cutoff. The branches are listed anew.
 func (t *Timeline) planned(ctx context.Context, x *manifest.Index) (keep retained, pins []Pin, err error) {
@@ -292,6 +351,13 @@ func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c
 			return err
 		}
 	}
+	if err := t.relist(ctx); err != nil {
+		return err
+	}
+	keep, err := t.retained(ctx, t.index())
+	if err != nil {
+		return err
+	}
 	return t.forgetPins(ctx, keep)
 }
 
@@ -302,7 +368,7 @@ func (t *Timeline) forgetPins(ctx context.Context, keep retained) error {
 	}
 	defer t.flushing.Unlock()
 	x := t.nextIndex()
-	if slices.Equal(x.Pins, keep.points) || !slices.ContainsFunc(x.Pins, func(pin wal.LSN) bool {
+	if t.newcomer || slices.Equal(x.Pins, keep.points) || !slices.ContainsFunc(x.Pins, func(pin wal.LSN) bool {
 		_, found := slices.BinarySearch(keep.points, pin)
 		return !found
 	}) {

@@ -50,6 +50,7 @@ type Timeline struct {
 	compacting *env.Lock         // held by who merges
 	settled    map[layer.ID]bool // by compacting: layers made for their reads; nil if none is
 	pinned     pinned            // by compacting
+	newcomer   bool              // a branch was attached below the cutoff that pinned may not have; by flushing
 	// orphansSwept, by compacting: what earlier generations left is deleted.
 	orphansSwept bool
 
@@ -134,6 +135,9 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 			return nil, err
 		}
 		if err := t.store.revive(ctx, x); err != nil {
+			return nil, err
+		}
+		if err := t.store.mayAttach(ctx, x); err != nil {
 			return nil, err
 		}
 		x.Generation++

@@ -132,7 +132,8 @@ type Index struct {
 	Dead       []layer.ID   // layers that left Layers, and whose objects may exist yet
 	Leases     []Lease      // in order of id
 	Marks      []Mark       // rising in both
-	// Pins are the LSNs below the cutoff that history was last collected for, rising.
+	// Pins are the LSNs that history was collected for, rising: the cutoffs, and what was
+	// read below them. Nothing was kept for a branch below the last that is not among them.
 	Pins []wal.LSN
 }
 
