@@ -60,6 +60,7 @@ func (c *cluster) readAll(ctx context.Context, e env.Env) error {
 	if err := c.keeper().Settle(ctx, e); err != nil {
 		return err
 	}
+	c.tryPending(ctx, e)
 	branches, err := c.storedBranches()
 	if err != nil {
 		return err
@@ -82,6 +83,19 @@ func (c *cluster) readAll(ctx context.Context, e env.Env) error {
 	c.out[n] = false
 	n.Restart()
 	return c.exhaust(ctx, e, next, c.opts.Points/4)
+}
+
+// tryPending asks for the branches whose making had an unknown outcome: one that arrived
+// when its parent's history had been collected is undone by who first attaches it.
+func (c *cluster) tryPending(ctx context.Context, e env.Env) {
+	pages := workload.NewPages(e, c.homeAddr)
+	defer pages.Close()
+	for _, op := range c.ledger.Pending() {
+		if op.Kind == check.BranchCreate {
+			// It fails where there is none, or none any more: the bucket says then.
+			_ = pages.Do(ctx, func(ctx context.Context, client *pageapi.Client) error { return client.Follow(ctx, op.Child) })
+		}
+	}
 }
 
 // storedBranches is the branches that have or had a log, parents before children: those

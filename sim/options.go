@@ -76,7 +76,7 @@ var families = map[string][]string{
 	"bucket":   {"bucket."},
 	"sched":    {"sched."},
 	"rivals":   {"net.", "crash.", "pause", "cpu.", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
-	"branches": {"crash.node", "crash.process", "crash.cover", "pause", "net.delay", "bucket.error", "bucket.unknown", "bucket.slow", "sched."},
+	"branches": {"crash.node", "crash.process", "crash.cover", "pause", "net.delay", "bucket.error", "bucket.unknown", "bucket.late", "bucket.slow", "sched."},
 }
 
 // Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
