@@ -31,7 +31,7 @@ type Config struct {
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 20, Aged: 120_000, Txns1: 2000, Txns16: 12_000, Selects: 60_000, Rows: 300_000, FaultFor: 21 * time.Second}
+var Full = Config{Scale: 20, Aged: 240_000, Txns1: 2000, Txns16: 12_000, Selects: 60_000, Rows: 300_000, FaultFor: 21 * time.Second}
 
 // Quick is for smoke.
 var Quick = Config{Scale: 1, Aged: 10_000, Txns1: 200, Txns16: 800, Selects: 4000, Rows: 20_000, FaultFor: 6 * time.Second}
@@ -47,7 +47,7 @@ func Suite() bench.Suite {
 		Title: "TPC-B, selects and bulk loads of real PostgreSQLs",
 		About: "Three PostgreSQLs with the same buffers and the same load. varve: commits wait for two of three safekeepers. any2of3: commits wait for two of three pg_receivewal --synchronous; " +
 			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally: disk_flushes_per_txn counts what reached the disk. local: fsync on, no receivers. " +
-			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds, as a copy of a database that has seen four transactions a page: " +
+			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds, as a copy of a database that has seen seven transactions a page: " +
 			"in a new one each page is full, so that the first update of a row there goes to another page and to the index, at 200 bytes of log more. " +
 			"CPU is that of all that serves: PostgreSQL, and receivers or safekeepers, proposer and pageserver; pgbench itself is not counted. Selects have all pages local on every side.",
 		Run: bench.Sized(Full, Quick, Run),
