@@ -3,7 +3,6 @@ package redo_test
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -142,22 +141,5 @@ func TestRecordsAllocateNothing(t *testing.T) {
 				panic(fmt.Sprint(name, ": ", err))
 			}
 		}), 1.0, name)
-	}
-}
-
-// Nor does a real record of any kind: what is allocated is the room of the call. Two kinds
-// may have more pages than there is room for; the room that they take stays for the chain.
-func TestRealChangesAllocateNothing(t *testing.T) {
-	page := make([]byte, pgwal.PageSize)
-	for _, c := range readChanges(t) {
-		if strings.HasPrefix(c.name, "Gin/DELETE_LISTPAGE") || strings.HasPrefix(c.name, "Hash/SQUEEZE_PAGE") {
-			continue
-		}
-		require.LessOrEqual(t, testing.AllocsPerRun(10, func() {
-			copy(page, c.before)
-			if _, err := redo.Change(page, c.key, c.lsn, c.delta); err != nil {
-				panic(fmt.Sprint(c.name, ": ", err))
-			}
-		}), 1.0, c.name)
 	}
 }
