@@ -68,8 +68,9 @@ func (f *frame) cutUnused(page []byte, keep int) {
 		f.lower -= pointerBytes
 	}
 	f.store(page)
-	for n := 1; n <= f.count(); n++ {
-		if at(page, n).state == pointerUnused {
+	lines := f.lines(page)
+	for i := 0; i < len(lines); i += pointerBytes {
+		if unpack(get32(lines, i)).state == pointerUnused {
 			flags(page, flagHasFreeLines, 0)
 			return
 		}

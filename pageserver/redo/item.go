@@ -78,6 +78,12 @@ func (p pointer) aligned() int { return align(p.length) }
 
 func align(n int) int { return (n + tupleAlign - 1) &^ (tupleAlign - 1) }
 
+// lines is the array of line pointers, for loops over all of them.
+func (f frame) lines(page []byte) []byte {
+	n := f.lower - pageHeaderBytes
+	return page[pageHeaderBytes:][:n-n%pointerBytes]
+}
+
 // at reads line pointer n of at most count().
 func at(page []byte, n int) pointer { return unpack(binary.LittleEndian.Uint32(page[place(n):])) }
 
@@ -180,33 +186,34 @@ func (f *frame) addIndex(page []byte, n int, tuple []byte) error {
 // compact moves all tuples to the end of the page, in the order of their pointers, and
 // zeroes what they leave behind.
 func (f *frame) compact(page []byte) error {
-	total := 0
-	for n := 1; n <= f.count(); n++ {
-		if p := at(page, n); p.length > 0 {
-			if !f.within(p) {
-				return corrupt("line pointer", "one to a tuple between hole and special space", p)
-			}
-			total += p.aligned()
-		}
-	}
-	if total > f.special-f.lower {
-		return corrupt("length of all tuples", f.special-f.lower, total)
-	}
 	var old [pgwal.PageSize]byte
 	copy(old[f.upper:], page[f.upper:f.special])
-	upper := f.special
-	for n := 1; n <= f.count(); n++ {
-		p := at(page, n)
+	lines, upper := f.lines(page), f.special
+	// Tuples that lie side by side stay so, and move at once: old[begin:end], by so much.
+	begin, end, by := 0, 0, 0
+	for i := 0; i < len(lines); i += pointerBytes {
+		p := unpack(get32(lines, i))
 		if p.length == 0 {
 			continue
 		}
-		upper -= p.aligned()
-		if p.offset != upper {
-			copy(page[upper:], old[p.offset:p.offset+p.aligned()])
+		if !f.within(p) {
+			return corrupt("line pointer", "one to a tuple between hole and special space", p)
+		}
+		size := p.aligned()
+		if upper -= size; upper < f.lower {
+			return corrupt("room for all tuples", f.special-f.lower, f.special-upper)
+		}
+		if p.offset+size != begin {
+			copy(page[begin+by:], old[begin:end])
+			end, by = p.offset+size, upper-p.offset
+		}
+		begin = p.offset
+		if by != 0 {
 			p.offset = upper
-			setPointer(page, n, p)
+			put32(lines, i, p.pack())
 		}
 	}
+	copy(page[begin+by:], old[begin:end])
 	clear(page[f.upper:max(f.upper, upper)])
 	f.upper = upper
 	f.store(page)
