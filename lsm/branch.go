@@ -135,15 +135,7 @@ func (s *Store) mayBranchHere(owner *manifest.Index, at wal.LSN) error {
 // is to be deleted and has children makes it live again, should the deletion have been cut
 // short: of the two writes one finds the index changed.
 func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
-	if t := s.Attached(id); t != nil {
-		if err := s.checkChildren(ctx, id); err != nil {
-			return err
-		}
-		if err := t.Detach(ctx); err != nil {
-			return err
-		}
-	}
-	if err := s.change.Lock(ctx); err != nil {
+	if err := s.lockDetached(ctx, id); err != nil {
 		return err
 	}
 	defer s.change.Unlock()
@@ -152,6 +144,28 @@ func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
 	}
 	s.env.Trace.Event("lsm.delete", "timeline", id)
 	return nil
+}
+
+// lockDetached takes the lock of changes for the deletion of a timeline, which is then
+// not attached here: one whose attachment ends while the lock is waited for is detached too.
+func (s *Store) lockDetached(ctx context.Context, id wal.TimelineID) error {
+	for {
+		if t := s.Attached(id); t != nil {
+			if err := s.checkChildren(ctx, id); err != nil {
+				return err
+			}
+			if err := t.Detach(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.change.Lock(ctx); err != nil {
+			return err
+		}
+		if s.Attached(id) == nil {
+			return nil
+		}
+		s.change.Unlock()
+	}
 }
 
 func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
