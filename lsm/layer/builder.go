@@ -23,7 +23,17 @@ type Builder struct {
 	last    kv.Key
 	lastLSN wal.LSN
 	count   int64
+	poor    int // data blocks in a row, up to the last, that did not compress
 }
+
+// After poorBlocks that did not compress, only one block in poorEvery is tried: what lies
+// side by side is alike, and trying in vain takes longer than all else that is done to a
+// block. More tries: more of that; fewer: more blocks are stored as they are when
+// compressible ones begin.
+const (
+	poorBlocks = 16
+	poorEvery  = 8
+)
 
 // NewBuilder starts a layer. The key range in id is ignored: it becomes that of
 // what is added. blockBytes is the size at which a block is closed.
@@ -95,7 +105,14 @@ func (b *Builder) closeBlock() {
 	entries := len(b.offsets) / 4
 	b.entries = append(b.entries, b.offsets...)
 	b.entries = le.AppendUint32(b.entries, uint32(entries))
-	b.file = appendBlock(b.file, typeData, b.entries, &b.compressor)
+	compressor, begin := &b.compressor, len(b.file)
+	if b.poor >= poorBlocks && b.poor%poorEvery != 0 {
+		compressor = nil
+	}
+	b.file = appendBlock(b.file, typeData, b.entries, compressor)
+	if b.poor++; b.file[begin+13] != codecNone {
+		b.poor = 0
+	}
 	b.entries, b.offsets = b.entries[:0], b.offsets[:0]
 }
 
@@ -107,7 +124,7 @@ func (b *Builder) Finish() (Desc, []byte) {
 	invalid := b.id.Validate()
 	assert.That(invalid == nil, "a finished layer's identity is possible: %v", invalid)
 	filterOffset := int64(len(b.file))
-	b.file = appendBlock(b.file, typeFilter, appendFilter(nil, b.hashes), &b.compressor)
+	b.file = appendBlock(b.file, typeFilter, appendFilter(nil, b.hashes), nil) // its bits are as good as random
 	indexOffset := int64(len(b.file))
 	b.file = appendBlock(b.file, typeIndex, appendIndex(nil, b.blocks, b.id.LSNLo), &b.compressor)
 	f := footer{

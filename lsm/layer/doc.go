@@ -83,7 +83,8 @@
 //
 // A data block is closed before it would outgrow the block size, but holds at
 // least one entry: a value larger than a block has one of its own. Blocks are
-// stored as they are when lz4 saves less than an eighth.
+// stored as they are when lz4 saves less than an eighth; where it did so for many in a
+// row, only some are tried.
 //
 // # Reading
 //

@@ -107,15 +107,16 @@ func sumAt(seed uint32, off int64, data []byte) uint32 {
 	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, data)
 }
 
-// appendBlock appends a block whose checksum is left zero, for [sealBlock].
+// appendBlock appends a block whose checksum is left zero, for [sealBlock]. Without a
+// compressor it is stored as it is.
 func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compressor) []byte {
 	begin := len(dst)
 	dst = append(dst, make([]byte, blockHeader)...)
 	header := func() []byte { return dst[begin : begin+blockHeader] }
 	header()[12] = blockType
-	worthwhile := len(raw) - len(raw)/8
-	if blockType == typeFilter {
-		worthwhile = 0 // its bits are as good as random
+	worthwhile := 0
+	if compressor != nil {
+		worthwhile = len(raw) - len(raw)/8
 	}
 	if cap(dst)-len(dst) < worthwhile {
 		dst = slices.Grow(dst, max(worthwhile, len(dst))) // twofold: a file is copied about once as it grows

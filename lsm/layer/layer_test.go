@@ -1,11 +1,13 @@
 package layer_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"math/rand"
 	"os"
 	"slices"
 	"strings"
@@ -441,4 +443,31 @@ func TestAbsentKeysCostNoRead(t *testing.T) {
 	}
 	require.Less(t, passed, keys/50)
 	require.Less(t, int(desc.FilterSize), keys*10/8+128)
+}
+
+// Where nothing compresses few blocks are tried, and soon after something does all are
+// compressed again.
+func TestCompressionIsGivenUpForAWhile(t *testing.T) {
+	random, text := rand.New(rand.NewSource(1)), bytes.Repeat([]byte("varve "), 40)
+	var versions []kv.Version
+	for k := range 4000 {
+		value := make([]byte, 240)
+		if random.Read(value); k >= 2000 {
+			value = text
+		}
+		versions = append(versions, kv.Version{Key: key(k), LSN: 0x101, Kind: kv.Delta, Value: value})
+	}
+	desc, data := build(deltaID(), 512, versions)
+	_, half := build(deltaID(), 512, versions[2000:])
+	r := layer.NewReader(desc, "layer", &file{data: data}, layer.NewCache(1<<20), layer.NewCache(1<<20))
+	c, err := r.Cursor(t.Context(), kv.Key{})
+	require.NoError(t, err)
+	for _, want := range versions {
+		require.Equal(t, want, c.Version())
+		require.NoError(t, c.Next(t.Context()))
+	}
+	require.True(t, c.Done())
+	// Some blocks of text were stored as they are before one was tried, and no more.
+	_, first := build(deltaID(), 512, versions[:2000])
+	require.Less(t, len(data), len(first)+len(half)+16<<10)
 }
