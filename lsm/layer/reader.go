@@ -18,6 +18,7 @@ type Source interface {
 	// ReadRange returns size bytes from offset off, to which sound does not
 	// object. A source that keeps copies of the file goes to the original when
 	// sound objects to a copy; it returns sound's error of the original.
+	// The bytes are the caller's to keep.
 	ReadRange(ctx context.Context, off int64, size int, sound func([]byte) error) ([]byte, error)
 }
 
@@ -222,8 +223,10 @@ func (r *Reader) load(ctx context.Context, index indexBlock, first, last int, ke
 	}
 	blocks := make([]dataBlock, 0, last-first+1)
 	err = each(data, func(off int64, stored []byte) error {
-		raw, err := decodePayload(r.name, off, stored)
-		if err != nil {
+		raw, err := []byte(nil), error(nil)
+		if first == last && stored[13] == codecNone {
+			raw = stored[blockHeader:] // all that was read: it need not be copied
+		} else if raw, err = decodePayload(r.name, off, stored); err != nil {
 			return err
 		}
 		block, err := parseDataBlock(r.name, off, raw)
