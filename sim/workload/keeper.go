@@ -215,6 +215,23 @@ func (k *keeper) collect(ctx context.Context, b *Branch) error {
 	return nil
 }
 
+// settleMax bounds how long a pageserver may not answer though nothing fails any more: it
+// may have been started while something did, and wait for a bucket that never heard it.
+const settleMax = 2 * time.Minute
+
+// deleteAgain deletes a branch once there is somebody who can.
+func deleteAgain(ctx context.Context, e env.Env, pages *Pages, id wal.TimelineID) error {
+	for end := e.Clock.Now() + settleMax; ; {
+		err := pages.Do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.Delete(ctx, id) })
+		if err == nil || errors.Is(err, lsm.ErrNoTimeline) || errors.Is(err, pageapi.ErrHasChildren) || e.Clock.Now() > end {
+			return err
+		}
+		if err := e.Clock.Sleep(ctx, retryDelay); err != nil {
+			return err
+		}
+	}
+}
+
 // Settle deletes what was told to be deleted and may not be: as an operator does who was
 // told that it failed. Nothing is in the way any more.
 func (k *Keeper) Settle(ctx context.Context, e env.Env) error {
@@ -225,7 +242,7 @@ func (k *Keeper) Settle(ctx context.Context, e env.Env) error {
 			continue
 		}
 		op := k.begin(check.Op{Kind: check.BranchDelete, Branch: b.ID})
-		err := pages.Do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.Delete(ctx, b.ID) })
+		err := deleteAgain(ctx, e, pages, b.ID)
 		if errors.Is(err, pageapi.ErrHasChildren) {
 			op.Reason = check.HasChildren
 			k.Ledger.End(op, check.Failed)
