@@ -11,7 +11,6 @@ import (
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/picker"
 	"github.com/varvedb/varve/lsm/remote"
-	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
 )
 
@@ -225,9 +224,6 @@ func (t *Timeline) runJob(ctx context.Context, w work) error {
 var errNewcomer = errors.New("a branch has come below the cutoff")
 
 func (t *Timeline) tryJob(ctx context.Context, w work) error {
-	if err := t.relist(ctx); err != nil {
-		return err
-	}
 	keep, err := t.retained(ctx, w.index)
 	if err != nil {
 		return err
@@ -303,9 +299,10 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 	for _, d := range m.outputs {
 		x.Layers = insertLayer(x.Layers, d)
 	}
-	// What is dropped and for whom is one PUT: see keepsFor.
+	// What is dropped and for whom is one PUT: see hasMissed.
 	if m.level == 2 || m.keep.cutoff() > x.Start {
-		x.Pins = union(x.Pins, m.keep.points)
+		x.PinsGone = x.PinsGone || haveGone(x.Pins, m.keep.points)
+		x.Pins = stillKept(x.Pins, m.keep.points)
 	}
 	if t.newcomer {
 		return errNewcomer
@@ -325,13 +322,6 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 		}
 	}
 	return t.showIndex(x)
-}
-
-// union merges rising LSNs.
-func union(a, b []wal.LSN) []wal.LSN {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 // showIndex makes an index that was committed what readers see. The caller holds

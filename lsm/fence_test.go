@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -439,6 +440,96 @@ func TestWhatIsBeingDeletedIsNotAttached(t *testing.T) {
 	}
 }
 
+// branchLate makes timeline 2 of timeline 1 at an LSN, with an index that is there only when
+// arrive is called.
+func branchLate(t *testing.T, b *memBucket, s *lsm.Store, at wal.LSN) (arrive func()) {
+	t.Helper()
+	ctx := context.Background()
+	var key string
+	var late []byte
+	b.setBefore(func(op, k string, body []byte) error {
+		if op == "put" && strings.Contains(k, timelineID(2).String()) {
+			key, late = k, body
+			return &env.UnknownError{Err: errBucket}
+		}
+		return nil
+	})
+	require.Error(t, s.Branch(ctx, timelineID(1), timelineID(2), at, nil))
+	b.setBefore(nil)
+	return func() {
+		_, err := b.Put(ctx, key, late, env.IfAbsent())
+		require.NoError(t, err)
+	}
+}
+
+// TestALateBranchIsNotKeptByOtherCollections: what a branch reads is kept if every collection
+// kept it, not one before that dropped it, nor one after.
+func TestALateBranchIsNotKeptByOtherCollections(t *testing.T) {
+	ctx := context.Background()
+	for name, is := range map[string]struct{ leased, again bool }{
+		"before": {leased: true}, "after": {again: true}, "before and after": {true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newMemBucket()
+			s, tl := start(t, withBucket(t, b))
+			for i, v := range []string{"Ia", "Ib", "Ic", "Id", "Ie"} {
+				apply(t, tl, put(1, wal.LSN(20+10*i), v))
+				flush(t, tl)
+			}
+			collect := func(cutoff wal.LSN) {
+				_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: cutoff})
+				require.NoError(t, err)
+			}
+			arrive := branchLate(t, b, s, 35)
+			if is.leased {
+				require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 35, time.Now().Add(time.Hour)))
+				collect(45)
+				require.NoError(t, tl.Release(ctx, lsm.LeaseID{1}))
+			}
+			collect(50)
+			arrive()
+			if is.again {
+				collect(60)
+			}
+			_, err := s.Attach(ctx, timelineID(2))
+			require.ErrorIs(t, err, lsm.ErrNoTimeline)
+			require.Empty(t, b.keys("/"+timelineID(2).String()+"/index"))
+			require.NoError(t, s.Close(ctx))
+		})
+	}
+}
+
+// TestAMergeIsMadeAgainForALateBranch: a lease kept what it reads; the merge that drops it
+// had listed the branches when that arrived, and it was attached before the merge's end.
+func TestAMergeIsMadeAgainForALateBranch(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
+		apply(t, tl, put(1, wal.LSN(20+10*i), v))
+		flush(t, tl)
+	}
+	arrive := branchLate(t, b, s, 35)
+	require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 35, time.Now().Add(time.Hour)))
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	require.NoError(t, tl.Release(ctx, lsm.LeaseID{1}))
+	var branch *lsm.Timeline
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "put" && strings.Contains(key, "/layers/") {
+			b.setBefore(nil)
+			arrive()
+			branch = attach(t, s, timelineID(2))
+		}
+		return nil
+	})
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	require.NotNil(t, branch)
+	require.Equal(t, "Ib", get(t, branch, 1, 35))
+	require.NoError(t, s.Close(ctx))
+}
+
 func TestABranchThatArrivesLateIsUndone(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
@@ -449,21 +540,10 @@ func TestABranchThatArrivesLateIsUndone(t *testing.T) {
 	}
 	require.Equal(t, "Ib", get(t, tl, 1, 35))
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(3), 25, nil)) // which keeps Ia
-	var key string
-	var late []byte
-	b.setBefore(func(op, k string, body []byte) error {
-		if op == "put" && strings.Contains(k, timelineID(2).String()) {
-			key, late = k, body
-			return &env.UnknownError{Err: errBucket}
-		}
-		return nil
-	})
-	require.Error(t, s.Branch(ctx, timelineID(1), timelineID(2), 35, nil))
-	b.setBefore(nil)
+	arrive := branchLate(t, b, s, 35)
 	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
 	require.NoError(t, err)
-	_, err = b.Put(ctx, key, late, env.IfAbsent())
-	require.NoError(t, err)
+	arrive()
 	_, err = s.Attach(ctx, timelineID(2))
 	require.ErrorIs(t, err, lsm.ErrNoTimeline)
 	require.Empty(t, b.keys("/"+timelineID(2).String()+"/index"))

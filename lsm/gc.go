@@ -114,12 +114,8 @@ func (t *Timeline) raiseCutoff(ctx context.Context, cutoff wal.LSN) error {
 func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, error) {
 	points := []wal.LSN{x.Cutoff}
 	if x.Cutoff > x.Start {
-		if !t.pinned.holds(x) {
-			children, err := t.store.children(ctx, x.Timeline)
-			if err != nil {
-				return retained{}, err
-			}
-			t.pinned = pinned{x.Cutoff, x.Leases, children}
+		if err := t.listPinned(ctx, x); err != nil {
+			return retained{}, err
 		}
 		for _, p := range slices.Concat(t.pinned.children, leasePins(x)) {
 			if p.LSN < x.Cutoff {
@@ -128,34 +124,68 @@ func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, e
 		}
 	}
 	slices.Sort(points)
-	return retained{slices.Compact(points)}, nil
+	points = slices.Compact(points)
+	if err := t.flushing.Lock(ctx); err != nil {
+		return retained{}, err
+	}
+	defer t.flushing.Unlock()
+	t.keeping = points
+	return retained{points}, nil
 }
 
-// relist has the branches listed anew if one has come. The caller holds t.compacting.
-func (t *Timeline) relist(ctx context.Context) error {
+// listPinned lists the branches if they are not listed, or one has come since. A branch
+// that is attached meanwhile is a newcomer, wherever it lies: it may have been missed.
+func (t *Timeline) listPinned(ctx context.Context, x *manifest.Index) error {
 	if err := t.flushing.Lock(ctx); err != nil {
 		return err
 	}
-	defer t.flushing.Unlock()
-	if t.newcomer {
-		t.newcomer, t.pinned = false, pinned{}
+	listed := !t.newcomer && t.pinned.holds(x)
+	if !listed {
+		t.newcomer, t.keeping, t.pinned = false, nil, pinned{}
 	}
+	t.flushing.Unlock()
+	if listed {
+		return nil
+	}
+	children, err := t.store.children(ctx, x.Timeline)
+	if err != nil {
+		return err
+	}
+	t.pinned = pinned{x.Cutoff, x.Leases, children}
 	return nil
 }
 
-// keepsFor reports whether a parent's collections are known to have kept what is read at a
-// branch point above which they dropped, and missed whether they did not know of it: a
-// cutoff above it has cost versions, and it was not among those for whom some were kept.
-// So it is with a branch whose making was cut short between its index and the second look
-// at its parent's, or whose index arrived late; nobody was told that there is one. The
-// index that drops versions says in the same PUT for whom it did not, and a branch that
-// was made is listed whenever a cutoff above it has been committed.
-func keepsFor(parent *manifest.Index, at wal.LSN) (keeps, missed bool) {
-	if _, keeps = slices.BinarySearch(parent.Pins, at); keeps {
-		return true, false
-	}
+// hasMissed reports whether a parent's collections have missed a branch point: a cutoff
+// above it has cost versions, and it was not always among the LSNs for which some were
+// kept. So it is with a branch whose making was cut short between its index and the second
+// look at its parent's, or whose index arrived late; nobody was told that there is one. The
+// index that drops versions says in the same PUT for whom it did not, and a branch that was
+// made is listed whenever a cutoff above it has been committed.
+func hasMissed(parent *manifest.Index, at wal.LSN) bool {
 	n := len(parent.Pins)
-	return false, n > 0 && parent.Pins[n-1] > at
+	return n > 0 && at < parent.Pins[n-1] && !has(parent.Pins, at)
+}
+
+// stillKept is an index's pins after a collection for some LSNs. An earlier one dropped
+// what is read below its cutoff but at its pins: who reads elsewhere there has come, or has
+// come back, too late.
+func stillKept(pins, points []wal.LSN) (kept []wal.LSN) {
+	for _, p := range points {
+		if n := len(pins); n == 0 || p >= pins[n-1] || has(pins, p) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// haveGone reports whether pins are no more.
+func haveGone(pins, points []wal.LSN) bool {
+	return slices.ContainsFunc(pins, func(pin wal.LSN) bool { return !has(points, pin) })
+}
+
+func has(rising []wal.LSN, at wal.LSN) bool {
+	_, found := slices.BinarySearch(rising, at)
+	return found
 }
 
 // mayAttach refuses a branch that its parent's collections have missed, and undoes it. If
@@ -170,16 +200,15 @@ func (s *Store) mayAttach(ctx context.Context, x *manifest.Index) error {
 			return err
 		}
 		parent := held.index()
-		var keeps bool
-		keeps, missed = keepsFor(parent, x.BranchLSN)
-		held.newcomer = held.newcomer || !keeps && !missed && parent.Cutoff > x.BranchLSN
+		missed = hasMissed(parent, x.BranchLSN)
+		held.newcomer = held.newcomer || !missed && parent.Cutoff > x.BranchLSN && !has(held.keeping, x.BranchLSN)
 		held.flushing.Unlock()
 	} else {
 		parent, _, _, err := s.loadIndex(ctx, x.Parent)
 		if err != nil {
 			return err
 		}
-		_, missed = keepsFor(parent, x.BranchLSN)
+		missed = hasMissed(parent, x.BranchLSN)
 	}
 	if !missed {
 		return nil
@@ -329,10 +358,7 @@ func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c
 		}
 	}
 	w := t.snapshot()
-	pinsGone := slices.ContainsFunc(w.index.Pins, func(pin wal.LSN) bool {
-		_, found := slices.BinarySearch(keep.points, pin)
-		return !found
-	})
+	pinsGone := w.index.PinsGone || haveGone(w.index.Pins, keep.points)
 	jobs := picker.CollectAll(w.layers, keep.cutoff(), pinsGone, opts)
 	for _, job := range jobs {
 		for _, i := range job.Inputs {
@@ -351,30 +377,20 @@ func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c
 			return err
 		}
 	}
-	if err := t.relist(ctx); err != nil {
-		return err
-	}
-	keep, err := t.retained(ctx, t.index())
-	if err != nil {
-		return err
-	}
-	return t.forgetPins(ctx, keep)
+	return t.forgetPins(ctx)
 }
 
-// forgetPins notes that all layers of level 2 were made for these points.
-func (t *Timeline) forgetPins(ctx context.Context, keep retained) error {
+// forgetPins notes that no layer of level 2 has more than was kept for the pins.
+func (t *Timeline) forgetPins(ctx context.Context) error {
 	if err := t.flushing.Lock(ctx); err != nil {
 		return err
 	}
 	defer t.flushing.Unlock()
 	x := t.nextIndex()
-	if t.newcomer || slices.Equal(x.Pins, keep.points) || !slices.ContainsFunc(x.Pins, func(pin wal.LSN) bool {
-		_, found := slices.BinarySearch(keep.points, pin)
-		return !found
-	}) {
+	if !x.PinsGone {
 		return nil
 	}
-	x.Pins = keep.points
+	x.PinsGone = false
 	if err := t.commit(ctx, x); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal"
 )
 
 // TestBranchesAreListedAgainWhenALeaseHasGone: one may have been made where it was.
@@ -18,4 +19,18 @@ func TestBranchesAreListedAgainWhenALeaseHasGone(t *testing.T) {
 	require.True(t, p.holds(&manifest.Index{Cutoff: 40, Leases: []manifest.Lease{again}}), "the LSN is still kept")
 	require.False(t, p.holds(&manifest.Index{Cutoff: 40, Leases: []manifest.Lease{high}}))
 	require.False(t, p.holds(&manifest.Index{Cutoff: 41, Leases: []manifest.Lease{low, high}}))
+}
+
+// TestAPinThatHasGoneDoesNotComeBack: what is read there may have been dropped meanwhile.
+func TestAPinThatHasGoneDoesNotComeBack(t *testing.T) {
+	var pins []wal.LSN
+	for _, collected := range []struct{ points, kept []wal.LSN }{
+		{[]wal.LSN{10, 20, 40}, []wal.LSN{10, 20, 40}},
+		{[]wal.LSN{10, 15, 30, 40}, []wal.LSN{10, 40}},
+		{[]wal.LSN{10, 20, 40, 50, 60}, []wal.LSN{10, 40, 50, 60}},
+		{[]wal.LSN{45, 50, 60}, []wal.LSN{50, 60}},
+	} {
+		pins = stillKept(pins, collected.points)
+		require.Equal(t, collected.kept, pins)
+	}
 }

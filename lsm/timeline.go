@@ -50,7 +50,8 @@ type Timeline struct {
 	compacting *env.Lock         // held by who merges
 	settled    map[layer.ID]bool // by compacting: layers made for their reads; nil if none is
 	pinned     pinned            // by compacting
-	newcomer   bool              // a branch was attached below the cutoff that pinned may not have; by flushing
+	keeping    []wal.LSN         // by flushing: what pinned was listed to have kept; nil while it is being listed
+	newcomer   bool              // by flushing: a branch was attached below the cutoff that pinned may not have
 	// orphansSwept, by compacting: what earlier generations left is deleted.
 	orphansSwept bool
 

@@ -6,14 +6,14 @@
 // every other, so that one whose outcome is unknown is settled by reading the
 // object back.
 //
-// # Format, version 4
+// # Format, version 5
 //
 // Integers are little-endian, keys and ids raw bytes.
 //
 //	 0  8  magic "varveIDX"
-//	 8  2  format version, 4
+//	 8  2  format version, 5
 //	10  1  state: 0 live, 1 to be deleted unless it has children, 2 being deleted
-//	11  1  zero
+//	11  1  1 if pins have gone, else 0
 //	12  4  generation
 //	16 16  timeline
 //	32 16  parent, zero for a root
@@ -69,7 +69,7 @@ import (
 
 const (
 	magic      = "varveIDX"
-	formatV4   = 4
+	formatV5   = 5
 	headerSize = 128
 	layerSize  = 112
 	deadSize   = 64
@@ -132,9 +132,13 @@ type Index struct {
 	Dead       []layer.ID   // layers that left Layers, and whose objects may exist yet
 	Leases     []Lease      // in order of id
 	Marks      []Mark       // rising in both
-	// Pins are the LSNs that history was collected for, rising: the cutoffs, and what was
-	// read below them. Nothing was kept for a branch below the last that is not among them.
+	// Pins are the last cutoff that history was collected for, and the LSNs below it that
+	// all collections have kept what is read at, rising: each at which one did not lacks for
+	// good, whoever reads there later.
 	Pins []wal.LSN
+	// PinsGone says that layers of level 2 may have what only was kept for pins that are no
+	// more.
+	PinsGone bool
 }
 
 // IsRoot reports whether the timeline has no parent.
@@ -259,8 +263,12 @@ func (x *Index) AppendTo(dst []byte) []byte {
 	begin := len(dst)
 	dst = slices.Grow(dst, int(headerSize+x.bodySize()+crcSize))
 	dst = append(dst, magic...)
-	dst = le.AppendUint16(dst, formatV4)
-	dst = append(dst, byte(x.State), 0)
+	dst = le.AppendUint16(dst, formatV5)
+	gone := byte(0)
+	if x.PinsGone {
+		gone = 1
+	}
+	dst = append(dst, byte(x.State), gone)
 	dst = le.AppendUint32(dst, uint32(x.Generation))
 	dst = append(dst, x.Timeline[:]...)
 	dst = append(dst, x.Parent[:]...)
@@ -346,8 +354,8 @@ func Decode(name string, data []byte) (*Index, error) {
 	if got := string(data[:8]); got != magic {
 		return nil, wal.Corruptf(name, 0, "index magic", fmt.Sprintf("%q", magic), fmt.Sprintf("%q", got))
 	}
-	if version := le.Uint16(data[8:]); version != formatV4 {
-		return nil, fmt.Errorf("index %s has format version %d; this program knows version %d", name, version, formatV4)
+	if version := le.Uint16(data[8:]); version != formatV5 {
+		return nil, fmt.Errorf("index %s has format version %d; this program knows version %d", name, version, formatV5)
 	}
 	var counts [6]int64
 	body := int64(0)
@@ -373,6 +381,7 @@ func decodeHeader(data []byte) *Index {
 	lsn := func(off int) wal.LSN { return wal.LSN(le.Uint64(data[off:])) }
 	return &Index{
 		State:      State(data[10]),
+		PinsGone:   data[11] == 1,
 		Generation: wal.Generation(le.Uint32(data[12:])),
 		Timeline:   wal.TimelineID(data[16:32]),
 		Parent:     wal.TimelineID(data[32:48]),
