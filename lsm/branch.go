@@ -211,8 +211,7 @@ func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index
 			return err
 		}
 	}
-	var children *HasChildrenError
-	if err := s.checkChildren(ctx, x.Timeline); errors.As(err, &children) {
+	if err := s.checkChildren(ctx, x.Timeline); mayHaveChildren(err) {
 		if undo := become(manifest.Live); undo != nil && !errors.Is(undo, remote.ErrTaken) {
 			s.env.Trace.Event("lsm.delete.undo", "timeline", x.Timeline, "error", undo)
 		}
@@ -226,9 +225,8 @@ func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index
 // revive makes a timeline live again that was to be deleted and has children: that it was
 // refused may be all that is missing. The caller writes the index.
 func (s *Store) revive(ctx context.Context, x *manifest.Index) error {
-	var children *HasChildrenError
 	if x.State == manifest.Deleting {
-		if err := s.checkChildren(ctx, x.Timeline); errors.As(err, &children) {
+		if err := s.checkChildren(ctx, x.Timeline); mayHaveChildren(err) {
 			s.env.Trace.Cover("lsm deletion undone at attachment")
 			x.State = manifest.Live
 		} else if err != nil {
@@ -239,6 +237,13 @@ func (s *Store) revive(ctx context.Context, x *manifest.Index) error {
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
 	}
 	return nil
+}
+
+// mayHaveChildren reports whether checkChildren has found children, or what may be one:
+// whose index is damaged.
+func mayHaveChildren(err error) bool {
+	var children *HasChildrenError
+	return errors.As(err, &children) || errors.Is(err, wal.ErrCorruption)
 }
 
 // checkChildren returns a *HasChildrenError if the timeline has children.
@@ -253,13 +258,12 @@ func (s *Store) checkChildren(ctx context.Context, id wal.TimelineID) error {
 		if !ok {
 			continue
 		}
-		// One that was detached from its parent keeps its index where it was made. One
-		// whose index is damaged may be a child; a bucket that is away says nothing.
+		// One that was detached from its parent keeps its index where it was made.
 		x, _, err := remote.Index{Env: s.env, Key: object.Key}.Load(ctx)
 		if errors.Is(err, env.ErrNoObject) || err == nil && x.Parent != id {
 			continue
 		}
-		if err != nil && !errors.Is(err, wal.ErrCorruption) {
+		if err != nil {
 			return fmt.Errorf("read child %v: %w", child, err)
 		}
 		children = append(children, child)

@@ -1,6 +1,7 @@
 package lsm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -527,6 +528,49 @@ func TestAMergeIsMadeAgainForALateBranch(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, branch)
 	require.Equal(t, "Ib", get(t, branch, 1, 35))
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestADamagedIndexMayBeAChild: nothing is deleted above it, and that it is a child is not
+// said. Nor does it keep what is to be deleted from living on.
+func TestADamagedIndexMayBeAChild(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+	require.NoError(t, attach(t, s, timelineID(2)).DetachFromParent(ctx))
+	flip := func() {
+		for _, key := range b.keys("/" + timelineID(2).String() + "/index") {
+			b.mu.Lock()
+			b.objects[key] = bytes.Clone(b.objects[key])
+			b.objects[key][100] ^= 1
+			b.mu.Unlock()
+		}
+	}
+	refused := func() {
+		err := s.Delete(ctx, timelineID(1))
+		require.ErrorIs(t, err, wal.ErrCorruption)
+		var children *lsm.HasChildrenError
+		require.False(t, errors.As(err, &children), "%v", err)
+	}
+	flip()
+	refused()
+	flip()
+	require.NoError(t, tl.Detach(ctx))
+	b.setBefore(func(op, key string, body []byte) error {
+		if x, err := manifest.Decode(key, body); op == "put" && err == nil && x.State == manifest.Deleting {
+			b.setBefore(nil)
+			flip()
+		}
+		return nil
+	})
+	refused()
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(1)), 1, 20), "it lives on")
+	flip()
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	require.Equal(t, "Ia", get(t, s.Attached(timelineID(2)), 1, 20))
 	require.NoError(t, s.Close(ctx))
 }
 
