@@ -42,8 +42,49 @@ func TestADamagedLayerHoldsUpNoMerge(t *testing.T) {
 	require.Equal(t, 1, st.Aside)
 	require.LessOrEqual(t, st.Layers, 4)
 	require.Equal(t, "Ix", get(t, tl, 2, 100))
-	err := tl.Get(ctx, []lsm.Read{{Key: key(1), LSN: 100}}, make([]lsm.Chain, 1))
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 90})
+	require.NoError(t, err, "it is not met")
+	require.Zero(t, tl.Stats().Dead, "all that was merged is deleted")
+	err = tl.Get(ctx, []lsm.Read{{Key: key(1), LSN: 100}}, make([]lsm.Chain, 1))
 	require.ErrorIs(t, err, wal.ErrCorruption)
 	require.ErrorContains(t, err, damaged)
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestACollectionGoesRoundDamage: it collects what can be read, and says what it left out.
+func TestACollectionGoesRoundDamage(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s := w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, FlushedMax: 32})
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	apply(t, tl, put(1, 20, "Ia"), put(1, 21, "Ib"))
+	flush(t, tl)
+	damaged := b.keys("/layers/")[0]
+	b.mu.Lock()
+	for at := range b.objects[damaged] {
+		b.objects[damaged][at] ^= 1
+	}
+	b.mu.Unlock()
+	for lsn := wal.LSN(30); lsn < 110; lsn += 10 {
+		apply(t, tl, put(2, lsn, "Ix"))
+		flush(t, tl)
+	}
+	for i := range 3 {
+		c, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 95})
+		if i == 0 {
+			require.ErrorIs(t, err, wal.ErrCorruption)
+			require.ErrorContains(t, err, damaged)
+			require.ErrorContains(t, err, "given up")
+		} else {
+			require.NoError(t, err)
+		}
+		require.Equal(t, wal.LSN(95), c.Cutoff)
+		require.Len(t, tl.Aside(), 1)
+		require.Zero(t, tl.Stats().Dead)
+	}
+	require.Positive(t, tl.Stats().Dropped)
+	require.Equal(t, "Ix", get(t, tl, 2, 100))
 	require.NoError(t, s.Close(ctx))
 }

@@ -340,7 +340,16 @@ func (t *Timeline) showIndex(x *manifest.Index) error {
 // one twice, or by a writer that was fenced since, harms nothing. The list in the index
 // is cut with the next PUT that has another reason.
 func (t *Timeline) sweep(ctx context.Context) error {
-	for _, id := range t.index().Dead {
+	dead := t.index().Dead
+	t.mu.Lock()
+	//varve:unordered what is deleted from a map is in no order
+	for id := range t.swept {
+		if !slices.Contains(dead, id) {
+			delete(t.swept, id)
+		}
+	}
+	t.mu.Unlock()
+	for _, id := range dead {
 		if t.swept[id] {
 			continue
 		}

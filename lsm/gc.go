@@ -346,6 +346,14 @@ func (t *Timeline) Collect(ctx context.Context, opts CollectOptions) (c Collecti
 // collectAll runs every job that a collection takes. The caller holds t.compacting.
 func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c *Collection) error {
 	opts := t.store.pickerOptions()
+	var left []error // of jobs whose inputs are damaged
+	run := func(w work) error {
+		err := t.runJob(ctx, w)
+		if err != nil && t.setAside(err) {
+			left, err = append(left, err), nil
+		}
+		return err
+	}
 	for !dryRun {
 		w := t.snapshot()
 		job, ok := picker.FlushedAll(w.layers, opts)
@@ -353,7 +361,7 @@ func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c
 			break
 		}
 		w.job = job
-		if err := t.runJob(ctx, w); err != nil {
+		if err := run(w); err != nil {
 			return err
 		}
 	}
@@ -373,9 +381,12 @@ func (t *Timeline) collectAll(ctx context.Context, keep retained, dryRun bool, c
 	for _, job := range jobs {
 		now := t.snapshot()
 		now.job = job.Renumber(w.layers, now.layers)
-		if err := t.runJob(ctx, now); err != nil {
+		if err := run(now); err != nil {
 			return err
 		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("history below %v is given up, and collected but for what lies in damaged layers: %w", keep.cutoff(), errors.Join(left...))
 	}
 	return t.forgetPins(ctx)
 }

@@ -321,7 +321,7 @@ func (t *Timeline) Stats() Stats {
 		Images:        t.counts.images.Load(),
 		Dropped:       t.counts.dropped.Load(),
 		Deleted:       t.counts.deleted.Load(),
-		Dead:          len(x.Dead) - len(t.swept),
+		Dead:          len(slices.DeleteFunc(slices.Clone(x.Dead), func(id layer.ID) bool { return t.swept[id] })),
 		Aside:         aside,
 	}
 	for i := range x.Layers {
