@@ -36,7 +36,12 @@ func (t *Timeline) LSNAt(ctx context.Context, at time.Time) (wal.LSN, error) {
 	if at.After(t.env.Clock.Wall()) {
 		return 0, fmt.Errorf("find the LSN at %v: %w", at.Format(time.RFC3339Nano), ErrFutureTime)
 	}
-	head := t.store.LastLSN()
+	return t.lsnAt(ctx, at, t.store.LastLSN())
+}
+
+// lsnAt is LSNAt in the log up to a head. Lookups overlap, each with a head of its own,
+// and share t.times.
+func (t *Timeline) lsnAt(ctx context.Context, at time.Time, head wal.LSN) (wal.LSN, error) {
 	stamp := int64(pgwal.TimestampOf(at))
 	chunk, found, err := t.firstChunkAfter(ctx, stamp, head)
 	if err != nil || !found {
@@ -46,6 +51,7 @@ func (t *Timeline) LSNAt(ctx context.Context, at time.Time) (wal.LSN, error) {
 	if err != nil {
 		return 0, err
 	}
+	assert.That(len(moments) > 0, "a chunk of log that has commit times at a head has them")
 	i := after(moments, stamp)
 	if i == 0 {
 		if err := t.checkBegun(ctx, at, chunk, head); err != nil {
@@ -96,6 +102,11 @@ func (t *Timeline) chunkFrom(ctx context.Context, from uint64, head wal.LSN) (b 
 		if err != nil {
 			return b, false, err
 		}
+		if len(moments) == 0 {
+			// It was noted at a later head, and all that it is about lies above this one.
+			assert.That(head < b.head, "a chunk of log that had commit times has them")
+			return bound{}, false, nil
+		}
 		b = bound{b.chunk, moments[len(moments)-1].time, head}
 		t.times.note(from, b)
 	default:
@@ -110,16 +121,16 @@ func (t *Timeline) chunkFrom(ctx context.Context, from uint64, head wal.LSN) (b 
 	return b, true, nil
 }
 
-// moments returns the commit times of a chunk that has some.
+// moments returns the commit times of a chunk up to a head, none if it has none there.
 func (t *Timeline) moments(ctx context.Context, chunk uint64, head wal.LSN) ([]moment, error) {
 	if moments := t.times.moments(chunk, head); moments != nil {
 		return moments, nil
 	}
 	found, values, err := t.firstChunk(ctx, chunk, chunk+1, head)
-	if err != nil {
+	if err != nil || values == nil {
 		return nil, err
 	}
-	assert.That(found == chunk && len(values) > 0, "a chunk of log that had commit times has them")
+	assert.That(found == chunk, "a chunk of log has its commit times under its own key")
 	return t.times.keep(chunk, head, values), nil
 }
 
