@@ -237,6 +237,16 @@ func finish(c *Chain, versions []Version) {
 	c.Deltas = versions
 }
 
+// Kept returns nil if what was at lsn may be read, and the error of [Timeline.Get] if
+// not: for a caller that remembers what a read found.
+func (t *Timeline) Kept(lsn wal.LSN) error {
+	v, err := t.viewFor(lsn)
+	if err != nil {
+		return err
+	}
+	return v.checkHorizon(lsn)
+}
+
 // Readable reports whether a read at lsn has nothing to wait for.
 func (t *Timeline) Readable(lsn wal.LSN) bool {
 	return lsn <= t.LastLSN() && !t.detached.Load() && t.node.state.view.Load().checkAncestors(lsn) == nil

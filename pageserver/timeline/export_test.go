@@ -5,9 +5,16 @@ import (
 	"time"
 
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/pgwal"
 )
 
 // LSNAtHead is LSNAt as one that began when the log ended at head.
 func (t *Timeline) LSNAtHead(ctx context.Context, at time.Time, head wal.LSN) (wal.LSN, error) {
 	return t.lsnAt(ctx, at, head)
+}
+
+// SizeKnown reports whether a size is found without the store.
+func (t *Timeline) SizeKnown(rel pgwal.RelFileNode, fork pgwal.Fork, lsn wal.LSN) bool {
+	_, known := t.known.at(&forkID{rel, fork}, lsn)
+	return known
 }

@@ -97,6 +97,10 @@ func (t *Timeline) locate(ctx context.Context, reads []PageRead, room *readRoom)
 		case !exists:
 			return fmt.Errorf("read %v: %w", *r, ErrNoRelation)
 		case r.Block >= size.Blocks:
+			// The size may have been known. A page that is read is checked by the store.
+			if err := t.store.Kept(r.LSN); err != nil {
+				return fmt.Errorf("read %v: %w", *r, err)
+			}
 			return fmt.Errorf("read %v, which has %d blocks: %w", *r, size.Blocks, ErrBeyondEnd)
 		}
 		room.pages = append(room.pages, lsm.Read{Key: pgkey.Block(r.Rel, r.Fork, r.Block), LSN: r.LSN, Floor: size.Since})
@@ -105,7 +109,8 @@ func (t *Timeline) locate(ctx context.Context, reads []PageRead, room *readRoom)
 	return nil
 }
 
-// sizeAt returns a fork's size as of lsn, which the timeline has reached.
+// sizeAt returns a fork's size as of lsn, which the timeline has reached. If it is known,
+// it is returned below the horizon too.
 func (t *Timeline) sizeAt(ctx context.Context, id forkID, lsn wal.LSN) (size pgkey.SizeValue, exists bool, err error) {
 	if size, ok := t.known.at(&id, lsn); ok {
 		return size, true, nil
@@ -129,6 +134,9 @@ func (t *Timeline) sizeAt(ctx context.Context, id forkID, lsn wal.LSN) (size pgk
 func (t *Timeline) RelSize(ctx context.Context, rel pgwal.RelFileNode, fork pgwal.Fork, lsn wal.LSN) (uint32, error) {
 	if err := t.await(ctx, lsn); err != nil {
 		return 0, err
+	}
+	if err := t.store.Kept(lsn); err != nil {
+		return 0, fmt.Errorf("size of relation %v fork %v at %v: %w", rel, fork, lsn, err)
 	}
 	size, exists, err := t.sizeAt(ctx, forkID{rel, fork}, lsn)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
@@ -64,6 +65,42 @@ func TestKeptSizesAreThoseOfTheirLSN(t *testing.T) {
 		lsns = append(lsns, w.end)
 		for range 5 {
 			check()
+		}
+	}
+}
+
+func TestNoSizeIsKnownBeforeItIsRead(t *testing.T) {
+	w := newWorld(t, nil)
+	_, err := w.tl.RelSize(w.ctx, other, pgwal.MainFork, w.ingest(create(other, pgwal.MainFork)))
+	require.NoError(t, err)
+	none := timeline.PageRead{} // relation 0/0/0 at LSN 0
+	_, err = w.tl.RelSize(w.ctx, none.Rel, none.Fork, none.LSN)
+	require.ErrorIs(t, err, lsm.ErrBelowHorizon)
+	require.ErrorIs(t, w.tl.GetPages(w.ctx, []timeline.PageRead{none}, make([][]byte, 1)), lsm.ErrBelowHorizon)
+	require.False(t, w.tl.SizeKnown(none.Rel, none.Fork, none.LSN))
+}
+
+func TestWhatIsKnownIsNotToldBelowTheHorizon(t *testing.T) {
+	w := newWorld(t, nil)
+	w.ingest(fpi(rel, pgwal.MainFork, 0, 1))
+	old := w.ingest(fpi(other, pgwal.MainFork, 0, 1))
+	size, err := w.tl.RelSize(w.ctx, rel, pgwal.MainFork, old)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, size)
+	_, err = w.page(rel, pgwal.MainFork, 1, old)
+	require.ErrorIs(t, err, timeline.ErrBeyondEnd)
+
+	w.ingest(fpi(rel, pgwal.MainFork, 0, 2))
+	require.NoError(t, w.tl.Flush(w.ctx))
+	_, err = w.under.Collect(w.ctx, lsm.CollectOptions{Cutoff: w.end})
+	require.NoError(t, err)
+	require.True(t, w.tl.SizeKnown(rel, pgwal.MainFork, old))
+	for _, of := range []pgwal.RelFileNode{rel, other} {
+		_, err = w.tl.RelSize(w.ctx, of, pgwal.MainFork, old)
+		require.ErrorIs(t, err, lsm.ErrBelowHorizon)
+		for block := range uint32(2) {
+			_, err = w.page(of, pgwal.MainFork, block, old)
+			require.ErrorIs(t, err, lsm.ErrBelowHorizon)
 		}
 	}
 }

@@ -73,7 +73,8 @@ func (c *sizeCache) clear() {
 
 // knownSizes are sizes that were read, each with two LSNs between which the fork had it.
 // What the log says of the past never changes, so neither does this, whatever is taken in,
-// merged or collected. Pages are read a relation at a time, mostly at one LSN.
+// merged or collected: whether that history may still be read is for others to check. Pages
+// are read a relation at a time, mostly at one LSN.
 type knownSizes struct {
 	mu    sync.Mutex
 	slots []knownSize // nil until something is read
@@ -83,6 +84,7 @@ type knownSizes struct {
 const knownSlots = 64
 
 type knownSize struct {
+	known    bool
 	id       forkID
 	from, to wal.LSN
 	size     pgkey.SizeValue
@@ -100,7 +102,7 @@ func (k *knownSizes) at(id *forkID, lsn wal.LSN) (size pgkey.SizeValue, ok bool)
 		return size, false
 	}
 	s := k.slot(id)
-	if s.id != *id || lsn < s.from || lsn > s.to {
+	if !s.known || s.id != *id || lsn < s.from || lsn > s.to {
 		return size, false
 	}
 	return s.size, true
@@ -114,10 +116,10 @@ func (k *knownSizes) note(id *forkID, from, to wal.LSN, size pgkey.SizeValue) {
 		k.slots = make([]knownSize, knownSlots)
 	}
 	s := k.slot(id)
-	if s.id == *id && s.from == from {
+	if s.known && s.id == *id && s.from == from {
 		to = max(to, s.to)
 	}
-	*s = knownSize{*id, from, to, size}
+	*s = knownSize{true, *id, from, to, size}
 }
 
 // size returns a fork's size as of the record before the current one, or as the
