@@ -18,6 +18,10 @@ const (
 	// a batch, so that a timeline that takes in little keeps little.
 	roomFirstBytes = 4 << 10
 
+	// roomKeptBytes bounds the room that is kept for the next batch. Smaller than a batch:
+	// it is made anew each time. Larger: one great value costs its bytes for ever.
+	roomKeptBytes = 1 << 20
+
 	// lookedThrough versions of one record are looked through for a key; nearly all records
 	// have fewer than ten. Those that have more, which may be thousands, get a map.
 	lookedThrough = 32
@@ -51,6 +55,9 @@ func (b *batch) reset() {
 	clear(b.versions)
 	b.versions, b.bytes, b.first = b.versions[:0], 0, 0
 	b.room = b.room[:0]
+	if cap(b.room) > roomKeptBytes {
+		b.room = nil
+	}
 	b.forgetIndex()
 }
 
