@@ -9,6 +9,9 @@ import (
 	"github.com/varvedb/varve/wal"
 )
 
+// IndexCacheBytesMax bounds [Options.IndexCacheBytes].
+const IndexCacheBytesMax = 1 << 40
+
 // Options configure a [Store]. Zero fields take their defaults.
 type Options struct {
 	// Tenant is whose timelines these are. Required.
@@ -111,7 +114,7 @@ func (o Options) Validate() error {
 	o = o.withDefaults()
 	bound("cache bytes", o.CacheBytes, 1, 1<<50)
 	bound("block cache bytes", o.BlockCacheBytes, 1, 1<<40)
-	bound("index cache bytes", o.IndexCacheBytes, 1, 1<<40)
+	bound("index cache bytes", o.IndexCacheBytes, 1, IndexCacheBytesMax)
 	bound("memtable bytes", o.MemtableBytes, 1, 1<<30)
 	bound("frozen memtables", int64(o.FrozenMax), 1, 64)
 	bound("block bytes", int64(o.BlockBytes), 64, kv.ValueBytesMax)

@@ -255,6 +255,8 @@ func TestUpRefusesBeforeItMakesAnything(t *testing.T) {
 		{up("", "--port", "-1"), control.CodeUsage, "want 1 to 65535"},
 		{up("", "--history", "0s"), control.CodeUsage, "such as 12h, 7d or 2w, or forever"},
 		{up("", "--history-bytes", "0"), control.CodeUsage, "such as 64MiB or 2GiB"},
+		{up("", "--index-cache", "900TiB"), control.CodeUsage, "--index-cache 989560464998400: want 1 to 1099511627776 bytes, which is 1TiB"},
+		{up("", "--index-cache", "0"), control.CodeUsage, "such as 64MiB or 2GiB"},
 		{up("", "--dir", ""), control.CodeUsage, "--dir is empty"},
 		{up("", "--dir", os.Args[0]), control.CodeUsage, os.Args[0] + " is not a directory: choose another"},
 		{up("", "--dir", filepath.Join(os.Args[0], "d")), control.CodeUsage, os.Args[0] + " is not a directory: choose another"},

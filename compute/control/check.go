@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/varvedb/varve/compute/pgdata"
+	"github.com/varvedb/varve/lsm"
 )
 
 const portMax = 65535
@@ -25,6 +26,9 @@ func (c Config) validate() error {
 	}
 	if c.Port < 0 || c.Port > portMax {
 		return Errorf(CodeUsage, "--port %d: want 1 to %d", c.Port, portMax)
+	}
+	if c.IndexCacheBytes < 0 || c.IndexCacheBytes > lsm.IndexCacheBytesMax {
+		return Errorf(CodeUsage, "--index-cache %d: want 1 to %d bytes, which is %dTiB", c.IndexCacheBytes, int64(lsm.IndexCacheBytesMax), lsm.IndexCacheBytesMax>>40)
 	}
 	if _, err := c.bucketLocation(); err != nil {
 		return err
