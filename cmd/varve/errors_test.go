@@ -114,6 +114,8 @@ func TestErrorsNameTheFixAndChangeNothing(t *testing.T) {
 		{[]string{"inspect", "wal", "/000000010000000000000001"}, notFound, "safekeeper-N"},
 		{[]string{"inspect", "layer", missing}, notFound, "DIR/bucket"},
 		{[]string{"inspect", "index", missing}, notFound, "DIR/bucket"},
+		{[]string{"inspect", "index", os.Args[0]}, control.CodeFailed, "is no index"},
+		{[]string{"inspect", "map", os.Args[0]}, control.CodeFailed, "is no index"},
 		{[]string{"inspect", "layer", os.Args[0]}, control.CodeFailed, "layer magic"},
 		{[]string{"--dir", missing, "status"}, notFound, "`varve up --dir " + missing + "`"},
 		{[]string{"--dir", missing, "down"}, notFound, "`varve up --dir " + missing + "`"},

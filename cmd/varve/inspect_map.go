@@ -35,11 +35,7 @@ func (a *app) inspectMapCommand() *cobra.Command {
 		Example: "  varve inspect map $VARVE_DIR/bucket/tenants/*/timelines/root/*/index > map.svg",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			body, err := readFile(args[0], "indexes lie below DIR/bucket/tenants/TENANT/timelines")
-			if err != nil {
-				return err
-			}
-			index, err := manifest.Decode(filepath.Base(args[0]), body)
+			index, err := readIndex(args[0])
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvedb/varve/compute/control"
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
@@ -89,11 +91,7 @@ func (a *app) inspectIndexCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "index FILE", Short: "Check a timeline's index and print what it holds", Args: exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			body, err := readFile(args[0], "indexes lie below DIR/bucket/tenants/TENANT/timelines")
-			if err != nil {
-				return err
-			}
-			index, err := manifest.Decode(filepath.Base(args[0]), body)
+			index, err := readIndex(args[0])
 			if err != nil {
 				return err
 			}
@@ -106,6 +104,21 @@ func (a *app) inspectIndexCommand() *cobra.Command {
 			return a.print(view, []string{"LAYER", "FIRST KEY", "LAST KEY", "FROM", "TO", "VERSIONS", "BYTES"}, rows)
 		},
 	}
+}
+
+// readIndex reads an index that a user named.
+func readIndex(path string) (*manifest.Index, error) {
+	const where = "indexes lie below DIR/bucket/tenants/TENANT/timelines"
+	body, err := readFile(path, where)
+	switch {
+	case err != nil:
+		return nil, err
+	case bytes.HasPrefix(body, []byte("varveLYR")):
+		return nil, control.Errorf(control.CodeUsage, "%s is a layer and no index: see `varve inspect layer`; %s", path, where)
+	case !bytes.HasPrefix(body, []byte("varveIDX")):
+		return nil, control.Errorf(control.CodeFailed, "%s is no index, or its beginning is damaged: an index begins with varveIDX; %s", path, where)
+	}
+	return manifest.Decode(filepath.Base(path), body)
 }
 
 // indexView is a timeline's index in JSON.
@@ -140,8 +153,11 @@ func newIndexView(x *manifest.Index) indexView {
 	if !x.IsRoot() {
 		view.Parent = &x.Parent
 	}
-	if x.State != manifest.Live {
+	switch x.State {
+	case manifest.Deleting:
 		view.State = "deleting"
+	case manifest.Doomed:
+		view.State = "doomed"
 	}
 	var label labelView
 	if err := json.Unmarshal(x.Meta, &label); err == nil && label.Name != "" {

@@ -18,7 +18,7 @@ type BranchStats struct {
 	Branch   string           `json:"branch"`
 	Timeline wal.TimelineID   `json:"timeline"`
 	Metrics  map[string]int64 `json:"metrics"`
-	Aside    []string         `json:"layers_aside,omitempty"` // damaged ones that merges leave alone, and why
+	Aside    []string         `json:"damaged_layers,omitempty"` // damaged ones that merges leave alone, and why
 }
 
 // Stats returns what the pageserver has counted, in all and of one branch, or of each if
