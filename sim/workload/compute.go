@@ -185,6 +185,10 @@ func (c *Compute) send(lsn wal.LSN) {
 	}
 }
 
+// piecesMax bounds how small the log that waits is cut, so that no tape makes a run of
+// nothing but single bytes: that took half a minute and twenty times the events.
+const piecesMax = 64
+
 // sendLog gives the proposer what is to be sent, and what was written after it, cut
 // anywhere.
 func (c *Compute) sendLog(ctx context.Context) error {
@@ -194,7 +198,7 @@ func (c *Compute) sendLog(ctx context.Context) error {
 			return err
 		}
 		for len(bytes) > 0 {
-			n := min(len(bytes), 1+int(c.cfg.Choices.Below(c.cfg.Shape.PieceBytes)))
+			n := min(len(bytes), max(1+int(c.cfg.Choices.Below(c.cfg.Shape.PieceBytes)), len(bytes)/piecesMax))
 			if err := c.proposer.Append(ctx, c.sent, bytes[:n]); err != nil {
 				return err
 			}
