@@ -10,19 +10,20 @@ import (
 	"github.com/varvedb/varve/wal"
 )
 
-// TestADamagedLayerHoldsUpNoMerge: it is set aside, and named; what lies above it is
-// merged, and what does not need it is read.
-func TestADamagedLayerHoldsUpNoMerge(t *testing.T) {
+// withDamagedLayer opens a timeline whose first layer, of the given batch, is damaged, and
+// has eight more above it.
+func withDamagedLayer(t *testing.T, flushedMax int, first ...lsm.Version) (s *lsm.Store, tl *lsm.Timeline, damaged string) {
+	t.Helper()
 	ctx := context.Background()
 	b := newMemBucket()
 	w := withBucket(t, b)
 	// No copy hides the damage, and nothing is merged before it is done.
-	s := w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, FlushedMax: 4})
+	s = w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, FlushedMax: flushedMax})
 	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
-	tl := attach(t, s, timelineID(1))
-	apply(t, tl, put(1, 20, "Ia"), put(2, 21, "Ib"))
+	tl = attach(t, s, timelineID(1))
+	apply(t, tl, first...)
 	flush(t, tl)
-	damaged := b.keys("/layers/")[0]
+	damaged = b.keys("/layers/")[0]
 	b.mu.Lock()
 	for at := range b.objects[damaged] {
 		b.objects[damaged][at] ^= 1
@@ -32,6 +33,14 @@ func TestADamagedLayerHoldsUpNoMerge(t *testing.T) {
 		apply(t, tl, put(2, lsn, "Ix"))
 		flush(t, tl)
 	}
+	return s, tl, damaged
+}
+
+// TestADamagedLayerHoldsUpNoMerge: it is set aside, and named; what lies above it is
+// merged, and what does not need it is read.
+func TestADamagedLayerHoldsUpNoMerge(t *testing.T) {
+	ctx := context.Background()
+	s, tl, damaged := withDamagedLayer(t, 4, put(1, 20, "Ia"), put(2, 21, "Ib"))
 	require.NoError(t, tl.Compact(ctx))
 	aside := tl.Aside()
 	require.Len(t, aside, 1)
@@ -54,23 +63,7 @@ func TestADamagedLayerHoldsUpNoMerge(t *testing.T) {
 // TestACollectionGoesRoundDamage: it collects what can be read, and says what it left out.
 func TestACollectionGoesRoundDamage(t *testing.T) {
 	ctx := context.Background()
-	b := newMemBucket()
-	w := withBucket(t, b)
-	s := w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, FlushedMax: 32})
-	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
-	tl := attach(t, s, timelineID(1))
-	apply(t, tl, put(1, 20, "Ia"), put(1, 21, "Ib"))
-	flush(t, tl)
-	damaged := b.keys("/layers/")[0]
-	b.mu.Lock()
-	for at := range b.objects[damaged] {
-		b.objects[damaged][at] ^= 1
-	}
-	b.mu.Unlock()
-	for lsn := wal.LSN(30); lsn < 110; lsn += 10 {
-		apply(t, tl, put(2, lsn, "Ix"))
-		flush(t, tl)
-	}
+	s, tl, damaged := withDamagedLayer(t, 32, put(1, 20, "Ia"), put(1, 21, "Ib"))
 	for i := range 3 {
 		c, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 95})
 		if i == 0 {

@@ -19,8 +19,9 @@ const flushesAtOnce = 3
 // monitor takes it away, which it does after some tens of microseconds or some
 // milliseconds. With as many places as cores, and few cores, the flushes of two
 // safekeepers leave none for the task that would begin the third, or hear the first:
-// on two cores a commit took three times as long, at the same CPU time
-// (go test ./bench/paths -bench Commit -cpu 2,5).
+// on two cores a small commit took two to three times as long, at the same CPU time
+// (go test ./bench/paths -bench Commit/bytes=64 -cpu 2,5). Where PostgreSQL has the cores
+// too, as in suite pgbench, it is no clear gain.
 //
 // GOMAXPROCS in the environment is left as it is.
 func AllowFlushes() {
