@@ -48,6 +48,7 @@ func Build(ctx context.Context, dir string, account Account, c Contents) (Stats,
 		root:        dir + buildingSuffix,
 		tablespaces: dir + tablespacesSuffix,
 		account:     account,
+		writable:    c.Settings.Mode == ReadWrite,
 	}
 	err := b.build(ctx, c)
 	if err == nil {
@@ -74,8 +75,10 @@ type builder struct {
 	root        string // of the directory while it is built
 	tablespaces string
 	account     Account
+	writable    bool // PostgreSQL will write here
 	stats       Stats
-	buffer      []byte // pages on their way
+	buffer      []byte    // pages on their way
+	room        freeSpace // of the fork that is written
 }
 
 func (b *builder) build(ctx context.Context, c Contents) error {

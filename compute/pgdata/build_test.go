@@ -155,6 +155,30 @@ func TestPostgresRunsOnABuiltDirectory(t *testing.T) {
 	s.SQL(t, "SET synchronous_commit = off; CHECKPOINT; CREATE TABLE far2 TABLESPACE away AS SELECT 1 AS n; DROP TABLE far, far2; DROP TABLESPACE away")
 }
 
+// TestRoomInTablesIsUsed holds the free-space maps of a built directory against those
+// that VACUUM left in its source, and has rows come to where others went.
+func TestRoomInTablesIsUsed(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	s.SQL(t, `CREATE EXTENSION pg_freespacemap;
+		CREATE TABLE sparse (n int, text text) WITH (fillfactor = 10);
+		INSERT INTO sparse SELECT n, repeat('x', 350) FROM generate_series(1, 9000) n;
+		CREATE TABLE holes AS SELECT n, repeat('y', 100) AS text FROM generate_series(1, 20000) n;
+		CREATE TABLE narrow AS SELECT FROM generate_series(1, 5000);
+		DELETE FROM holes WHERE n % 3 = 0; DELETE FROM narrow WHERE ctid >= '(3,1)' AND ctid < '(4,1)';
+		VACUUM sparse, holes, narrow;`)
+	const maps = `SELECT c, md5(string_agg(blkno || ':' || avail, ',' ORDER BY blkno)), count(*) FROM
+		(SELECT c, (pg_freespace(c)).* FROM unnest('{sparse, holes, narrow}'::regclass[]) c) m GROUP BY c ORDER BY c::text`
+	before := s.SQL(t, maps)
+	pages := s.SQL(t, "SELECT pg_relation_size('sparse') / 8192 > 4069, pg_relation_size('holes')")
+	require.Regexp(t, `^t\|`, pages, "a map of two leaves")
+	s.Stop(t, pgtest.Fast)
+	s.DataDir, _ = build(t, s, pgdata.ReadWrite)
+	s.Up(t)
+	require.Equal(t, before, s.SQL(t, maps))
+	s.SQL(t, "SET synchronous_commit = off; INSERT INTO holes SELECT n, repeat('z', 100) FROM generate_series(1, 6000) n")
+	require.Equal(t, pages, s.SQL(t, "SELECT pg_relation_size('sparse') / 8192 > 4069, pg_relation_size('holes')"), "rows came to where others went")
+}
+
 func TestReadOnlyDirectoryRefusesWrites(t *testing.T) {
 	s := source(t)
 	s.DataDir, _ = build(t, s, pgdata.ReadOnly)

@@ -73,6 +73,7 @@ func (b *builder) fork(ctx context.Context, pages Pages, fork Fork, as pgwal.For
 	if err := b.parent(datadir.SegmentPath(fork.Rel, as, 0)); err != nil {
 		return err
 	}
+	b.room = freeSpace{rooms: b.room.rooms[:0]}
 	for segment := uint32(0); ; segment++ {
 		first := segment * datadir.SegmentBlocks
 		blocks := min(fork.Blocks-first, datadir.SegmentBlocks)
@@ -81,8 +82,32 @@ func (b *builder) fork(ctx context.Context, pages Pages, fork Fork, as pgwal.For
 		}
 		// A full segment is followed by another, be it empty.
 		if blocks < datadir.SegmentBlocks {
+			break
+		}
+	}
+	if b.writable && as == pgwal.MainFork && b.room.useful() {
+		return b.freeSpaceMap(fork.Rel)
+	}
+	return nil
+}
+
+// freeSpaceMap writes the map of the relation whose main fork was just written.
+func (b *builder) freeSpaceMap(rel pgwal.RelFileNode) error {
+	const segmentBytes = datadir.SegmentBlocks * pgwal.PageSize
+	pages := b.room.fork()
+	for segment := uint32(0); ; segment++ {
+		mine := pages[:min(len(pages), segmentBytes)]
+		path := b.path(datadir.SegmentPath(rel, pgwal.FSMFork, segment))
+		if err := os.WriteFile(path, mine, fileMode); err != nil {
+			return err
+		}
+		if err := b.account.Own(path); err != nil {
+			return err
+		}
+		if len(mine) < segmentBytes {
 			return nil
 		}
+		pages = pages[len(mine):]
 	}
 }
 
@@ -112,6 +137,9 @@ func (b *builder) fill(ctx context.Context, pages Pages, fork Fork, file *os.Fil
 		b.buffer = slices.Grow(b.buffer[:0], batchPages*pgwal.PageSize)[:n*pgwal.PageSize]
 		if err := pages.Read(ctx, fork.Rel, fork.Fork, first+done, b.buffer); err != nil {
 			return fmt.Errorf("read %d pages from block %d: %w", n, first+done, err)
+		}
+		for page := range slices.Chunk(b.buffer, pgwal.PageSize) {
+			b.room.add(page)
 		}
 		if err := b.writePages(file, done); err != nil {
 			return err
