@@ -127,13 +127,19 @@ func (a *Acceptor) Ready() AcceptorEffects {
 // release takes the messages whose token is durable off the front of the outbox, so
 // that the order of messages is kept.
 func (a *Acceptor) release() []Send {
-	var sends []Send
-	n := 0
-	for ; n < len(a.outbox) && a.outbox[n].after <= a.done; n++ {
-		a.checkPromises(a.outbox[n].send.Message)
-		sends = append(sends, a.outbox[n].send)
+	durable := 0
+	for durable < len(a.outbox) && a.outbox[durable].after <= a.done {
+		durable++
 	}
-	a.outbox = a.outbox[n:]
+	if durable == 0 {
+		return nil
+	}
+	sends := make([]Send, durable)
+	for n := range sends {
+		a.checkPromises(a.outbox[n].send.Message)
+		sends[n] = a.outbox[n].send
+	}
+	a.outbox = a.outbox[durable:]
 	return sends
 }
 
@@ -142,7 +148,9 @@ func (a *Acceptor) release() []Send {
 // over, may have been overtaken by a cut, just as if it had been long on its way.
 func (a *Acceptor) checkPromises(m Message) {
 	term := m.Head().Term
-	assert.That(term <= a.durableTerm, "told term %d is durable, as %d is", term, a.durableTerm)
+	if term > a.durableTerm {
+		assert.Failf("told term %d is durable, as %d is", term, a.durableTerm)
+	}
 	if term != a.state.Term {
 		return
 	}
@@ -157,13 +165,16 @@ func (a *Acceptor) checkPromises(m Message) {
 	case AppendReply:
 		flush = m.Flush
 	}
-	assert.That(flush <= a.flushed, "told flush LSN %v is durable, as %v is", flush, a.flushed)
+	if flush > a.flushed {
+		assert.Failf("told flush LSN %v is durable, as %v is", flush, a.flushed)
+	}
 }
 
 // Persisted reports that every disk effect up to and including the token's is durable.
 func (a *Acceptor) Persisted(token Token) {
-	assert.That(token > a.done, "token %d is reported once, after %d", token, a.done)
-	assert.That(token <= a.queued, "token %d was given out, as those up to %d were", token, a.queued)
+	if token <= a.done || token > a.queued {
+		assert.Failf("token %d is reported once, after %d, and was given out, as those up to %d were", token, a.done, a.queued)
+	}
 	a.done = token
 	before := a.flushed
 	n := 0
@@ -172,7 +183,9 @@ func (a *Acceptor) Persisted(token Token) {
 		a.durableTerm = max(a.durableTerm, a.pending[n].term)
 	}
 	a.pending = a.pending[n:]
-	assert.That(a.flushed <= a.recordEnd, "flushed %v is at or below the last record end %v", a.flushed, a.recordEnd)
+	if a.flushed > a.recordEnd {
+		assert.Failf("flushed %v is at or below the last record end %v", a.flushed, a.recordEnd)
+	}
 	if a.flushed > before && a.from != 0 {
 		a.acknowledge()
 	}
@@ -278,7 +291,9 @@ func (a *Acceptor) stepElected(from wal.NodeID, m Elected) {
 // stepAppend writes bytes of the leader that was accepted in this session. In one term
 // the leader's bytes never change, so those already here need no second write.
 func (a *Acceptor) stepAppend(from wal.NodeID, m Append) {
-	assert.That(m.sound(), "append of [%v, %v) with record end %v is sound", m.Begin, m.End(), m.RecordEnd)
+	if !m.sound() {
+		assert.Failf("append of [%v, %v) with record end %v is sound", m.Begin, m.End(), m.RecordEnd)
+	}
 	if m.Term != a.state.Term || from != a.from || m.Session != a.session {
 		return // of an older connection, or of one on which Elected was lost
 	}

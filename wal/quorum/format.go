@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -190,7 +191,7 @@ func (m Refused) AppendTo(dst []byte) []byte {
 	return append(appendHeader(dst, kindRefused, m.Header), byte(m.Reason))
 }
 
-// DecodeMessage reads one message that fills src. The bytes of an [Append] alias src.
+// DecodeMessage reads one message that fills src, and keeps nothing of src.
 // An error matches wal.ErrCorruption, except for an unknown version.
 func DecodeMessage(src []byte) (Message, error) {
 	r := reader{wal.NewFields("quorum message", src)}
@@ -273,7 +274,7 @@ func decodeAppend(r reader, h Header) Message {
 	if n > AppendBytesMax {
 		r.Fail("length", fmt.Sprintf("at most %d", AppendBytesMax), n)
 	}
-	m.Bytes = r.Bytes("bytes", int(n))
+	m.Bytes = bytes.Clone(r.Bytes("bytes", int(n)))
 	if r.Err() == nil && !m.sound() {
 		r.Fail("record end", fmt.Sprintf("0, or above %v and at most %v", m.Begin, m.End()), m.RecordEnd)
 	}

@@ -389,8 +389,9 @@ func (p *Proposer) stepAppendReply(n *peer, m AppendReply) {
 	if n.phase != peerStreaming || m.Term != p.term {
 		return
 	}
-	assert.That(m.Written <= n.next, "node %d was sent the log up to %v, and has up to %v", n.id, n.next, m.Written)
-	assert.That(m.Flush <= p.head, "node %d has nothing beyond %v, the last proposed, as it has up to %v", n.id, p.head, m.Flush)
+	if m.Written > n.next || m.Flush > p.head {
+		assert.Failf("node %d was sent the log up to %v of %v, and has up to %v, durable up to %v", n.id, n.next, p.head, m.Written, m.Flush)
+	}
 	if m.Written > n.written || m.Flush > n.flush {
 		p.stalled = 0
 	}
@@ -428,9 +429,10 @@ func (p *Proposer) commitTo(reached wal.LSN) {
 
 // reached returns the highest LSN that a majority is at or above.
 func (p *Proposer) reached(of func(*peer) wal.LSN) wal.LSN {
-	lsns := make([]wal.LSN, len(p.peers))
-	for i, n := range p.peers {
-		lsns[i] = of(n)
+	var few [5]wal.LSN // which need no allocation
+	lsns := few[:0]
+	for _, n := range p.peers {
+		lsns = append(lsns, of(n))
 	}
 	slices.Sort(lsns)
 	return lsns[len(lsns)-p.Quorum()]

@@ -27,17 +27,28 @@ func (p *Proposer) Room() int {
 // bytes. The bytes must not be changed afterwards.
 func (p *Proposer) Propose(begin wal.LSN, bytes []byte, recordEnd wal.LSN) {
 	c := chunk{begin: begin, bytes: bytes, recordEnd: recordEnd}
-	assert.That(p.phase == PhaseLeading, "a proposer that proposes leads, as this one, %v", p.phase)
-	assert.That(begin == p.head, "proposal begins at %v, where the log ends, as it does at %v", p.head, begin)
-	assert.That(len(bytes) > 0, "proposal has bytes")
-	assert.That(len(bytes) <= p.Room(), "proposal of %d bytes fits into the room of %d", len(bytes), p.Room())
-	assert.That(recordEnd == 0 || recordEnd > begin && recordEnd <= c.end(), "record end %v is within [%v, %v]", recordEnd, begin, c.end())
+	p.checkProposal(c)
 	p.buffer = append(p.buffer, c)
 	p.buffered += len(bytes)
 	p.head = c.end()
 	p.recordEnd = max(p.recordEnd, recordEnd)
 	for _, n := range p.peers {
 		p.pump(n)
+	}
+}
+
+// checkProposal asserts what Propose asks of its caller.
+func (p *Proposer) checkProposal(c chunk) {
+	assert.That(p.phase == PhaseLeading, "a proposer that proposes leads")
+	assert.That(len(c.bytes) > 0, "proposal has bytes")
+	if c.begin != p.head {
+		assert.Failf("proposal begins at %v, where the log ends, as it does at %v", p.head, c.begin)
+	}
+	if len(c.bytes) > p.Room() {
+		assert.Failf("proposal of %d bytes fits into the room of %d", len(c.bytes), p.Room())
+	}
+	if c.recordEnd != 0 && (c.recordEnd <= c.begin || c.recordEnd > c.end()) {
+		assert.Failf("record end %v is within [%v, %v]", c.recordEnd, c.begin, c.end())
 	}
 }
 
@@ -75,7 +86,9 @@ func (p *Proposer) bufferStart() wal.LSN { return p.head - wal.LSN(p.buffered) }
 func (p *Proposer) bufferedFrom(lsn wal.LSN) chunk {
 	i := sort.Search(len(p.buffer), func(i int) bool { return p.buffer[i].end() > lsn })
 	c := p.buffer[i]
-	assert.That(c.begin <= lsn, "buffer from %v holds %v", p.bufferStart(), lsn)
+	if c.begin > lsn {
+		assert.Failf("buffer from %v holds %v", p.bufferStart(), lsn)
+	}
 	return chunk{begin: lsn, bytes: c.bytes[lsn-c.begin:], recordEnd: above(c.recordEnd, lsn)}
 }
 

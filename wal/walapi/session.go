@@ -1,7 +1,6 @@
 package walapi
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -48,7 +47,7 @@ func (s *Session) Queue(m quorum.Message) bool {
 	return s.sender.Queue(frame.Frame{Type: TypeQuorum, Payload: s.encoded})
 }
 
-// Receive returns the next message, which the caller owns.
+// Receive returns the next message, which is the caller's.
 func (s *Session) Receive(ctx context.Context) (quorum.Message, error) {
 	f, err := s.conn.Read(ctx)
 	if err != nil {
@@ -58,7 +57,7 @@ func (s *Session) Receive(ctx context.Context) (quorum.Message, error) {
 		return nil, fmt.Errorf("receive quorum message: %w",
 			wal.Corruptf("session", 0, "frame type", TypeQuorum, f.Type))
 	}
-	return quorum.DecodeMessage(bytes.Clone(f.Payload))
+	return quorum.DecodeMessage(f.Payload)
 }
 
 // Close ends the connection and makes pending calls return.
