@@ -186,8 +186,47 @@ func (f *frame) addIndex(page []byte, n int, tuple []byte) error {
 // compact moves all tuples to the end of the page, in the order of their pointers, and
 // zeroes what they leave behind.
 func (f *frame) compact(page []byte) error {
+	ordered, err := f.checkTuples(page)
+	if err != nil {
+		return err
+	}
+	if ordered {
+		// Each moves towards the end, over none that is still to be moved.
+		f.gather(page, page)
+		return nil
+	}
 	var old [pgwal.PageSize]byte
 	copy(old[f.upper:], page[f.upper:f.special])
+	f.gather(page, old[:])
+	return nil
+}
+
+// checkTuples checks that each tuple lies where tuples lie and that all of them have
+// room there, and tells whether they lie in the order of their pointers.
+func (f frame) checkTuples(page []byte) (ordered bool, err error) {
+	lines, upper, last := f.lines(page), f.special, f.special
+	ordered = true
+	for i := 0; i < len(lines); i += pointerBytes {
+		p := unpack(get32(lines, i))
+		if p.length == 0 {
+			continue
+		}
+		if !f.within(p) {
+			return false, corrupt("line pointer", "one to a tuple between hole and special space", p)
+		}
+		size := p.aligned()
+		if upper -= size; upper < f.lower {
+			return false, corrupt("room for all tuples", f.special-f.lower, f.special-upper)
+		}
+		ordered = ordered && p.offset+size <= last
+		last = p.offset
+	}
+	return ordered, nil
+}
+
+// gather is compact for tuples that were checked, from old, the page as it was: or the
+// page itself, if they are in order.
+func (f *frame) gather(page, old []byte) {
 	lines, upper := f.lines(page), f.special
 	// Tuples that lie side by side stay so, and move at once: old[begin:end], by so much.
 	begin, end, by := 0, 0, 0
@@ -196,15 +235,12 @@ func (f *frame) compact(page []byte) error {
 		if p.length == 0 {
 			continue
 		}
-		if !f.within(p) {
-			return corrupt("line pointer", "one to a tuple between hole and special space", p)
-		}
 		size := p.aligned()
-		if upper -= size; upper < f.lower {
-			return corrupt("room for all tuples", f.special-f.lower, f.special-upper)
-		}
+		upper -= size
 		if p.offset+size != begin {
-			copy(page[begin+by:], old[begin:end])
+			if by != 0 {
+				copy(page[begin+by:], old[begin:end])
+			}
 			end, by = p.offset+size, upper-p.offset
 		}
 		begin = p.offset
@@ -213,11 +249,12 @@ func (f *frame) compact(page []byte) error {
 			put32(lines, i, p.pack())
 		}
 	}
-	copy(page[begin+by:], old[begin:end])
+	if by != 0 {
+		copy(page[begin+by:], old[begin:end])
+	}
 	clear(page[f.upper:max(f.upper, upper)])
 	f.upper = upper
 	f.store(page)
-	return nil
 }
 
 // deleteIndex removes tuple n of an index page: its line pointer, and its bytes, over
