@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,8 @@ func newMutantsCommand() *cobra.Command {
 For each: seeds are run until one fails; that seed is run without the bug and must pass; then twice as many seeds are run, at
 least 50, with the faults off that the bug needs, and must all pass. What a file of a mutant holds: go doc ./sim/mutant.
 
-Run it in Varve's source tree, which it does not touch. It fails if a bug survives that must not, or a control does not.`,
+Run it in Varve's source tree, which it does not touch, and which must stay as it is meanwhile. It fails if a bug survives that must not,
+or a control does not.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -97,6 +99,11 @@ func (m *mutants) run(ctx context.Context) (err error) {
 		defer os.RemoveAll(m.bench.Work)
 	} else if m.bench.Work, err = filepath.Abs(m.keep); err != nil {
 		return err
+	}
+	if m.bench.Results != "" {
+		if err := os.MkdirAll(filepath.Dir(m.bench.Results), 0o755); err != nil {
+			return err
+		}
 	}
 	m.began = time.Now()
 	if m.search {
@@ -148,6 +155,10 @@ func (m *mutants) tryAll(ctx context.Context, all []*mutant.Mutant) error {
 	if err != nil {
 		return err
 	}
+	before, err := os.ReadFile(plain)
+	if err != nil {
+		return err
+	}
 	trials, wrong := make([]*mutant.Trial, len(all)), make([]error, len(all))
 	var next, done atomic.Int64
 	var workers sync.WaitGroup
@@ -163,7 +174,24 @@ func (m *mutants) tryAll(ctx context.Context, all []*mutant.Mutant) error {
 	}
 	workers.Wait()
 	m.trials = slices.DeleteFunc(trials, func(t *mutant.Trial) bool { return t == nil })
+	if ctx.Err() == nil {
+		wrong = append(wrong, m.unchanged(ctx, before))
+	}
 	return errors.Join(wrong...)
+}
+
+// unchanged builds the simulator again: were it another one now, the trials would not be
+// of one.
+func (m *mutants) unchanged(ctx context.Context, before []byte) error {
+	plain, err := m.bench.Build(ctx, nil)
+	if err != nil {
+		return err
+	}
+	after, err := os.ReadFile(plain)
+	if err == nil && !bytes.Equal(before, after) {
+		err = errors.New("the source tree changed while mutants were tried: run them again")
+	}
+	return err
 }
 
 // report tells how far it is.

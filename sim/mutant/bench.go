@@ -40,7 +40,7 @@ const (
 
 	// silentMax is how long a program may take for one seed, in real time. It is for
 	// those that sleep: of the processor's time a program bounds itself, see runMax.
-	silentMax = time.Hour
+	silentMax = 20 * time.Minute
 )
 
 // Root finds the module's root, from the directory that this process runs in.
