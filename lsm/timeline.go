@@ -226,9 +226,8 @@ func (t *Timeline) Confirm(ctx context.Context) error {
 // word to this attachment, which could go on to serve what it has. Where the bucket does
 // not say, it was not.
 func (t *Timeline) Exists(ctx context.Context, within time.Duration) error {
-	gone := fmt.Errorf("%w: %v was deleted", ErrNoTimeline, t.node.id)
 	if t.deleted.Load() {
-		return gone
+		return t.gone()
 	}
 	now, last := t.store.env.Clock.Now(), t.looked.Load()
 	if now-time.Duration(last) < within || !t.looked.CompareAndSwap(last, int64(now)) {
@@ -237,11 +236,13 @@ func (t *Timeline) Exists(ctx context.Context, within time.Duration) error {
 	x, _, err := t.node.object.Load(ctx)
 	if errors.Is(err, env.ErrNoObject) || err == nil && x.State == manifest.Doomed {
 		t.deleted.Store(true)
-		t.fail(fmt.Errorf("%w: %w", ErrFenced, gone))
-		return gone
+		t.fail(fmt.Errorf("%w: %w", ErrFenced, t.gone()))
+		return t.gone()
 	}
 	return nil
 }
+
+func (t *Timeline) gone() error { return fmt.Errorf("%w: %v was deleted", ErrNoTimeline, t.node.id) }
 
 // fail ends writing for good, for the first reason given; detaching overrides it.
 func (t *Timeline) fail(reason error) {

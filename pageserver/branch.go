@@ -200,10 +200,13 @@ func (b *branch) stop(ctx context.Context) error {
 
 // timeline returns the timeline when it is open.
 func (b *branch) timeline(ctx context.Context) (*timeline.Timeline, error) {
-	limited, cancel := b.env.Tasks.WithTimeout(ctx, openMax)
-	defer cancel()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.opened != nil {
+		return b.opened, nil // without the cost of a deadline
+	}
+	limited, cancel := b.env.Tasks.WithTimeout(ctx, openMax)
+	defer cancel()
 	for b.opened == nil {
 		if err := cmp.Or(b.ended, b.failed); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"time"
 
 	"github.com/varvedb/varve/lsm"
@@ -165,7 +166,8 @@ func (c *cluster) safekeeperMain(i int) func(context.Context, env.Env) error {
 	return func(ctx context.Context, e env.Env) error { return safekeeper.New(e, cfg).Run(ctx) }
 }
 
-func (c *cluster) pageserverAddr(i int) string { return fmt.Sprintf("tcp:ps%d:6464", i+1) }
+// pageserverAddr is made without fmt, for every operation of a client asks for one.
+func (c *cluster) pageserverAddr(i int) string { return "tcp:ps" + strconv.Itoa(i+1) + ":6464" }
 
 func (c *cluster) homeAddr() string { return c.pageserverAddr(c.home) }
 

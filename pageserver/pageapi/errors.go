@@ -44,6 +44,9 @@ var codes = [...]struct {
 
 // ToWire gives an error that a request failed with its code.
 func ToWire(err error) error {
+	if err == nil {
+		return nil
+	}
 	var children *lsm.HasChildrenError
 	if errors.As(err, &children) {
 		err = &Error{Kind: ErrHasChildren, Text: err.Error()}

@@ -169,9 +169,9 @@ func (i *inode) put(at int, p *page) {
 // beginSync takes what is to be made durable. Every flight ends by endSync, or by a
 // loss of power.
 func (i *inode) beginSync() *flight {
-	f := &flight{at: i.dirty, size: i.size, cut: i.cut}
-	for _, at := range i.dirty {
-		f.pages = append(f.pages, i.pages[at])
+	f := &flight{at: i.dirty, pages: make([]*page, len(i.dirty)), size: i.size, cut: i.cut}
+	for k, at := range i.dirty {
+		f.pages[k] = i.pages[at]
 		i.state[at] = isFrozen
 	}
 	i.dirty, i.cut = nil, math.MaxInt64

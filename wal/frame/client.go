@@ -108,13 +108,24 @@ func (c *Client) start(ctx context.Context, limit time.Duration, typ uint8, payl
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := c.tasks.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := c.sender.Send(limited, Frame{Type: typ, ID: p.id, Payload: payload}); err != nil {
+	if err := c.send(ctx, limit, Frame{Type: typ, ID: p.id, Payload: payload}); err != nil {
 		p.Drop()
-		return nil, c.silent(ctx, limited, limit, err)
+		return nil, err
 	}
 	return p, nil
+}
+
+// send queues a request, and sets a deadline only if it has to wait for that.
+func (c *Client) send(ctx context.Context, limit time.Duration, f Frame) error {
+	if queued, err := c.sender.Offer(f); queued {
+		return err
+	}
+	limited, cancel := c.tasks.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := c.sender.Send(limited, f); err != nil {
+		return c.silent(ctx, limited, limit, err)
+	}
+	return nil
 }
 
 // silent makes the client dead if what ended with err did so because the peer was silent

@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/env"
 )
 
@@ -123,7 +122,6 @@ func (c *Conn) makeRoom() {
 func (c *Conn) Write(ctx context.Context, frames ...Frame) error {
 	c.out = c.out[:0]
 	for i := range frames {
-		assert.That(len(frames[i].Payload) <= MaxPayload, "a payload of %d bytes is at most %d", len(frames[i].Payload), MaxPayload)
 		c.out = frames[i].AppendTo(c.out)
 	}
 	return c.writeRaw(ctx, c.out)

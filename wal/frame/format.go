@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 )
 
 // A frame, little-endian:
@@ -57,6 +58,9 @@ type Frame struct {
 // AppendTo appends the encoded frame to dst. The payload must not be larger than
 // MaxPayload.
 func (f *Frame) AppendTo(dst []byte) []byte {
+	if len(f.Payload) > MaxPayload {
+		assert.Failf("a payload of %d bytes is at most %d", len(f.Payload), MaxPayload)
+	}
 	start := len(dst)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(f.Payload)))
 	dst = append(dst, f.Type, version, 0, 0)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/env"
 )
 
@@ -43,14 +42,31 @@ func NewSender(e env.Env, conn *Conn) *Sender {
 // Send queues a frame, waiting while the queue is full. The payload may be reused
 // when it returns. After Run has ended it returns Run's error.
 func (s *Sender) Send(ctx context.Context, f Frame) error {
-	assert.That(len(f.Payload) <= MaxPayload, "a payload of %d bytes is at most %d", len(f.Payload), MaxPayload)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.err == nil && len(s.queued) > 0 && len(s.queued)+len(f.Payload) > senderBytes {
+	for s.err == nil && s.isFullFor(f) {
 		if err := s.notFull.Wait(ctx); err != nil {
 			return err
 		}
 	}
+	return s.put(f)
+}
+
+// Offer is Send that does not wait: false means that the queue is full.
+func (s *Sender) Offer(f Frame) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && s.isFullFor(f) {
+		return false, nil
+	}
+	return true, s.put(f)
+}
+
+func (s *Sender) isFullFor(f Frame) bool {
+	return len(s.queued) > 0 && len(s.queued)+len(f.Payload) > senderBytes
+}
+
+func (s *Sender) put(f Frame) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -63,15 +79,9 @@ func (s *Sender) Send(ctx context.Context, f Frame) error {
 // other means. False means that the frame was not queued: the queue is full, or Run
 // has ended. The caller then closes the connection, since a frame is missing.
 func (s *Sender) Queue(f Frame) bool {
-	assert.That(len(f.Payload) <= MaxPayload, "a payload of %d bytes is at most %d", len(f.Payload), MaxPayload)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil || len(s.queued)+len(f.Payload) > queueBytesMax {
-		return false
-	}
-	s.queued = f.AppendTo(s.queued)
-	s.notEmpty.Signal()
-	return true
+	return len(s.queued)+len(f.Payload) <= queueBytesMax && s.put(f) == nil
 }
 
 // Run writes what is queued until the connection or ctx ends.
