@@ -34,7 +34,7 @@ type batch struct {
 	lsn      wal.LSN
 	first    int             // index of the current record's first version
 	index    map[lsm.Key]int // the current record's versions, if they are more than lookedThrough
-	room     []byte          // holds values that were copied
+	room     []byte          // holds values that were made or copied here
 }
 
 func newBatch() *batch { return &batch{index: map[lsm.Key]int{}} }
@@ -94,18 +94,32 @@ func (b *batch) add(version lsm.Version) {
 	}
 }
 
-// copied returns a copy of value that lasts until the batch is reset.
-func (b *batch) copied(value []byte) []byte {
+// space returns size bytes, of any content, that last until the batch is reset.
+func (b *batch) space(size int) []byte {
 	begin := len(b.room)
-	if cap(b.room)-begin < len(value) {
+	if cap(b.room)-begin < size {
 		// What is in the old room stays where it is until the versions are gone.
-		b.room, begin = make([]byte, 0, max(roomFirstBytes, min(2*cap(b.room), batchBytesMax), len(value))), 0
+		b.room, begin = make([]byte, 0, max(roomFirstBytes, min(2*cap(b.room), batchBytesMax), size)), 0
 	}
-	b.room = append(b.room, value...)
-	return b.room[begin:len(b.room):len(b.room)]
+	b.room = b.room[:begin+size]
+	return b.room[begin : begin+size : begin+size]
 }
 
-// image makes value, which the batch keeps, the key's value.
+// copied returns a copy of value that lasts until the batch is reset.
+func (b *batch) copied(value []byte) []byte {
+	space := b.space(len(value))
+	copy(space, value)
+	return space
+}
+
+// newPage returns a page of zeros that lasts until the batch is reset.
+func (b *batch) newPage() []byte {
+	page := b.space(pgwal.PageSize)
+	clear(page)
+	return page
+}
+
+// image makes value, which lasts as long as the batch, the key's value.
 func (b *batch) image(key lsm.Key, value []byte) { b.set(key, lsm.Image, value) }
 
 // imageOf makes a copy of value the key's value.
@@ -141,7 +155,7 @@ func (b *batch) delta(key lsm.Key, operation []byte) error {
 	}
 	// The same record has already said what the whole page is.
 	if v.Kind == lsm.Tombstone {
-		v.Kind, v.Value = lsm.Image, make([]byte, pgwal.PageSize)
+		v.Kind, v.Value = lsm.Image, b.newPage()
 	}
 	parsed, err := pgkey.ParseKey(key)
 	if err != nil {

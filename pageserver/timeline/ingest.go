@@ -209,7 +209,7 @@ func (t *Timeline) page(ctx context.Context, rec *pgwal.Record, ref *pgwal.Block
 	native := redo.Native(rec.RMgr)
 	switch {
 	case ref.HasImage && (ref.ApplyImage || !native):
-		page := make([]byte, pgwal.PageSize)
+		page := t.batch.space(pgwal.PageSize)
 		if err := redo.Image(rec, ref, page); err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (t *Timeline) change(key lsm.Key, ref *pgwal.BlockRef) error {
 		if err != nil {
 			return err
 		}
-		page, err := redo.Change(make([]byte, pgwal.PageSize), parsed, t.batch.lsn, t.operation)
+		page, err := redo.Change(t.batch.newPage(), parsed, t.batch.lsn, t.operation)
 		if err == nil {
 			t.batch.image(key, page)
 			return nil

@@ -206,7 +206,7 @@ func (t *Timeline) replOrigin(rec *pgwal.Record) error {
 // zeroPage makes an SLRU page of zeros; err is that of parsing its number.
 func (t *Timeline) zeroPage(slru pgkey.SLRU, page uint32, err error) error {
 	if err == nil {
-		t.batch.image(pgkey.SLRUPage(slru, page), make([]byte, pgwal.PageSize))
+		t.batch.image(pgkey.SLRUPage(slru, page), t.batch.newPage())
 	}
 	return err
 }
