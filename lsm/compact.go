@@ -255,9 +255,9 @@ func (t *Timeline) tryJob(ctx context.Context, w work) error {
 // it. What failed leaves nothing behind.
 func (t *Timeline) merge(ctx context.Context, begin func() *merge) (*merge, error) {
 	for again := 0; ; again++ {
-		v := t.node.state.view.Load()
+		v, settled := t.node.state.settledView()
 		m := begin()
-		m.walk = walk{view: v, counts: &counters{}}
+		m.walk, m.settled = walk{view: v, counts: &counters{}}, settled
 		err := m.run(ctx)
 		if err == nil {
 			return m, nil

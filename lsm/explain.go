@@ -63,7 +63,8 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 
 func (t *Timeline) explain(ctx context.Context, w work, keep retained, e *Explanation) error {
 	m := &merge{t: t, keep: keep, whole: true, job: picker.Job{Kind: picker.Collect}}
-	m.walk = walk{view: t.node.state.view.Load(), counts: &counters{}}
+	view, settled := t.node.state.settledView()
+	m.walk, m.settled = walk{view: view, counts: &counters{}}, settled
 	for _, r := range w.readers { // in order of LSN, as the index has them
 		c, err := r.Cursor(ctx, Key{})
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 
 const (
 	// keyBytesMax bounds the versions of one key that a merge has in memory. Of a key
-	// with more, the older ones are kept as they are, readable or not.
+	// with more, the older ones are kept as they are, readable or not; but not if it is in
+	// an image layer too, where they must be put in order.
 	keyBytesMax = 16 << 20
 )
 
@@ -33,6 +34,8 @@ type merge struct {
 	isRoot  bool // nothing lies below what is collected
 	level   uint8
 	walk    walk
+	settled bool            // what the ancestors have is in the view of walk
+	spilled bool            // older versions of the current key went out before the others came in
 	cursors []*layer.Cursor // of inputs; delta layers rise in LSN for each key
 
 	out     output
@@ -115,6 +118,7 @@ func (m *merge) leastKey() (least Key, ok bool) {
 // gather takes the versions of key from all inputs, in order of where reads meet them.
 func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, error) {
 	bytes, mixed := 0, false
+	m.spilled = false
 	for i, c := range m.cursors {
 		desc := m.inputs[i].Desc()
 		for !c.Done() && c.Version().Key == key {
@@ -134,7 +138,7 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 					items[k].keep = true
 				}
 				m.emit(items)
-				items, bytes = items[:0], 0
+				items, bytes, m.spilled = items[:0], 0, true
 			}
 			if err := c.Next(ctx); err != nil {
 				return nil, &inputError{desc.ID, err}
@@ -183,7 +187,7 @@ func (m *merge) reduce(ctx context.Context, key Key, items []item) error {
 			markReadable(items, point, floor)
 		}
 	}
-	if m.job.Kind == picker.Collect && m.isRoot {
+	if m.job.Kind == picker.Collect && m.isRoot && !m.spilled {
 		dropTombstones(items)
 	}
 	for i := range items {
@@ -221,8 +225,10 @@ func markReadable(items []item, at, floor wal.LSN) {
 	}
 }
 
+// floor is Redo's, read in the merge's view. It must not be asked of a view that lacks what
+// an ancestor is known to have: there a key that lives may be one that never was.
 func (m *merge) floor(ctx context.Context, key Key, at wal.LSN) (floor wal.LSN, exists bool, err error) {
-	if m.t.store.opts.Redo == nil {
+	if m.t.store.opts.Redo == nil || !m.settled {
 		return 0, true, nil
 	}
 	return m.t.store.opts.Redo.Floor(ctx, key, at, func(ctx context.Context, other Key) (c Chain, err error) {
@@ -236,7 +242,7 @@ func (m *merge) floor(ctx context.Context, key Key, at wal.LSN) (floor wal.LSN, 
 func (m *merge) makeImage(ctx context.Context, key Key, items []item) error {
 	newest := &items[len(items)-1]
 	redo := m.t.store.opts.Redo
-	if redo == nil || newest.Kind != Delta || !m.isLong(items) || m.walk.view.checkAncestors(newest.LSN) != nil {
+	if redo == nil || newest.Kind != Delta || !m.isLong(items) || !m.settled {
 		return nil
 	}
 	// Reads above the newest version have the floor of the cutoff, if they may ask at all.

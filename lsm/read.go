@@ -101,6 +101,19 @@ func (t *Timeline) viewFor(lsn wal.LSN) (*view, error) {
 	}
 }
 
+// settledView returns the newest view, and whether it has all that the ancestors have up to
+// where their timelines part.
+func (st *nodeState) settledView() (v *view, settled bool) {
+	for v = st.view.Load(); ; {
+		settled = v.checkAncestors(maxLSN) == nil
+		again := st.view.Load() // see viewFor
+		if again == v {
+			return v, settled
+		}
+		v = again
+	}
+}
+
 // checkAncestors reports whether what a read at lsn may need of the ancestors is
 // here.
 func (v *view) checkAncestors(lsn wal.LSN) error {

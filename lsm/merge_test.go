@@ -1,0 +1,91 @@
+package lsm_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal"
+)
+
+// forkRedo has one fork, whose size is a key like any other: without it its pages are
+// those of no fork.
+type forkRedo struct{ textRedo }
+
+var (
+	sizeKey = key(0)
+	pageKey = key(1)
+)
+
+func (forkRedo) Floor(ctx context.Context, k lsm.Key, _ wal.LSN, read func(context.Context, lsm.Key) (lsm.Chain, error)) (wal.LSN, bool, error) {
+	if k == sizeKey {
+		return 0, true, nil
+	}
+	size, err := read(ctx, sizeKey)
+	return 0, err == nil && !size.Empty(), err
+}
+
+// TestMergesDoNotTrustAncestorsThatLag collects history of a branch whose parent has made
+// the fork, and has to read its log again after a restart: until it has, the parent
+// looks as if there were no fork.
+func TestMergesDoNotTrustAncestorsThatLag(t *testing.T) {
+	ctx := context.Background()
+	e := hostEnv
+	e.Bucket, e.FS = newMemBucket(), newMemFS()
+	open := func() *lsm.Store {
+		s, err := lsm.Open(ctx, e, lsm.Options{Tenant: tenant, Redo: forkRedo{}})
+		require.NoError(t, err)
+		return s
+	}
+	size := []lsm.Version{{Key: sizeKey, LSN: 20, Kind: lsm.Image, Value: []byte("one page")}}
+
+	s := open()
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	parent := attach(t, s, timelineID(1))
+	require.NoError(t, parent.Apply(ctx, 20, size))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+	child := attach(t, s, timelineID(2))
+	require.NoError(t, child.Apply(ctx, 30, []lsm.Version{{Key: pageKey, LSN: 30, Kind: lsm.Image, Value: []byte("old")}}))
+	require.NoError(t, child.Apply(ctx, 40, []lsm.Version{{Key: pageKey, LSN: 40, Kind: lsm.Image, Value: []byte("new")}}))
+	require.NoError(t, child.Flush(ctx))
+	require.NoError(t, s.Close(ctx))
+
+	s = open()
+	parent, child = attach(t, s, timelineID(1)), attach(t, s, timelineID(2))
+	require.EqualValues(t, 10, parent.LastLSN(), "the parent's memtable is gone")
+	_, err := child.Collect(ctx, lsm.CollectOptions{Cutoff: 40})
+	require.NoError(t, err)
+	require.NoError(t, parent.Apply(ctx, 20, size))
+	chains := make([]lsm.Chain, 1)
+	require.NoError(t, child.Get(ctx, []lsm.Read{{Key: pageKey, LSN: 40}}, chains))
+	require.Equal(t, "new", string(chains[0].Base))
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestATombstoneOfALongKeyHidesWhatWentOutBeforeIt merges a key of more bytes than a merge
+// has in memory.
+func TestATombstoneOfALongKeyHidesWhatWentOutBeforeIt(t *testing.T) {
+	ctx := context.Background()
+	e := hostEnv
+	e.Bucket, e.FS = newMemBucket(), newMemFS()
+	s, err := lsm.Open(ctx, e, lsm.Options{Tenant: tenant, Redo: textRedo{}})
+	require.NoError(t, err)
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	for _, v := range []lsm.Version{
+		{Key: pageKey, LSN: 20, Kind: lsm.Image, Value: make([]byte, 9<<20)},
+		{Key: pageKey, LSN: 30, Kind: lsm.Image, Value: make([]byte, 9<<20)},
+		{Key: pageKey, LSN: 40, Kind: lsm.Tombstone},
+	} {
+		require.NoError(t, tl.Apply(ctx, v.LSN, []lsm.Version{v}))
+	}
+	require.NoError(t, tl.Flush(ctx))
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 40})
+	require.NoError(t, err)
+	chains := make([]lsm.Chain, 1)
+	require.NoError(t, tl.Get(ctx, []lsm.Read{{Key: pageKey, LSN: 40}}, chains))
+	require.True(t, chains[0].Empty(), "it was deleted at 40")
+	require.NoError(t, s.Close(ctx))
+}
