@@ -123,10 +123,21 @@ func (s *Store) setIndex(n *node, x *manifest.Index) error {
 	}
 	n.index, n.readers = x, readers
 	n.countFlushed()
-	if n.timeline == nil {
-		n.state.last.Store(uint64(x.Durable))
+	if err := s.remap(n); err != nil {
+		return err
 	}
-	return s.remap(n)
+	if n.timeline == nil {
+		s.showLast(n, x.Durable)
+	}
+	return nil
+}
+
+// showLast lets readers of a node and of its descendants ask for what lies up to an LSN:
+// after the views that have it are there. The caller holds s.mu.
+func (s *Store) showLast(n *node, last wal.LSN) {
+	if n.state.last.Swap(uint64(last)) != uint64(last) {
+		s.publishAll(n) // for the views of descendants, which say whether all is there
+	}
 }
 
 func (n *node) countFlushed() {
