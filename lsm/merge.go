@@ -261,7 +261,9 @@ func (m *merge) makeImage(ctx context.Context, key Key, items []item) error {
 		return err
 	}
 	value, err := redo.Apply(nil, key, &c)
-	if err != nil {
+	if isDamage(err) {
+		return nil // whoever reads it is told
+	} else if err != nil {
 		return fmt.Errorf("make image of %v at %v: %w", key, newest.LSN, err)
 	}
 	newest.Kind, newest.Value = Image, value

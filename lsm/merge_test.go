@@ -89,3 +89,39 @@ func TestATombstoneOfALongKeyHidesWhatWentOutBeforeIt(t *testing.T) {
 	require.True(t, chains[0].Empty(), "it was deleted at 40")
 	require.NoError(t, s.Close(ctx))
 }
+
+// brokenRedo finds no sense in the changes of one page.
+type brokenRedo struct{ textRedoWithoutFloors }
+
+func (r brokenRedo) Apply(dst []byte, k lsm.Key, c *lsm.Chain) ([]byte, error) {
+	if k == pageKey {
+		return nil, wal.Corruptf("a delta", 0, "change", "one that makes sense", "none")
+	}
+	return r.textRedoWithoutFloors.Apply(dst, k, c)
+}
+
+// TestAPageThatCannotBeMadeHoldsUpNoMerge: who reads the page is told; the timeline's
+// layers are merged, and other pages get their images.
+func TestAPageThatCannotBeMadeHoldsUpNoMerge(t *testing.T) {
+	ctx := context.Background()
+	e := hostEnv
+	e.Bucket, e.FS = newMemBucket(), newMemFS()
+	s, err := lsm.Open(ctx, e, lsm.Options{Tenant: tenant, Redo: brokenRedo{}, ChainMax: 4})
+	require.NoError(t, err)
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	for lsn := wal.LSN(20); lsn < 120; lsn += 10 {
+		require.NoError(t, tl.Apply(ctx, lsn, []lsm.Version{
+			{Key: pageKey, LSN: lsn, Kind: lsm.Delta, Value: []byte("b")},
+			{Key: key(2), LSN: lsn, Kind: lsm.Delta, Value: []byte("c")},
+		}))
+	}
+	require.NoError(t, tl.Flush(ctx))
+	require.NoError(t, tl.Compact(ctx))
+	require.EqualValues(t, 1, tl.Stats().Images)
+	chains := make([]lsm.Chain, 2)
+	require.NoError(t, tl.Get(ctx, []lsm.Read{{Key: pageKey, LSN: 110}, {Key: key(2), LSN: 110}}, chains))
+	require.Len(t, chains[0].Deltas, 10, "its chain is as it was")
+	require.Empty(t, chains[1].Deltas)
+	require.NoError(t, s.Close(ctx))
+}
