@@ -56,7 +56,7 @@ endtoend-full: prerequisites ## the whole path at every edge that the tests know
 	VARVE_FULL=1 go test -count=1 -timeout 60m -v -run '$(TESTS)' ./compute/endpoint
 
 .PHONY: crash-sweep
-crash-sweep: ## crash one short simulated history at each of its calls of Env: ten minutes of CPU time
+crash-sweep: ## crash one short simulated history at each of its calls of Env: eight minutes of CPU time
 	go test ./sim -run TestACrashAtAnyCall -sweep 0 -count 1 -v -timeout 0
 
 .PHONY: soak

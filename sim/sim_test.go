@@ -26,7 +26,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 60, "number of fresh seeds, derived from the commit")
 	seed    = flag.Uint64("seed", 0, "run this seed only")
-	sweep   = flag.Int("sweep", 90, "points of the crash sweep; 0: all of them, which takes ten minutes of CPU time")
+	sweep   = flag.Int("sweep", 90, "points of the crash sweep; 0: all of them, which takes eight minutes of CPU time")
 	profile = flag.String("profile", "swarm", "of -seed")
 )
 

@@ -17,10 +17,11 @@
 // A fork is cut into segments of 1 GiB: REL, REL.1, REL.2 and so on. Pages that are
 // all zeros are left as holes. Forks are written by these rules:
 //
-//   - Free-space maps are not read, for PostgreSQL never logs them. Where PostgreSQL
-//     will write, a heap gets one that is made of its pages: without it rows would
-//     come to the end of a table, whatever room it has, until the next VACUUM. An
-//     index has none until then; it only keeps its deleted pages a while longer.
+//   - Free-space maps are not read, for PostgreSQL does not log what it changes in them.
+//     Where PostgreSQL will write, a heap gets one that is made of its pages: without
+//     it rows would come to the end of a table, whatever room it has, until the next
+//     VACUUM. An index has none until then: it keeps deleted pages a while longer, and
+//     a BRIN index puts a summary that grows on a new page.
 //   - A relation with an init fork is unlogged. Its main fork is a copy of the init
 //     fork, and it has no other, which is how PostgreSQL itself resets unlogged
 //     relations after a crash; it does not do so on a cleanly stopped directory.

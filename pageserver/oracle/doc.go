@@ -35,5 +35,5 @@
 // # What it does not do
 //
 // Pages of resource managers that are not native are taken from the images. Free-space
-// maps are never logged. It is a core: bytes in, a report out.
+// maps are not compared: their changes are not logged. It is a core: bytes in, a report out.
 package oracle

@@ -28,8 +28,8 @@
 // earlier life of the fork and must not be read (that is what lsm.Read.Floor is for).
 // The other values are drawn in format.go.
 //
-// Free-space maps are not stored: PostgreSQL never logs them. An unlogged relation
-// has an init fork and no main fork.
+// Free-space maps are not stored: PostgreSQL does not log what changes in them. An
+// unlogged relation has an init fork and no main fork.
 //
 // What it does not do: it neither reads nor writes; package timeline does.
 package pgkey

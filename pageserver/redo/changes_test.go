@@ -20,8 +20,9 @@ import (
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
-// change is what a real record made of a page, equal to PostgreSQL's image: testdata has
-// two for each page of each kind. Package oracle writes them:
+// change is what redo made of a real record and page when the oracle held it against
+// PostgreSQL's image: the same, but for what the masks of package pagediff leave out.
+// Testdata has two for each page of each kind. Package oracle writes them:
 //
 //	| length (1) | kind | manager (1) | page in the record (1) | fork (1) | block (4)
 //	| length (4) | page before (8192) | delta | page after (8192) |
@@ -62,7 +63,7 @@ func readChanges(t testing.TB) []change {
 	return changes
 }
 
-// Real records make of real pages what PostgreSQL made of them.
+// Real records make of real pages what they made when PostgreSQL's images were there to compare.
 func TestRealChanges(t *testing.T) {
 	for _, c := range readChanges(t) {
 		page, err := redo.Change(bytes.Clone(c.before), c.key, c.lsn, c.delta)

@@ -29,5 +29,5 @@
 // page twice makes one delta with two operations. The LSN of the version is the
 // end of the record, and becomes the page's pd_lsn where PostgreSQL sets it.
 //
-// What it does not do: free-space maps, which are never logged.
+// What it does not do: free-space maps, whose changes are not logged.
 package redo

@@ -22,7 +22,7 @@
 //
 // # What is not
 //
-// Free-space maps, which are never logged. Unlogged relations (they have an init fork)
+// Free-space maps, whose changes are not logged. Unlogged relations (they have an init fork)
 // but for their init forks; temporary relations; caches; what lies outside the live
 // ranges of transaction facts.
 //
