@@ -50,6 +50,9 @@ const (
 	jumpDepth = 8
 
 	btreeDegree = 32
+	// orderedAtOnce is how many keys go into the B-tree before others get the lock: a
+	// millisecond or two of work.
+	orderedAtOnce = 4096
 )
 
 // none is the link of a key's oldest entry. Entry 0 is never used.
@@ -264,13 +267,7 @@ func (t *Table) NextKeys(lo, hi kv.Key, limit int, dst []kv.Key) []kv.Key {
 	if len(t.keys) == 0 {
 		return dst
 	}
-	if t.ordered == nil {
-		t.ordered = btree.NewG(btreeDegree, kv.Key.Less)
-	}
-	for _, key := range t.keys[t.indexed:] {
-		t.ordered.ReplaceOrInsert(key)
-	}
-	t.indexed = len(t.keys)
+	t.order()
 	taken := 0
 	t.ordered.AscendGreaterOrEqual(lo, func(key kv.Key) bool {
 		if taken == limit || hi.Less(key) {
@@ -281,6 +278,25 @@ func (t *Table) NextKeys(lo, hi kv.Key, limit int, dst []kv.Key) []kv.Key {
 		return true
 	})
 	return dst
+}
+
+// order puts the keys that are new into the tree. The caller holds t.mu, which others get
+// now and then meanwhile: the first scan of a large table has some hundred thousand keys.
+func (t *Table) order() {
+	if t.ordered == nil {
+		t.ordered = btree.NewG(btreeDegree, kv.Key.Less)
+	}
+	for {
+		end := min(t.indexed+orderedAtOnce, len(t.keys))
+		for _, key := range t.keys[t.indexed:end] {
+			t.ordered.ReplaceOrInsert(key)
+		}
+		if t.indexed = end; end == len(t.keys) {
+			return
+		}
+		t.mu.Unlock()
+		t.mu.Lock()
+	}
 }
 
 // place is where a version's value is, with what else its entry says: so much, that

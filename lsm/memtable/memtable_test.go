@@ -3,9 +3,11 @@ package memtable_test
 import (
 	"encoding/binary"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/btree"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -173,4 +175,31 @@ func TestAnEmptyTableIsSmall(t *testing.T) {
 		}
 	}).AllocedBytesPerOp()
 	require.Less(t, bytes, int64(4096))
+}
+
+// TestScansOfALargeTableLetWritersIn: they put keys in order some at a time, several scans
+// at once too, while more keys come.
+func TestScansOfALargeTableLetWritersIn(t *testing.T) {
+	const first, more = 20_000, 5000
+	table := memtable.New(0)
+	insert := func(n int) {
+		table.Insert([]kv.Version{{Key: key(n * 7919 % (first + more)), LSN: wal.LSN(n + 1), Kind: kv.Image, Value: []byte{1}}})
+	}
+	for n := range first {
+		insert(n)
+	}
+	all := func() []kv.Key { return table.NextKeys(key(0), key(first+more), first+more, nil) }
+	var tasks sync.WaitGroup
+	for range 3 {
+		tasks.Go(func() {
+			keys := all()
+			assert.GreaterOrEqual(t, len(keys), first)
+			assert.True(t, slices.IsSortedFunc(keys, kv.Key.Compare))
+		})
+	}
+	for n := first; n < first+more; n++ {
+		insert(n)
+	}
+	tasks.Wait()
+	require.Len(t, all(), first+more)
 }
