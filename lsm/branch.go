@@ -259,7 +259,7 @@ func (s *Store) checkChildren(ctx context.Context, id wal.TimelineID) error {
 			continue
 		}
 		// One that was detached from its parent keeps its index where it was made.
-		x, _, err := remote.Index{Env: s.env, Key: object.Key}.Load(ctx)
+		x, _, err := loadAt(ctx, remote.Index{Env: s.env, Key: object.Key}, child)
 		if errors.Is(err, env.ErrNoObject) || err == nil && x.Parent != id {
 			continue
 		}

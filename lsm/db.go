@@ -224,15 +224,21 @@ func (s *Store) loadIndex(ctx context.Context, id wal.TimelineID) (*manifest.Ind
 	if err != nil {
 		return nil, object, "", err
 	}
-	x, tag, err := object.Load(ctx)
+	x, tag, err := loadAt(ctx, object, id)
 	if errors.Is(err, env.ErrNoObject) {
 		s.forget(id)
 		return nil, object, "", fmt.Errorf("%w: %v", ErrNoTimeline, id)
 	}
+	return x, object, tag, err
+}
+
+// loadAt reads the index object of a timeline. One that is another's says nothing of it.
+func loadAt(ctx context.Context, object remote.Index, id wal.TimelineID) (*manifest.Index, env.ETag, error) {
+	x, tag, err := object.Load(ctx)
 	if err == nil && x.Timeline != id {
 		err = wal.Corruptf(object.Key, 16, "timeline", id, x.Timeline)
 	}
-	return x, object, tag, err
+	return x, tag, err
 }
 
 func (s *Store) remember(parent, id wal.TimelineID) {

@@ -574,6 +574,34 @@ func TestADamagedIndexMayBeAChild(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestAnIndexOfAnotherTimelineMayBeAChild: its bytes are sound and name no such parent, but
+// they are not those of the branch that the object is of.
+func TestAnIndexOfAnotherTimelineMayBeAChild(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"), put(1, 30, "Ib"), put(1, 40, "Ic"))
+	flush(t, tl)
+	require.NoError(t, s.Create(ctx, timelineID(3), 10, nil))
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+	child, other := b.keys("/" + timelineID(2).String() + "/index")[0], b.keys("/" + timelineID(3).String() + "/index")[0]
+	own := b.objects[child]
+	b.objects[child] = b.objects[other]
+
+	err := s.Delete(ctx, timelineID(1))
+	require.ErrorIs(t, err, wal.ErrCorruption)
+	require.ErrorContains(t, err, child)
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 40})
+	require.ErrorIs(t, err, wal.ErrCorruption)
+	require.ErrorContains(t, err, child)
+
+	b.objects[child] = own
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 40})
+	require.NoError(t, err)
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 20))
+	require.NoError(t, s.Close(ctx))
+}
+
 func TestABranchThatArrivesLateIsUndone(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
