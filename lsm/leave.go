@@ -17,7 +17,8 @@ import (
 // then be deleted. A root is left as it is.
 //
 // Ancestors that are attached here are flushed; it fails with [ErrAncestorNotReady] if
-// others have not reached the branch point.
+// others have not reached the branch point. If it is not known whether the PUT landed, the
+// attachment is over ([ErrFenced]): whoever attaches the timeline anew finds out.
 func (t *Timeline) DetachFromParent(ctx context.Context) error {
 	if err := t.compacting.Lock(ctx); err != nil {
 		return err
@@ -102,7 +103,12 @@ func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error 
 	for _, d := range m.outputs {
 		x.Layers = insertLayer(x.Layers, d)
 	}
-	if err := t.commit(ctx, x); err != nil {
+	// Who asks for it may go meanwhile, which would leave open whether it landed.
+	if err := t.commit(context.WithoutCancel(ctx), x); err != nil {
+		// It may have landed all the same, and the parent be deleted for that. The next
+		// PUT, made of the index that is known here, would name the parent again.
+		err = fmt.Errorf("%w: it may have left, and is to be attached anew: %w", ErrFenced, err)
+		t.fail(err)
 		return err
 	}
 	s.mu.Lock()

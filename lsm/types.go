@@ -38,8 +38,9 @@ var (
 	ErrNotAttached = errors.New("timeline is not attached")
 	// ErrDetached: the timeline was detached from this store.
 	ErrDetached = errors.New("timeline is detached")
-	// ErrFenced: another attachment of the timeline took over. It is final.
-	ErrFenced = errors.New("fenced by a later attachment")
+	// ErrFenced: another attachment of the timeline took over, or has to, for this one does
+	// not know what the index says. It is final.
+	ErrFenced = errors.New("attachment is fenced")
 	// ErrFutureLSN: the LSN is above what was applied.
 	ErrFutureLSN = errors.New("LSN is ahead of what was applied")
 	// ErrBelowHorizon: history at the LSN was, or may be, collected; or it lies

@@ -1,0 +1,93 @@
+package lsm_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm"
+)
+
+// startBranch makes timeline 2 of timeline 1 at LSN 20, with a version of its own at 30.
+func startBranch(t *testing.T, b *memBucket) (*lsm.Store, *lsm.Timeline) {
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	require.NoError(t, s.Branch(context.Background(), timelineID(1), timelineID(2), 20, nil))
+	child := attach(t, s, timelineID(2))
+	apply(t, child, put(1, 30, "Db"))
+	return s, child
+}
+
+func isBranchsIndex(key string) bool { return strings.HasSuffix(key, timelineID(2).String()+"/index") }
+
+// TestALeaveThatNobodyHeardOfEndsTheAttachment: the bucket says that the branch has left, so
+// its parent may be deleted; nothing that was made from the index before may name that again.
+func TestALeaveThatNobodyHeardOfEndsTheAttachment(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, child := startBranch(t, b)
+	require.NoError(t, s.Branch(ctx, timelineID(2), timelineID(3), 30, nil))
+	grandchild := attach(t, s, timelineID(3))
+	var ill atomic.Bool
+	ill.Store(true)
+	b.setFate(func(_, key string) fate {
+		if ill.Load() && isBranchsIndex(key) {
+			return unheard
+		}
+		return succeeds
+	})
+	b.setBefore(func(op, key string, _ []byte) error {
+		if ill.Load() && op == "get" && isBranchsIndex(key) {
+			return errBucket
+		}
+		return nil
+	})
+	require.ErrorIs(t, child.DetachFromParent(ctx), errBucket)
+	ill.Store(false)
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+
+	require.ErrorIs(t, child.Flush(ctx), lsm.ErrFenced)
+	require.ErrorIs(t, child.Confirm(ctx), lsm.ErrFenced, "so it is taken back")
+	require.NoError(t, child.Detach(ctx))
+	child = attach(t, s, timelineID(2))
+	require.True(t, child.Info().Parent.IsZero())
+	require.NoError(t, child.DetachFromParent(ctx), "once more changes nothing")
+	require.Equal(t, "Ia", get(t, child, 1, 20))
+	apply(t, child, put(1, 30, "Db"))
+	flush(t, child)
+	require.NoError(t, child.Compact(ctx))
+	require.Equal(t, "Ia+Db", get(t, child, 1, 30))
+	require.Equal(t, "Ia+Db", get(t, grandchild, 1, 30))
+	require.NoError(t, s.Close(ctx))
+
+	s = withBucket(t, b).openSmall()
+	require.Equal(t, "Ia+Db", get(t, attach(t, s, timelineID(2)), 1, 30))
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestALeaveOutlivesItsRequest: who asked for it goes while the index is written.
+func TestALeaveOutlivesItsRequest(t *testing.T) {
+	b := newMemBucket()
+	s, child := startBranch(t, b)
+	ctx, cancel := context.WithCancel(context.Background())
+	b.setFate(func(_, key string) fate {
+		if isBranchsIndex(key) && ctx.Err() == nil {
+			cancel()
+			return unheard
+		}
+		return succeeds
+	})
+	require.NoError(t, child.DetachFromParent(ctx))
+	flush(t, child)
+	require.NoError(t, s.Delete(context.Background(), timelineID(1)))
+	require.Equal(t, "Ia+Db", get(t, child, 1, 30))
+	require.NoError(t, s.Close(context.Background()))
+
+	s = withBucket(t, b).openSmall()
+	require.Equal(t, "Ia+Db", get(t, attach(t, s, timelineID(2)), 1, 30))
+	require.NoError(t, s.Close(context.Background()))
+}
