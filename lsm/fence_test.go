@@ -531,6 +531,73 @@ func TestAMergeIsMadeAgainForALateBranch(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestALateBranchFencesAParentElsewhere: its parent is attached in another store, where a
+// merge that is under way does not know of the branch.
+func TestALateBranchFencesAParentElsewhere(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
+		apply(t, tl, put(1, wal.LSN(20+10*i), v))
+		flush(t, tl)
+	}
+	arrive := branchLate(t, b, s, 35)
+	require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 35, time.Now().Add(time.Hour)))
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	require.NoError(t, tl.Release(ctx, lsm.LeaseID{1}))
+	other := withBucket(t, b).openSmall()
+	var branch *lsm.Timeline
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "put" && strings.Contains(key, "/layers/") {
+			b.setBefore(nil)
+			arrive()
+			branch = attach(t, other, timelineID(2))
+		}
+		return nil
+	})
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.ErrorIs(t, err, lsm.ErrFenced)
+	require.NotNil(t, branch)
+	require.Equal(t, "Ib", get(t, branch, 1, 35))
+
+	tl = attach(t, other, timelineID(1))
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	require.Equal(t, "Ib", get(t, branch, 1, 35))
+	require.NoError(t, branch.Detach(ctx))
+	require.NoError(t, tl.Detach(ctx))
+	parent := b.keys("/root/" + timelineID(1).String())[0]
+	require.Equal(t, "Ib", get(t, attach(t, other, timelineID(2)), 1, 35))
+	fenced := b.objects[parent]
+	require.NoError(t, other.Attached(timelineID(2)).Detach(ctx))
+	attach(t, other, timelineID(2))
+	require.Equal(t, fenced, b.objects[parent], "nobody has attached it since")
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, other.Close(ctx))
+}
+
+// TestALateBranchIsJudgedByItsParentsIndex: not by an attachment of the parent that was fenced
+// and does not know.
+func TestALateBranchIsJudgedByItsParentsIndex(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
+		apply(t, tl, put(1, wal.LSN(20+10*i), v))
+		flush(t, tl)
+	}
+	arrive := branchLate(t, b, s, 35)
+	other := withBucket(t, b).openSmall()
+	_, err := attach(t, other, timelineID(1)).Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	arrive()
+	_, err = s.Attach(ctx, timelineID(2))
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, other.Close(ctx))
+}
+
 // TestADamagedIndexMayBeAChild: nothing is deleted above it, and that it is a child is not
 // said. Nor does it keep what is to be deleted from living on.
 func TestADamagedIndexMayBeAChild(t *testing.T) {

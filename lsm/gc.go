@@ -194,29 +194,56 @@ func (s *Store) mayAttach(ctx context.Context, x *manifest.Index) error {
 	if x.IsRoot() {
 		return nil
 	}
-	var missed bool
-	if held := s.Attached(x.Parent); held != nil {
-		if err := held.flushing.Lock(ctx); err != nil {
-			return err
-		}
-		parent := held.index()
-		missed = hasMissed(parent, x.BranchLSN)
-		held.newcomer = held.newcomer || !missed && parent.Cutoff > x.BranchLSN && !has(held.keeping, x.BranchLSN)
-		held.flushing.Unlock()
-	} else {
-		parent, _, _, err := s.loadIndex(ctx, x.Parent)
-		if err != nil {
-			return err
-		}
-		missed = hasMissed(parent, x.BranchLSN)
+	// What an attachment of the parent here knows is old if it was fenced.
+	parent, object, tag, err := s.loadIndex(ctx, x.Parent)
+	if err != nil {
+		return err
 	}
-	if !missed {
-		return nil
+	missed := hasMissed(parent, x.BranchLSN)
+	if !missed && x.BranchLSN < parent.Cutoff {
+		missed, err = s.announce(ctx, x.BranchLSN, parent, object, tag)
+	}
+	if err != nil || !missed {
+		return err
 	}
 	s.env.Trace.Cover("lsm late branch undone")
-	err := fmt.Errorf("%w: it came to be when history of its parent %v above %v had been collected", ErrNoTimeline, x.Parent, x.BranchLSN)
+	err = fmt.Errorf("%w: it came to be when history of its parent %v above %v had been collected", ErrNoTimeline, x.Parent, x.BranchLSN)
 	s.forget(x.Timeline)
 	return errors.Join(err, s.indexAt(x.Parent, x.Timeline).Delete(ctx))
+}
+
+// announce has the branches of a timeline listed anew before more is dropped of what is
+// below its cutoff, where one is about to be attached. It reports whether a collection has
+// missed that one meanwhile.
+func (s *Store) announce(ctx context.Context, at wal.LSN, parent *manifest.Index, object remote.Index, tag env.ETag) (missed bool, err error) {
+	if held := s.Attached(parent.Timeline); held != nil && held.generation == parent.Generation {
+		return held.noteNewcomer(ctx, at)
+	}
+	return false, s.fence(ctx, parent, object, tag)
+}
+
+// noteNewcomer is announce for the attachment of the parent.
+func (t *Timeline) noteNewcomer(ctx context.Context, at wal.LSN) (missed bool, err error) {
+	if err := t.flushing.Lock(ctx); err != nil {
+		return false, err
+	}
+	defer t.flushing.Unlock()
+	missed = hasMissed(t.index(), at)
+	t.newcomer = t.newcomer || !missed && !has(t.keeping, at)
+	return missed, nil
+}
+
+// fence ends what an attachment elsewhere may be about to commit. That the sequence is 0
+// says that nobody has attached the timeline since.
+func (s *Store) fence(ctx context.Context, x *manifest.Index, object remote.Index, tag env.ETag) error {
+	if x.Sequence == 0 {
+		return nil
+	}
+	s.env.Trace.Cover("lsm parent fenced for a branch")
+	x.Generation++
+	x.Writer, x.Sequence = s.newWriter(), 0
+	_, err := object.Replace(ctx, x, tag)
+	return err
 }
 
 // planned is retained for an index that may not be committed, with those who read below
