@@ -54,7 +54,11 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 	if err != nil {
 		return err
 	}
-	return t.commitLeave(ctx, m, at)
+	former, err := t.commitLeave(ctx, m, at)
+	if err != nil {
+		return err
+	}
+	return t.store.release(context.WithoutCancel(ctx), former, t.node)
 }
 
 // settleAncestors returns when all that the ancestors have up to an LSN is in layers
@@ -84,19 +88,15 @@ func (t *Timeline) settleAncestors(ctx context.Context, at wal.LSN) error {
 	return nil
 }
 
-// commitLeave makes the merge's outputs the beginning of the timeline.
-func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error {
-	s := t.store
-	if err := s.change.Lock(ctx); err != nil {
-		return err
-	}
-	defer s.change.Unlock()
+// commitLeave makes the merge's outputs the beginning of the timeline. It returns the node
+// of its former parent.
+func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) (former *node, err error) {
 	if err := t.flushing.Lock(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	defer t.flushing.Unlock()
 	if err := t.failure(); err != nil {
-		return err
+		return nil, err
 	}
 	x := t.nextIndex()
 	x.Parent, x.BranchLSN, x.Cutoff = wal.TimelineID{}, 0, max(x.Cutoff, at)
@@ -109,16 +109,28 @@ func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) error 
 		// PUT, made of the index that is known here, would name the parent again.
 		err = fmt.Errorf("%w: it may have left, and is to be attached anew: %w", ErrFenced, err)
 		t.fail(err)
-		return err
+		return nil, err
 	}
+	s := t.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
-		return ErrDetached
+		return nil, ErrDetached
 	}
-	n, parent := t.node, t.node.parent
-	parent.children = slices.DeleteFunc(parent.children, func(c *node) bool { return c == n })
-	n.parent = nil
-	s.prune(parent)
-	return s.setIndex(n, x)
+	former, t.node.parent = t.node.parent, nil
+	return former, s.setIndex(t.node, x)
+}
+
+// release takes a child that has left from its former parent's node, which goes if nobody
+// else needs it. Only this waits for those who change which nodes there are.
+func (s *Store) release(ctx context.Context, former, child *node) error {
+	if err := s.change.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.change.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	former.children = slices.DeleteFunc(former.children, func(c *node) bool { return c == child })
+	s.prune(former)
+	return nil
 }

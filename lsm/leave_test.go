@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,4 +91,26 @@ func TestALeaveOutlivesItsRequest(t *testing.T) {
 	s = withBucket(t, b).openSmall()
 	require.Equal(t, "Ia+Db", get(t, attach(t, s, timelineID(2)), 1, 30))
 	require.NoError(t, s.Close(context.Background()))
+}
+
+// TestALeaveHoldsUpNobody: while a branch's index is written, others are made and attached.
+func TestALeaveHoldsUpNobody(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, child := startBranch(t, b)
+	impatient, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "put" && isBranchsIndex(key) {
+			b.setBefore(nil)
+			require.NoError(t, s.Branch(impatient, timelineID(2), timelineID(3), 30, nil))
+			_, err := s.Attach(impatient, timelineID(3))
+			require.NoError(t, err)
+		}
+		return nil
+	})
+	require.NoError(t, child.DetachFromParent(ctx))
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	require.Equal(t, "Ia+Db", get(t, s.Attached(timelineID(3)), 1, 30))
+	require.NoError(t, s.Close(ctx))
 }
