@@ -216,6 +216,67 @@ func TestAFailedCommitThatLandedIsBuiltOn(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestACollectionThatLandedUnheardIsUndone: the next index names the inputs again, which are
+// there, and has the cutoff that was before.
+func TestACollectionThatLandedUnheardIsUndone(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	for i, v := range []string{"Ia", "Ib", "Ic"} {
+		apply(t, tl, put(1, wal.LSN(20+10*i), v))
+		flush(t, tl)
+	}
+	index := b.keys("/root/")[0]
+	inBucket := func() *manifest.Index {
+		x, err := manifest.Decode(index, b.objects[index])
+		require.NoError(t, err)
+		return x
+	}
+	var ill atomic.Bool
+	landing := 0 // which PUT of the index from now on is the unheard one
+	b.setFate(func(_, key string) fate {
+		if key != index || landing == 0 {
+			return succeeds
+		}
+		if landing--; landing > 0 {
+			return succeeds
+		}
+		ill.Store(true)
+		return unheard
+	})
+	b.setBefore(func(op, _ string, _ []byte) error {
+		if ill.Load() && op == "get" {
+			return errBucket
+		}
+		return nil
+	})
+	setMeta := func() {
+		ill.Store(false)
+		require.NoError(t, tl.SetMeta(ctx, nil))
+	}
+	landing = 1
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 35})
+	require.ErrorIs(t, err, errBucket)
+	require.Equal(t, wal.LSN(35), inBucket().Cutoff)
+	setMeta()
+	require.Equal(t, wal.LSN(10), inBucket().Cutoff)
+	require.Equal(t, "Ia", get(t, tl, 1, 25))
+
+	landing = 2 // the cutoff is heard, and the merge is not
+	before := inBucket().Layers
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 35})
+	require.ErrorIs(t, err, errBucket)
+	require.Len(t, inBucket().Dead, len(before))
+	setMeta()
+	require.Equal(t, before, inBucket().Layers)
+	require.Equal(t, wal.LSN(35), inBucket().Cutoff)
+	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 35})
+	require.NoError(t, err)
+	require.Equal(t, "Ib", get(t, tl, 1, 35))
+	require.Equal(t, "Ic", get(t, tl, 1, 40))
+	require.NoError(t, s.Close(ctx))
+}
+
 func TestACrashBetweenLayerAndIndexLosesNothingDurable(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()

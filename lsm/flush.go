@@ -169,7 +169,8 @@ func (t *Timeline) nextIndex() *manifest.Index {
 
 // commit replaces the index object. The caller holds t.flushing. After a failure
 // of unknown outcome the object may be ahead of what this store shows; the next
-// commit, which has a higher sequence, finds that out and replaces it.
+// commit, which has a higher sequence, finds that out and replaces it. Who changes what
+// others act upon at once must end the attachment instead: see commitLeave.
 func (t *Timeline) commit(ctx context.Context, x *manifest.Index) error {
 	t.sequence++
 	x.Writer, x.Sequence = t.writer, t.sequence
