@@ -59,9 +59,19 @@ func (t *Timeline) getFrom(ctx context.Context, v *view, reads []Read, out []Cha
 	}
 	if w.walked > 0 && t.counts.walked.Add(w.walked) >= t.store.opts.LayerBytes {
 		t.counts.walked.Store(0)
-		t.noteWork()
+		t.store.noteReads(v)
 	}
 	return nil
+}
+
+// noteReads tells the compactions of those whose layers were read, as far as they are
+// attached here: a branch is mostly read from its ancestors' layers.
+func (s *Store) noteReads(v *view) {
+	for i := range v.lines {
+		if t := s.Attached(v.lines[i].id); t != nil {
+			t.noteWork()
+		}
+	}
 }
 
 // renew reports whether there is a view that differs from v, in which a layer is gone.
