@@ -47,24 +47,30 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 	w := t.snapshot()
 	planned := *w.index
 	planned.Cutoff = max(planned.Cutoff, min(cutoff, planned.Durable))
-	e = Explanation{Timeline: t.node.id, Cutoff: planned.Cutoff, Durable: planned.Durable, LayerBytes: w.index.Bytes(), Layers: len(w.readers)}
 	keep, pins, err := t.planned(ctx, &planned)
 	if err != nil {
 		return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
 	}
-	for _, p := range pins {
-		e.Pins = append(e.Pins, PinCost{Pin: p})
+	for again := 0; ; again++ {
+		e = Explanation{Timeline: t.node.id, Cutoff: planned.Cutoff, Durable: planned.Durable, LayerBytes: w.index.Bytes(), Layers: len(w.readers)}
+		for _, p := range pins {
+			e.Pins = append(e.Pins, PinCost{Pin: p})
+		}
+		v, settled := t.node.state.settledView()
+		m := &merge{t: t, keep: keep, whole: true, job: picker.Job{Kind: picker.Collect}}
+		m.walk, m.settled = walk{view: v, counts: &counters{}}, settled
+		err := t.explain(ctx, w, m, &e)
+		if err == nil {
+			return e, nil
+		}
+		// An ancestor's merge may have deleted a layer of the view, as of any read's.
+		if !isGone(err) || again == readAgainMax || !t.renew(ctx, v) {
+			return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
+		}
 	}
-	if err := t.explain(ctx, w, keep, &e); err != nil {
-		return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
-	}
-	return e, nil
 }
 
-func (t *Timeline) explain(ctx context.Context, w work, keep retained, e *Explanation) error {
-	m := &merge{t: t, keep: keep, whole: true, job: picker.Job{Kind: picker.Collect}}
-	view, settled := t.node.state.settledView()
-	m.walk, m.settled = walk{view: view, counts: &counters{}}, settled
+func (t *Timeline) explain(ctx context.Context, w work, m *merge, e *Explanation) error {
 	for _, r := range w.readers { // in order of LSN, as the index has them
 		c, err := r.Cursor(ctx, Key{})
 		if err != nil {
