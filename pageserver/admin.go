@@ -102,6 +102,10 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	if err := s.store.Delete(ctx, id); err != nil {
+		if b != nil && s.store.Attached(id) == nil {
+			// What is not deleted is served as before.
+			err = errors.Join(err, s.retake(context.WithoutCancel(ctx), b))
+		}
 		return nil, err
 	}
 	if b == nil {

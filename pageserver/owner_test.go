@@ -2,7 +2,9 @@ package pageserver_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/pageserver/timeline"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 	"github.com/varvedb/varve/wal/env/osenv"
@@ -133,4 +136,39 @@ func TestAServerThatIsNotToldOfADeletionLearnsOfIt(t *testing.T) {
 	require.ErrorIs(t, err, lsm.ErrNoTimeline)
 	_, err = first.client.Timeline(mainID).Position(ctx)
 	require.NoError(t, err, "what was taken over and is there is served")
+}
+
+// failedList fails one listing of what branches from a timeline, after some others.
+type failedList struct {
+	env.Bucket
+	skip atomic.Int64 // 0: it is not armed
+}
+
+func (b *failedList) List(ctx context.Context, prefix string) ([]env.ObjectInfo, error) {
+	if strings.Contains(prefix, branchID.String()) && b.skip.Load() > 0 && b.skip.Add(-1) == 0 {
+		return nil, errors.New("the bucket does not hear")
+	}
+	return b.Bucket.List(ctx, prefix)
+}
+
+// TestAFailedDeletionLeavesTheBranchServed: it was detached for its deletion, which was then
+// not decided.
+func TestAFailedDeletionLeavesTheBranchServed(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir, ctx := shortDir(t), t.Context()
+	bucket := &failedList{}
+	server := runOn(t, dir, "ps1", func(e *env.Env) { bucket.Bucket, e.Bucket = e.Bucket, bucket })
+	imported, err := server.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	require.NoError(t, err)
+	require.NoError(t, server.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: imported.LSN}))
+	require.NoError(t, server.client.Timeline(branchID).WaitLSN(ctx, imported.LSN))
+	bucket.skip.Store(2) // the first is for a branch that is attached, before that ends
+	require.ErrorContains(t, server.client.Delete(ctx, branchID), "does not hear")
+	count := 0
+	require.NoError(t, server.client.Timeline(branchID).Relations(ctx, imported.LSN, func(timeline.RelationSize) error {
+		count++
+		return nil
+	}))
+	require.NotZero(t, count)
+	require.NoError(t, server.client.Delete(ctx, branchID))
 }

@@ -221,16 +221,32 @@ func (s *Supervisor) DeleteBranch(ctx context.Context, name string) error {
 	if err := s.checkUnused(branches[i], branches); err != nil {
 		return err
 	}
+	known, err := s.state.branches()
+	if err != nil {
+		return err
+	}
 	// First, so that what is deleted is never taken for lost.
-	if err := s.state.deleteBranch(branches[i].Timeline); err != nil {
+	id := branches[i].Timeline
+	if err := s.state.deleteBranch(id); err != nil {
 		return err
 	}
 	if branches[i].MissingIndex == "" {
-		if err := s.storage.delete(ctx, branches[i].Timeline); err != nil {
-			return fmt.Errorf("delete branch %s: %w", name, err)
+		if err := s.storage.delete(ctx, id); err != nil {
+			return errors.Join(fmt.Errorf("delete branch %s: %w", name, err), s.rememberAgain(context.WithoutCancel(ctx), id, known[id]))
 		}
 	}
 	return s.forgetEndpoint(name)
+}
+
+// rememberAgain remembers a branch whose deletion has failed, if it is there. Where the
+// bucket does not say, the next start of the supervisor finds out.
+func (s *Supervisor) rememberAgain(ctx context.Context, id wal.TimelineID, record branchRecord) error {
+	branches, err := s.Branches(ctx)
+	there := func(b Branch) bool { return b.Timeline == id && b.MissingIndex == "" }
+	if err != nil || record.Name == "" || !slices.ContainsFunc(branches, there) {
+		return nil
+	}
+	return s.state.setBranch(id, record)
 }
 
 // checkUnused refuses a branch that has children, a running endpoint or readers.
