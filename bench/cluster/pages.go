@@ -243,11 +243,12 @@ func ReadPages(ctx context.Context, p Pager, load ReadLoad, batch int, took func
 	for i := range dst {
 		dst[i] = make([]byte, 0, pgwal.PageSize)
 	}
+	do := func() error { return p.GetPages(ctx, reads, dst) } // made once: allocations are counted
 	for range load.Ops {
 		for i := range reads {
 			reads[i] = Read(rng.IntN(load.Blocks), load.LSN(rng))
 		}
-		if err := took(func() error { return p.GetPages(ctx, reads, dst) }); err != nil {
+		if err := took(do); err != nil {
 			return fmt.Errorf("read %d pages: %w", batch, err)
 		}
 	}
