@@ -76,8 +76,13 @@ func (l *Log) Import(ctx context.Context, dir string, opts lsm.Options) (*Import
 	if err != nil {
 		return nil, err
 	}
+	return l.ImportInto(ctx, w, opts)
+}
+
+// ImportInto is Import into a world that is there.
+func (l *Log) ImportInto(ctx context.Context, w *meter.World, opts lsm.Options) (i *Imported, err error) {
 	opts.Tenant, opts.Redo = cluster.Tenant, timeline.Redo{}
-	i := &Imported{World: w}
+	i = &Imported{World: w}
 	if i.Store, err = lsm.Open(ctx, w.Env, opts); err != nil {
 		return nil, err
 	}
