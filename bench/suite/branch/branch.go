@@ -36,7 +36,7 @@ type Config struct {
 }
 
 // Full is the measurement of record.
-var Full = Config{Ops: 500, Sizes: []int{16, 64, 256, 1024}, Each: 40, Counts: []int{1, 10, 100, 1000}, Idle: 300, Scale: 50}
+var Full = Config{Ops: 500, Sizes: []int{16, 64, 256, 1024, 4096}, Each: 40, Counts: []int{1, 10, 100, 1000}, Idle: 300, Scale: 50}
 
 // Quick is for smoke.
 var Quick = Config{Ops: 40, Sizes: []int{4, 16, 64}, Each: 10, Counts: []int{1, 20, 80}, Idle: 50, Scale: 2}
@@ -46,8 +46,9 @@ func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "branch", Letter: "f",
 		Title: "creation of branches, against copies and snapshots",
-		About: "A branch is one small object that is put if absent, and a read of the parent's index. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
-			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests and bytes of every branch.",
+		About: "A branch is one small object that is put if absent, between two reads of the parent's index, which names each of the parent's layers. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
+			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests, and bytes written and read, of every branch. " +
+			"Databases of several sizes are pages of random bytes, up to 4 GiB of them.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
 }
@@ -216,14 +217,14 @@ func (b *suite) postgres(ctx context.Context, c paired.Case) (paired.Case, error
 }
 
 // counters are what a branch asked of the bucket.
-type counters struct{ puts, bytes, gets, lists, listed int64 }
+type counters struct{ puts, bytes, gets, got, lists, listed int64 }
 
 func countersOf(o *meter.Objects) counters {
-	return counters{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.Lists.Load(), o.Listed.Load()}
+	return counters{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.BytesGot.Load(), o.Lists.Load(), o.Listed.Load()}
 }
 
 func (c counters) minus(d counters) counters {
-	return counters{c.puts - d.puts, c.bytes - d.bytes, c.gets - d.gets, c.lists - d.lists, c.listed - d.listed}
+	return counters{c.puts - d.puts, c.bytes - d.bytes, c.gets - d.gets, c.got - d.got, c.lists - d.lists, c.listed - d.listed}
 }
 
 // sizes makes branches of databases of several sizes, in random turns.
@@ -281,6 +282,7 @@ func summarise(m map[string]float64, xs []int, hists []*latency.Histogram, costs
 			differ++
 		}
 		m[fmt.Sprintf("p50_us_at_%d", x)] = hists[i].Quantile(0.5) / 1e3
+		m[fmt.Sprintf("bytes_got_at_%d", x)] = float64(costs[i].got)
 		m[fmt.Sprintf("objects_listed_at_%d", x)] = float64(costs[i].listed)
 	}
 	m["abs_slope"], m["counters_differ"] = math.Abs(slope(logX, logY)), differ
