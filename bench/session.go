@@ -172,7 +172,7 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 	for _, c := range cases {
 		arms += len(c.Arms)
 		for _, arm := range c.Arms {
-			s.Result.Settings[arm.Name] = arm.Settings
+			s.keepSettings(c.Name, arm)
 		}
 	}
 	s.progress.begin(arms, s.Result.RoundsAsked)
@@ -216,6 +216,16 @@ func (s *Session) add(round paired.Round) {
 		return
 	}
 	r.Rounds = append(r.Rounds, round)
+}
+
+// keepSettings notes how an arm is tuned: by its name alone, unless another case has an
+// arm of that name that is tuned otherwise.
+func (s *Session) keepSettings(c string, arm paired.Arm) {
+	name := arm.Name
+	if had, ok := s.Result.Settings[name]; ok && had != arm.Settings {
+		name = c + " " + name
+	}
+	s.Result.Settings[name] = arm.Settings
 }
 
 func (s *Session) keepLatency(c, arm string, h *latency.Histogram) {
