@@ -89,6 +89,14 @@ func TestAResultSurvivesItsFile(t *testing.T) {
 	require.Empty(t, left)
 }
 
+func TestSettingsOfCasesStandSideBySide(t *testing.T) {
+	s := &Session{Result: &Result{Settings: map[string]string{}}}
+	for _, c := range []string{"c", "d", "e"} {
+		s.keepSettings(c, paired.Arm{Name: "A", Settings: map[string]string{"c": "so", "d": "so", "e": "otherwise"}[c]})
+	}
+	require.Equal(t, map[string]string{"A": "so", "e A": "otherwise"}, s.Result.Settings)
+}
+
 func TestAnInterruptedRunLeavesCompleteRounds(t *testing.T) {
 	opts, calls := options(t), 0
 	suite := Suite{Name: "s", Run: func(ctx context.Context, s *Session) error {

@@ -114,8 +114,38 @@ func (d *document) where(results []*bench.Result) {
 	}
 	r := results[0]
 	m := r.Machine
-	d.linef("%s, %d cores, %d GiB, Linux %s, %s, %s, PostgreSQL %s. Commit %s, seed %d, %s.", m.CPU, m.Cores, (m.MemoryMiB+512)>>10, m.Kernel, m.Filesystem, m.Go,
-		m.Postgres, r.Commit, r.Seed, r.Started.Format("2006-01-02"))
+	d.linef("%s, %d cores, %d GiB, Linux %s, %s, %s, PostgreSQL %s. %s, seed %d, %s; of %s.", m.CPU, m.Cores, (m.MemoryMiB+512)>>10, m.Kernel, m.Filesystem, m.Go,
+		m.Postgres, commits(results), r.Seed, r.Started.Format("2006-01-02"), droppedOf(results))
+}
+
+// commits says of which commit the results are, and suite by suite if of several.
+func commits(results []*bench.Result) string {
+	var order []string
+	suites := map[string][]string{}
+	for _, r := range results {
+		if suites[r.Commit] == nil {
+			order = append(order, r.Commit)
+		}
+		suites[r.Commit] = append(suites[r.Commit], r.Suite)
+	}
+	if len(order) == 1 {
+		return "Commit " + order[0]
+	}
+	parts := make([]string, len(order))
+	for i, commit := range order {
+		parts[i] = fmt.Sprintf("%s (%s)", commit, strings.Join(suites[commit], ", "))
+	}
+	return "Commits " + strings.Join(parts, " and ")
+}
+
+// droppedOf says how many rounds of all suites are dropped for times.
+func droppedOf(results []*bench.Result) string {
+	rounds, dropped := 0, 0
+	for _, r := range results {
+		_, n := paired.Quiet(r.Rounds)
+		rounds, dropped = rounds+len(r.Rounds), dropped+n
+	}
+	return fmt.Sprintf("%d rounds of all suites, %d were disturbed and are dropped for times", rounds, dropped)
 }
 
 // figure shows a picture if it was drawn.

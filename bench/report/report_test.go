@@ -46,7 +46,7 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 		"| a.later: some day |  |  |  | not built |", "- **a.later**: some day: no such thing",
 		"| (a) [append](#a-append-the-log) | 3 | 1 | 1 | 1 | a.floor, 2.52x |",
 		"- **a.floor**, short by 2.52x: near the floor\n\n  Beside the flush",
-		"- floor: plain", `{"Ops":5}`, "![distance from each goal](figures/bench/goals.svg)", "Commit abc123",
+		"- floor: plain", `{"Ops":5}`, "![distance from each goal](figures/bench/goals.svg)", "Commit abc123, seed 0", "of 3 rounds of all suites, 0 were disturbed",
 	} {
 		require.Contains(t, text, want)
 	}
@@ -63,6 +63,14 @@ func TestADocumentWithoutResultsListsTheGoals(t *testing.T) {
 	require.Contains(t, text, "No run of record is committed.")
 	require.Contains(t, text, fmt.Sprintf("%d goals: 0 reached, 0 missed, %[1]d not measured.", len(goals)))
 	require.Contains(t, text, "there is no cold tier")
+}
+
+func TestCommitsOfARunInPartsAreTold(t *testing.T) {
+	in := input(false)
+	in.Results = append(in.Results, &bench.Result{Suite: "flush", Commit: "def456"}, &bench.Result{Suite: "getpage", Commit: "abc123"})
+	text, err := report.Document(in)
+	require.NoError(t, err)
+	require.Contains(t, text, "Commits abc123 (append, getpage) and def456 (flush), seed 0")
 }
 
 func TestSmokeFeedsNoDocument(t *testing.T) {
