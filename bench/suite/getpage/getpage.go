@@ -39,7 +39,7 @@ func Suite() bench.Suite {
 		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records",
 		About: "Pages do not compress, as Pebble's do not; where compression is measured they do. hot: all blocks are in the store's memory; " +
 			"file: its cache has room for the layers' indexes and for few of the pages, whose reads go to a local file in the page cache; there is no case of O_DIRECT, for the store has none. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
-			"A page is asked for with its relation's size, as a compute does, so a read is two keys. layers/N reads after N flushes of every page, and after the merges that follow. " +
+			"A relation's size is read once and known from then on, so a read is one key. layers/N reads after N flushes of every page, and after the merges that follow. " +
 			"Client and server are not pinned to cores.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
