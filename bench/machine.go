@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,16 +59,26 @@ func filesystem(dir string) string {
 }
 
 // Commit names the source that is measured: the commit that is checked out, with "+"
-// if there are changes; "unknown" outside of a repository.
+// if there are changes but to results; "unknown" outside of a repository.
 func Commit(ctx context.Context) string {
 	head, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
 		return "unknown"
 	}
 	commit := strings.TrimSpace(string(head))
-	changes, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no").Output()
+	changes, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)bench/results").Output()
 	if err != nil || len(changes) > 0 {
 		commit += "+"
 	}
 	return commit
+}
+
+// Commits are those that results are of, "+" left out.
+func Commits(results []*Result) (ids []string) {
+	for _, r := range results {
+		if id := strings.TrimSuffix(r.Commit, "+"); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

@@ -60,7 +60,9 @@ func All(results []*bench.Result, outcomes []goal.Outcome, mutants []Mutant) (fi
 			}
 		}
 	}
-	if err := add(Goals(outcomes, results[0])); err != nil {
+	judged := *results[0]
+	judged.Commit = strings.Join(bench.Commits(results), ", ")
+	if err := add(Goals(outcomes, &judged)); err != nil {
 		return nil, err
 	}
 	return figures, add(Mutants(mutants, results[0].Commit))

@@ -39,7 +39,7 @@ func Readme(readme string, in Input) (string, error) {
 	var d document
 	reached, missed, unknown := goal.Count(in.Outcomes)
 	d.linef("\n## Measured\n\n%d goals: %d reached, %d missed, %d not measured. Each ratio is to its neighbour in the same round.", len(in.Outcomes), reached, missed, unknown)
-	d.linef("%s; of %s.", commits(in.Results), droppedOf(in.Results))
+	d.linef("%s; of %s.", commitsOf(in.Results), droppedOf(in.Results))
 	d.linef("How, and everything that is lost: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).\n\n| | wanted | pessimistic quartile | |\n|---|---|---|---|")
 	for _, id := range readmeGoals {
 		i := slices.IndexFunc(in.Outcomes, func(o goal.Outcome) bool { return o.ID == id })

@@ -74,6 +74,7 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
 - **Peers are real** and their settings are printed below. Both sides flush equally often for the same promise: disk_flushes_per_op and
   disk_flushes_per_txn count the flush requests that the disk completed, whoever sent them; those of tasks that flush at the same time may be one.
 - A goal is never changed to be reached ([goals.json](../bench/goal/goals.json)). What a run leaves behind: [bench/format.go](../bench/format.go).
+  A "+" behind a commit says that files differed from it when the suite began.
 
 Clients and servers are not pinned to cores, and all three safekeepers share one disk.
 Peers that are not installed are missing, and said to be: ` + "`apt-get install btrfs-progs pgbackrest`" + ` adds two; ` + "`make bench-peers`" + ` builds Pebble and etcd.
@@ -115,27 +116,16 @@ func (d *document) where(results []*bench.Result) {
 	r := results[0]
 	m := r.Machine
 	d.linef("%s, %d cores, %d GiB, Linux %s, %s, %s, PostgreSQL %s. %s, seed %d, %s; of %s.", m.CPU, m.Cores, (m.MemoryMiB+512)>>10, m.Kernel, m.Filesystem, m.Go,
-		m.Postgres, commits(results), r.Seed, r.Started.Format("2006-01-02"), droppedOf(results))
+		m.Postgres, commitsOf(results), r.Seed, r.Started.Format("2006-01-02"), droppedOf(results))
 }
 
-// commits says of which commit the results are, and suite by suite if of several.
-func commits(results []*bench.Result) string {
-	var order []string
-	suites := map[string][]string{}
-	for _, r := range results {
-		if suites[r.Commit] == nil {
-			order = append(order, r.Commit)
-		}
-		suites[r.Commit] = append(suites[r.Commit], r.Suite)
+// commitsOf says of which commits the results are.
+func commitsOf(results []*bench.Result) string {
+	ids := bench.Commits(results)
+	if len(ids) == 1 {
+		return "Commit " + ids[0]
 	}
-	if len(order) == 1 {
-		return "Commit " + order[0]
-	}
-	parts := make([]string, len(order))
-	for i, commit := range order {
-		parts[i] = fmt.Sprintf("%s (%s)", commit, strings.Join(suites[commit], ", "))
-	}
-	return "Commits " + strings.Join(parts, " and ")
+	return "Commits " + strings.Join(ids, " and ")
 }
 
 // droppedOf says how many rounds of all suites are dropped for times.
@@ -273,7 +263,7 @@ func (d *document) suite(s bench.Suite, in *Input) {
 			took += r.Rounds[i].Samples[j].Seconds
 		}
 	}
-	d.linef("\n%d rounds, %d of them dropped for times; %.0f seconds in all.", len(r.Rounds), dropped, took)
+	d.linef("\n%d rounds of commit %s, %d of them dropped for times; %.0f seconds in all.", len(r.Rounds), r.Commit, dropped, took)
 	for _, name := range in.Figures {
 		if belongs(name, r) {
 			d.figure(in, name, name)

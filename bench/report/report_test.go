@@ -67,10 +67,11 @@ func TestADocumentWithoutResultsListsTheGoals(t *testing.T) {
 
 func TestCommitsOfARunInPartsAreTold(t *testing.T) {
 	in := input(false)
-	in.Results = append(in.Results, &bench.Result{Suite: "flush", Commit: "def456"}, &bench.Result{Suite: "getpage", Commit: "abc123"})
+	in.Results = append(in.Results, &bench.Result{Suite: "flush", Commit: "def456"}, &bench.Result{Suite: "getpage", Commit: "abc123+"})
 	text, err := report.Document(in)
 	require.NoError(t, err)
-	require.Contains(t, text, "Commits abc123 (append, getpage) and def456 (flush), seed 0")
+	require.Contains(t, text, "Commits abc123 and def456, seed 0")
+	require.Contains(t, text, "\n3 rounds of commit abc123, 0 of them dropped for times")
 }
 
 func TestSmokeFeedsNoDocument(t *testing.T) {
