@@ -29,11 +29,11 @@ var settings = map[string]string{
 }
 
 // size is how much the loads do.
-type size struct{ rows, indexRows, xids, scale, transactions, sessions int }
+type size struct{ rows, indexRows, xids, scale, transactions, sessions, statements int }
 
 var (
-	small = size{rows: 2000, indexRows: 1000, xids: 1000, scale: 1, transactions: 200, sessions: 100}
-	full  = size{rows: 100_000, indexRows: 12_000, xids: 100_000, scale: 10, transactions: 40_000, sessions: 2000}
+	small = size{rows: 2000, indexRows: 1000, xids: 1000, scale: 1, transactions: 200, sessions: 100, statements: 200}
+	full  = size{rows: 100_000, indexRows: 12_000, xids: 100_000, scale: 10, transactions: 40_000, sessions: 2000, statements: 4000}
 )
 
 // server is a Postgres whose log is replayed from a base on.
@@ -147,6 +147,12 @@ var loads = []struct {
 	}},
 	{"rewriting, copying, emptying", nil, func(t testing.TB, s *server, n size) { s.script(t, n, "more") }},
 	{"sessions, crashes, two-phase commit", map[string]string{"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_vacuum_cost_delay": "0", "shared_buffers": "2MB"}, sessions},
+	{"random statements", nil, func(t testing.TB, s *server, n size) {
+		for seed := range uint64(4) {
+			s.SQL(t, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+			s.SQL(t, pgtest.NewStatements(seed, false).Take(n.statements))
+		}
+	}},
 	{"what is rare", nil, func(t testing.TB, s *server, n size) { s.script(t, n, "directed") }},
 	{"logical", map[string]string{"wal_level": "logical"}, func(t testing.TB, s *server, n size) { s.script(t, small, "logical") }},
 }
