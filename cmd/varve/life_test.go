@@ -68,13 +68,13 @@ func TestWhatTheStorageCannotTakeInEndsTheEndpoint(t *testing.T) {
 		t.Helper()
 		end := s.branches()[0].Ingested.String()
 		require.Equal(t, 1, strings.Count(r.stderr, "stopped at "+end+": record "), r.stderr)
-		for _, text := range []string{"timeline ", "record ", "wal_consistency_checking must name"} {
+		for _, text := range []string{"timeline ", "record ", "by a resource manager of an extension"} {
 			require.Equal(t, 1, strings.Count(r.stderr, text), "%s in %s", text, r.stderr)
 		}
 	}
 	onceStopped(again)
-	require.Regexp(t, `(?m)^endpoint main +failed .*wal_consistency_checking must name`, s.ok("status"))
-	require.Regexp(t, `(?m)^branch main +stopped .*wal_consistency_checking must name`, s.ok("status"))
+	require.Regexp(t, `(?m)^endpoint main +failed .*by a resource manager of an extension`, s.ok("status"))
+	require.Regexp(t, `(?m)^branch main +stopped .*by a resource manager of an extension`, s.ok("status"))
 
 	state := s.state()
 	late := s.run("branch", "create", "late")

@@ -269,7 +269,7 @@ func TestTimelineStopsWhereItDoesNotKnowWhatAPageBecomes(t *testing.T) {
 SET wal_compression = pglz; INSERT INTO t SELECT generate_series(100, 300); SET wal_compression = zstd; INSERT INTO t SELECT generate_series(400, 600);
 SET wal_compression = off; INSERT INTO t SELECT generate_series(700, 900); ALTER SYSTEM SET wal_consistency_checking = 'all'; ALTER SYSTEM SET full_page_writes = on;
 ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf(); SET wal_consistency_checking = 'all'; INSERT INTO t VALUES (2);`)
-	require.Equal(t, "|off|FIRST 1 (varve)", s.SQL(t, "SELECT current_setting('wal_consistency_checking'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')"))
+	require.Equal(t, "all|off|FIRST 1 (varve)", s.SQL(t, "SELECT current_setting('wal_consistency_checking'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')"))
 	at := head(t, s)
 	var stopped error
 	_, err := proptest.Intrude(t.Context(), w.Env, proposer.Config{ID: 103, Identity: b.id, Safekeepers: w.safekeepers}, func(ctx context.Context, end wal.LSN) error {
@@ -281,7 +281,7 @@ ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf(); SET wa
 	err = stopped
 	require.ErrorIs(t, err, timeline.ErrStoppedForGood)
 	require.ErrorContains(t, err, "custom128")
-	require.ErrorContains(t, err, "wal_consistency_checking must name its resource manager")
+	require.ErrorContains(t, err, "by a resource manager of an extension")
 	require.Empty(t, processesIn(w.dataDir("main")))
 	err = Run(t.Context(), w.Env, Config{Dir: filepath.Join(w.dir, "main"), Identity: b.id, Pageserver: w.pageserver, Proposer: 102, Safekeepers: w.safekeepers, SocketDir: s.Dir}, Events{})
 	require.ErrorIs(t, err, timeline.ErrStopped)

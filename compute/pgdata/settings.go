@@ -73,9 +73,6 @@ var everywhere = []Setting{
 	// read-only start nothing answers to the name, so that nothing is ever committed.
 	{"synchronous_commit", "on"},
 	{"synchronous_standby_names", "FIRST 1 (varve)"},
-	// No image is needed: redo knows all resource managers of PostgreSQL. With all, for
-	// debugging, each record brings images that redo can be checked against.
-	{"wal_consistency_checking", ""},
 	{"wal_compression", "off"},
 	// PostgreSQL takes a resource manager from a library only while it preloads one, and
 	// records of such a manager are beyond redo: it refuses the library by name.
@@ -129,6 +126,9 @@ func (s Settings) Defaults() []Setting {
 		{"max_prepared_transactions", atLeast(f.MaxPreparedTransactions, preparedTransactionsMin)},
 		{"max_locks_per_transaction", atLeast(f.MaxLocksPerTransaction, locksPerTransactionMin)},
 		{"track_commit_timestamp", onOff(f.TrackCommitTimestamp)},
+		// No image is needed: redo knows all resource managers of PostgreSQL. With all, for
+		// debugging, each record brings images that redo can be checked against.
+		{"wal_consistency_checking", ""},
 		{"shared_buffers", "128MB"},
 		{"dynamic_shared_memory_type", "posix"},
 	}

@@ -41,7 +41,7 @@ type MissingImageError struct {
 }
 
 func (e *MissingImageError) Error() string {
-	return fmt.Sprintf("a change of %s without an image; wal_consistency_checking must name its resource manager", pgkey.Describe(e.Key))
+	return fmt.Sprintf("a change of %s without an image, by a resource manager of an extension, which cannot be redone", pgkey.Describe(e.Key))
 }
 
 // StoppedError says that a timeline takes in no more log, and why. It matches its cause.

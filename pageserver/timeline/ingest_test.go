@@ -311,7 +311,7 @@ func TestMissingImageNamesItselfAndStopsOnlyThisTimeline(t *testing.T) {
 	require.Equal(t, pgkey.Block(other, pgwal.MainFork, 4), missing.Key)
 	require.Equal(t, foreign, missing.RMgr)
 	require.Equal(t, "UNKNOWN (0)", missing.Kind)
-	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record custom128 UNKNOWN (0): a change of relation 1663/5/16385 fork main block 4 without an image; wal_consistency_checking must name its resource manager", mainID, good))
+	require.EqualError(t, err, fmt.Sprintf("timeline %v stopped at %v: record custom128 UNKNOWN (0): a change of relation 1663/5/16385 fork main block 4 without an image, by a resource manager of an extension, which cannot be redone", mainID, good))
 	require.Equal(t, good, w.tl.LastLSN(), "what came before is taken in")
 	require.Equal(t, byte(1), w.mustPage(rel, pgwal.MainFork, 0, good)[24])
 
