@@ -131,9 +131,8 @@ func (s *Store) mayBranchHere(owner *manifest.Index, at wal.LSN) error {
 //
 // The index says that the timeline is to be deleted before the children are listed, and
 // Branch reads it after it has written a child: one of the two sees the other. Only when
-// the index says that there are none does anything go. So whoever attaches a timeline that
-// is to be deleted and has children makes it live again, should the deletion have been cut
-// short: of the two writes one finds the index changed.
+// the index says that there are none does anything go. Until then the timeline may be
+// attached again, which makes it live: of the two writes one finds the index changed.
 func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
 	if err := s.lockDetached(ctx, id); err != nil {
 		return err
@@ -195,10 +194,13 @@ func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
 	return nil
 }
 
-// doom makes the index say that the timeline has no children, and never will.
-func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index, tag env.ETag) (err error) {
+// doom makes the index say that the timeline has no children, and never will. If it fails
+// before that is sent, the timeline is live: the index says so again, or will as soon as
+// somebody attaches it. What is sent is not undone, for it may land late, and whoever finds
+// it there deletes.
+func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index, tag env.ETag) error {
 	x.Writer, x.Sequence = s.newWriter(), 0
-	become := func(state manifest.State) (err error) {
+	become := func(ctx context.Context, state manifest.State) (err error) {
 		x.State, x.Sequence = state, x.Sequence+1
 		tag, err = object.Replace(ctx, x, tag)
 		return err
@@ -207,43 +209,31 @@ func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index
 		if err := s.checkChildren(ctx, x.Timeline); err != nil {
 			return err
 		}
-		if err := become(manifest.Deleting); err != nil {
+		if err := become(ctx, manifest.Deleting); err != nil {
 			return err
 		}
 	}
-	if err := s.checkChildren(ctx, x.Timeline); mayHaveChildren(err) {
-		if undo := become(manifest.Live); undo != nil && !errors.Is(undo, remote.ErrTaken) {
+	if err := s.checkChildren(ctx, x.Timeline); err != nil {
+		if undo := become(context.WithoutCancel(ctx), manifest.Live); undo != nil && !errors.Is(undo, remote.ErrTaken) {
 			s.env.Trace.Event("lsm.delete.undo", "timeline", x.Timeline, "error", undo)
 		}
 		return err
-	} else if err != nil {
-		return err
 	}
-	return become(manifest.Doomed)
+	return become(ctx, manifest.Doomed)
 }
 
-// revive makes a timeline live again that was to be deleted and has children: that it was
-// refused may be all that is missing. The caller writes the index.
-func (s *Store) revive(ctx context.Context, x *manifest.Index) error {
-	if x.State == manifest.Deleting {
-		if err := s.checkChildren(ctx, x.Timeline); mayHaveChildren(err) {
-			s.env.Trace.Cover("lsm deletion undone at attachment")
-			x.State = manifest.Live
-		} else if err != nil {
-			return err
-		}
-	}
-	if x.State != manifest.Live {
+// revive makes a timeline live again whose deletion was begun and is not decided: that it
+// failed may be all that is missing. The caller writes the index, and of that PUT and the
+// one that decides only one succeeds.
+func (s *Store) revive(x *manifest.Index) error {
+	if x.State == manifest.Doomed {
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
 	}
+	if x.State == manifest.Deleting {
+		s.env.Trace.Cover("lsm deletion undone at attachment")
+		x.State = manifest.Live
+	}
 	return nil
-}
-
-// mayHaveChildren reports whether checkChildren has found children, or what may be one:
-// whose index is damaged.
-func mayHaveChildren(err error) bool {
-	var children *HasChildrenError
-	return errors.As(err, &children) || errors.Is(err, wal.ErrCorruption)
 }
 
 // checkChildren returns a *HasChildrenError if the timeline has children.

@@ -432,7 +432,7 @@ func TestABucketThatIsAwayIsNoChild(t *testing.T) {
 }
 
 // TestARefusedDeletionThatIsNotUndoneIsUndoneLater: the PUT that makes the timeline live
-// again fails for good. It has a child, so whoever attaches it does that.
+// again fails for good. Whoever attaches it does that.
 func TestARefusedDeletionThatIsNotUndoneIsUndoneLater(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
@@ -467,19 +467,68 @@ func TestARefusedDeletionThatIsNotUndoneIsUndoneLater(t *testing.T) {
 	require.NoError(t, other.Close(ctx))
 }
 
-// TestWhatIsBeingDeletedIsNotAttached: neither before it is certain that it has no children
-// nor after; and who finds it live again, deletes nothing of it.
+// TestADeletionThatIsNotDecidedChangesNothing: wherever it fails before, the timeline lives
+// on for who makes a branch of it, or else for who attaches it. After that nobody can.
+func TestADeletionThatIsNotDecidedChangesNothing(t *testing.T) {
+	ctx := context.Background()
+	lists := func(n int) func(string, manifest.State) bool {
+		return func(op string, _ manifest.State) bool {
+			if op == "list" {
+				n--
+			}
+			return op == "list" && n == 0
+		}
+	}
+	puts := func(state manifest.State) func(string, manifest.State) bool {
+		return func(op string, to manifest.State) bool { return op == "put" && to == state }
+	}
+	for name, is := range map[string]struct {
+		refuses func(op string, to manifest.State) bool
+		branch  error // of it, before it is attached
+	}{
+		"first look for children":  {lists(2), lsm.ErrNotAttached},
+		"begun":                    {puts(manifest.Deleting), lsm.ErrNotAttached},
+		"second look for children": {lists(3), lsm.ErrNotAttached},
+		"decided":                  {puts(manifest.Doomed), lsm.ErrNoTimeline},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newMemBucket()
+			s, tl := start(t, withBucket(t, b))
+			apply(t, tl, put(1, 20, "Ia"))
+			flush(t, tl)
+			b.setBefore(func(op, key string, body []byte) error {
+				var to manifest.State
+				if x, err := manifest.Decode(key, body); err == nil {
+					to = x.State
+				}
+				if is.refuses(op, to) {
+					return errBucket
+				}
+				return nil
+			})
+			require.ErrorIs(t, s.Delete(ctx, timelineID(1)), errBucket)
+			b.setBefore(nil)
+			require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil), is.branch)
+			require.Equal(t, "Ia", get(t, attach(t, s, timelineID(1)), 1, 20))
+			require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+			require.NoError(t, s.Close(ctx))
+		})
+	}
+}
+
+// TestWhatIsBeingDeletedIsNotAttached: once it is certain that it has no children. Before
+// that it may be; and who finds it live again, deletes nothing of it.
 func TestWhatIsBeingDeletedIsNotAttached(t *testing.T) {
 	ctx := context.Background()
-	for _, state := range []manifest.State{manifest.Deleting, manifest.Doomed} {
+	for _, decided := range []bool{false, true} {
 		b := newMemBucket()
 		s, tl := start(t, withBucket(t, b))
 		apply(t, tl, put(1, 20, "Ia"))
 		flush(t, tl)
 		other := withBucket(t, b).openSmall()
 		b.setBefore(func(op, key string, body []byte) error {
-			if x, err := manifest.Decode(key, body); op == "put" && err == nil && x.State == state {
-				return errBucket // it stays as it was before
+			if x, err := manifest.Decode(key, body); op == "put" && err == nil && x.State == manifest.Doomed && !decided {
+				return errBucket
 			}
 			if op == "delete" {
 				return errBucket
@@ -489,7 +538,7 @@ func TestWhatIsBeingDeletedIsNotAttached(t *testing.T) {
 		require.ErrorIs(t, s.Delete(ctx, timelineID(1)), errBucket)
 		b.setBefore(nil)
 		_, err := other.Attach(ctx, timelineID(1))
-		if state == manifest.Deleting {
+		if !decided {
 			require.NoError(t, err)
 			require.Equal(t, "Ia", get(t, other.Attached(timelineID(1)), 1, 20))
 		} else {

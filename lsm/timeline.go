@@ -135,7 +135,7 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 		if err != nil {
 			return nil, err
 		}
-		if err := t.store.revive(ctx, x); err != nil {
+		if err := t.store.revive(x); err != nil {
 			return nil, err
 		}
 		if err := t.store.mayAttach(ctx, x); err != nil {

@@ -162,13 +162,15 @@ func TestAFailedDeletionLeavesTheBranchServed(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, server.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: imported.LSN}))
 	require.NoError(t, server.client.Timeline(branchID).WaitLSN(ctx, imported.LSN))
-	bucket.skip.Store(2) // the first is for a branch that is attached, before that ends
-	require.ErrorContains(t, server.client.Delete(ctx, branchID), "does not hear")
-	count := 0
-	require.NoError(t, server.client.Timeline(branchID).Relations(ctx, imported.LSN, func(timeline.RelationSize) error {
-		count++
-		return nil
-	}))
-	require.NotZero(t, count)
+	for _, look := range []int64{2, 3} { // the first is for a branch that is attached, before that ends
+		bucket.skip.Store(look)
+		require.ErrorContains(t, server.client.Delete(ctx, branchID), "does not hear")
+		count := 0
+		require.NoError(t, server.client.Timeline(branchID).Relations(ctx, imported.LSN, func(timeline.RelationSize) error {
+			count++
+			return nil
+		}))
+		require.NotZero(t, count)
+	}
 	require.NoError(t, server.client.Delete(ctx, branchID))
 }

@@ -368,8 +368,8 @@ func TestABrokenTimelineKeepsNoOtherFromBeingServed(t *testing.T) {
 	first := run(t, dir, "ps1")
 	imported, err := first.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
 	require.NoError(t, err)
-	damagedID, deletingID := wal.TimelineID{4}, wal.TimelineID{5}
-	for _, id := range []wal.TimelineID{branchID, damagedID, deletingID} {
+	damagedID, begunID, deletingID := wal.TimelineID{4}, wal.TimelineID{5}, wal.TimelineID{6}
+	for _, id := range []wal.TimelineID{branchID, damagedID, begunID, deletingID} {
 		require.NoError(t, first.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: id, At: imported.LSN, Meta: []byte("branch")}))
 	}
 	first.stop()
@@ -377,15 +377,17 @@ func TestABrokenTimelineKeepsNoOtherFromBeingServed(t *testing.T) {
 		index[len(index)/2] ^= 1
 		return index
 	})
-	edit(t, dir, deletingID, func(index []byte) []byte {
-		x, err := manifest.Decode("index", index)
-		require.NoError(t, err)
-		x.State = manifest.Deleting
-		return x.AppendTo(nil)
-	})
+	for id, state := range map[wal.TimelineID]manifest.State{begunID: manifest.Deleting, deletingID: manifest.Doomed} {
+		edit(t, dir, id, func(index []byte) []byte {
+			x, err := manifest.Decode("index", index)
+			require.NoError(t, err)
+			x.State = state
+			return x.AppendTo(nil)
+		})
+	}
 
 	second := run(t, dir, "ps2")
-	for _, id := range []wal.TimelineID{mainID, branchID} {
+	for _, id := range []wal.TimelineID{mainID, branchID, begunID} {
 		position, err := second.client.Timeline(id).Position(ctx)
 		require.NoError(t, err)
 		require.Equal(t, imported.LSN, position.Last)
@@ -396,15 +398,16 @@ func TestABrokenTimelineKeepsNoOtherFromBeingServed(t *testing.T) {
 	require.ErrorContains(t, err, "being deleted")
 	list, err := second.client.List(ctx)
 	require.NoError(t, err)
-	require.Len(t, list, 4)
+	require.Len(t, list, 5)
 	require.Equal(t, []wal.TimelineID{damagedID, mainID}, []wal.TimelineID{list[2].ID, list[2].Parent})
 	require.Contains(t, list[2].Stopped, "corruption")
-	require.Contains(t, list[3].Stopped, "being deleted")
+	require.Empty(t, list[3].Stopped, "its deletion was cut short before it was decided")
+	require.Contains(t, list[4].Stopped, "being deleted")
 
 	require.NoError(t, second.client.Delete(ctx, deletingID), "a deletion is taken up again")
 	list, err = second.client.List(ctx)
 	require.NoError(t, err)
-	require.Len(t, list, 3)
+	require.Len(t, list, 4)
 }
 
 // damagedLogs is a pageserver that follows two sources of a log of two records, in the

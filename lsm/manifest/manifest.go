@@ -92,7 +92,7 @@ type State uint8
 // The states of a timeline.
 const (
 	Live     State = 0
-	Deleting State = 1 // refuses branches; live again if it turns out to have children
+	Deleting State = 1 // refuses branches; live again if it turns out to have some, or is attached
 	Doomed   State = 2 // has none, and none will come: its layers go, for good
 )
 

@@ -195,7 +195,7 @@ var moreBad = []bad{
 	{"an index of an older generation", "bucket", "went back", func(r *Run) { r.Bucket[1].Indexes[byID(r, mainLine)].Generation-- }},
 	{"an index that is durable no longer", "bucket", "went back", func(r *Run) { r.Bucket[1].Indexes[byID(r, mainLine)].Durable-- }},
 	{"a cutoff that falls", "bucket", "went back", func(r *Run) { r.Bucket[1].Indexes[byID(r, mainLine)].Cutoff-- }},
-	{"a timeline that is live again", "bucket", "went back", func(r *Run) { r.Bucket[0].Indexes[byID(r, child)].State = manifest.Deleting }},
+	{"a timeline that is live again", "bucket", "went back", func(r *Run) { r.Bucket[0].Indexes[byID(r, child)].State = manifest.Doomed }},
 	// Branches.
 	{"a branch that is gone, and nobody deleted it", "branches", "is gone, and nobody deleted it", func(r *Run) {
 		i := byID(r, child)

@@ -111,7 +111,7 @@ func (b *bucket) layer(s *BucketSample, objects map[string]Object, d *layer.Desc
 func (b *bucket) forward(at Event, x *manifest.Index) {
 	if was := b.last[x.Timeline]; was != nil {
 		switch {
-		case x.Generation < was.Generation, x.Durable < was.Durable, x.Cutoff < was.Cutoff, x.State < was.State:
+		case x.Generation < was.Generation, x.Durable < was.Durable, x.Cutoff < was.Cutoff, was.State == manifest.Doomed && x.State != was.State:
 			b.flag("event %d: the index of timeline %s went back from generation %d, durable %v, cutoff %v, state %d to %d, %v, %v, %d", at, short(x.Timeline),
 				was.Generation, was.Durable, was.Cutoff, was.State, x.Generation, x.Durable, x.Cutoff, x.State)
 		}
