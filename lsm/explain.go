@@ -67,6 +67,7 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 		if !isGone(err) || again == readAgainMax || !t.renew(ctx, v) {
 			return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
 		}
+		t.counts.again.Add(1)
 	}
 }
 

@@ -3,6 +3,7 @@ package lsm_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,5 +140,43 @@ func TestAnIdleTimelineWritesNothing(t *testing.T) {
 	}
 	require.Zero(t, requests)
 	b.setBefore(nil)
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestAnExplanationBeginsAgainWhenAnAncestorMerges: what its own keys have floors by is
+// the parent's, whose layers are merged and deleted when they are about to be read.
+func TestAnExplanationBeginsAgainWhenAnAncestorMerges(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s := w.openWith(w.env, lsm.Options{Redo: textRedo{}, CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1})
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	apply(t, tl, put(0, 20, "Ia"))
+	flush(t, tl)
+	apply(t, tl, put(0, 30, "Db"))
+	flush(t, tl)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 30, nil))
+	child := attach(t, s, timelineID(2))
+	apply(t, child, put(mortalKey, 40, "Ic"), put(mortalKey, 50, "Id"))
+	flush(t, child)
+	want, err := child.Explain(ctx, 50)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, want.Versions)
+
+	merged := false
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "range" && strings.Contains(key, "/layers/"+timelineID(1).String()) {
+			b.setBefore(nil)
+			merged = true
+			require.NoError(t, tl.Compact(ctx))
+		}
+		return nil
+	})
+	e, err := child.Explain(ctx, 50)
+	require.NoError(t, err)
+	require.True(t, merged)
+	require.Equal(t, want, e)
+	require.EqualValues(t, 1, child.Stats().ReadsAgain)
 	require.NoError(t, s.Close(ctx))
 }
