@@ -57,18 +57,22 @@ func (t *Timeline) getFrom(ctx context.Context, v *view, reads []Read, out []Cha
 			return fmt.Errorf("get %v at %v of timeline %v: %w", r.Key, r.LSN, t.node.id, err)
 		}
 	}
-	if w.walked > 0 && t.counts.walked.Add(w.walked) >= t.store.opts.LayerBytes {
-		t.counts.walked.Store(0)
+	if w.walked >= t.store.opts.LayerBytes {
 		t.store.noteReads(v)
 	}
 	return nil
 }
 
-// noteReads tells the compactions of those whose layers were read, as far as they are
+// noteReads tells the compactions of those whose layers have cost much, as far as they are
 // attached here: a branch is mostly read from its ancestors' layers.
 func (s *Store) noteReads(v *view) {
 	for i := range v.lines {
-		if t := s.Attached(v.lines[i].id); t != nil {
+		l := &v.lines[i]
+		if l.state.walked.Load() < s.opts.LayerBytes {
+			continue
+		}
+		l.state.walked.Store(0)
+		if t := s.Attached(l.id); t != nil {
 			t.noteWork()
 		}
 	}
@@ -160,7 +164,7 @@ type walk struct {
 	view   *view
 	counts *counters
 	at     int   // interval of the layer map that the last key lay in
-	walked int64 // bytes of deltas taken from layers
+	walked int64 // nodeState.walked where that has become most
 }
 
 // chain fills c with what determines key at lsn: tables and layers are visited
@@ -230,7 +234,7 @@ func (w *walk) layers(ctx context.Context, key Key, ceil, floor wal.LSN, version
 	return versions, min(ceil, floor), false, nil
 }
 
-// noteWalked counts the deltas that a layer cost.
+// noteWalked counts the deltas that a layer cost, for the timeline that it is of.
 func (w *walk) noteWalked(from *layer.Reader, versions []Version) {
 	var bytes int64
 	for i := range versions {
@@ -238,9 +242,15 @@ func (w *walk) noteWalked(from *layer.Reader, versions []Version) {
 			bytes += int64(len(versions[i].Value))
 		}
 	}
-	if bytes > 0 {
-		from.NoteWalked(bytes)
-		w.walked += bytes
+	if bytes == 0 {
+		return
+	}
+	from.NoteWalked(bytes)
+	for i := range w.view.lines {
+		if l := &w.view.lines[i]; l.id == from.Desc().ID.Timeline {
+			w.walked = max(w.walked, l.state.walked.Add(bytes))
+			return
+		}
 	}
 }
 

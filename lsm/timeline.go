@@ -76,7 +76,6 @@ type counters struct {
 	versions, flushes, flushedBytes      atomic.Uint64
 	merges, mergedBytes, images, dropped atomic.Uint64
 	deleted, again, eased                atomic.Uint64
-	walked                               atomic.Int64 // since the compaction last heard of it
 }
 
 // attachAttemptsMax bounds how often Attach takes over from others that attach

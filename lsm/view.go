@@ -77,6 +77,7 @@ const maxLSN = ^wal.LSN(0)
 type nodeState struct {
 	last    atomic.Uint64 // LSN up to which the timeline can be read here
 	flushed atomic.Int64  // own layers of level 0
+	walked  atomic.Int64  // bytes of deltas taken from own layers, by whomever, since the compaction last heard of it
 	view    atomic.Pointer[view]
 }
 
