@@ -19,6 +19,9 @@ type ScrubOptions struct {
 	Tenant wal.TenantID
 	// Timelines, if there are any, are all that matters, with their ancestors.
 	Timelines []wal.TimelineID
+	// Remembered reports whether a timeline was made and not deleted, as far as anybody
+	// remembers. Nil: nobody remembers any.
+	Remembered func(wal.TimelineID) bool
 	// Foreign checks an object of the tenant that is not the store's; known is false if
 	// it is nobody's. It may be nil.
 	Foreign func(key string, body []byte) (known bool, err error)
@@ -61,9 +64,11 @@ type ScrubReport struct {
 // being written at the end, which counts as leaked. An error is of the bucket; what is
 // wrong with objects is in the report.
 //
-// Layers without any index of their timeline are what a lost index leaves, for a deletion
-// removes them first: that index is missing. What a timeline's layers should be nobody
-// knows while its index is damaged or missing; those that are there are checked.
+// Layers without any index of their timeline are what a lost index leaves: that index is
+// missing. A deletion removes them first, but one that was being written meanwhile, by
+// whoever had the timeline attached, comes after it and stays: only who remembers which
+// timelines there should be can tell that it has leaked. What a timeline's layers should be
+// nobody knows while its index is damaged or missing; those that are there are checked.
 func Scrub(ctx context.Context, e env.Env, opts ScrubOptions) (*ScrubReport, error) {
 	s := &scrub{env: e, opts: opts, report: &ScrubReport{}, timelines: map[wal.TimelineID]*scrubbed{}, lost: map[wal.TimelineID]bool{}}
 	if err := s.run(ctx); err != nil {
@@ -295,23 +300,26 @@ func (s *scrub) readRest(ctx context.Context, object env.ObjectInfo) error {
 	t := s.timelines[id]
 	switch {
 	case t == nil && s.wantsAll():
-		return s.readUnnamed(ctx, object.Key, id)
+		return s.readUnnamed(ctx, object, id)
 	case t == nil || !t.wanted || t.named[object.Key]:
 		return nil
 	case t.index == nil:
-		return s.readUnnamed(ctx, object.Key, id)
+		return s.readUnnamed(ctx, object, id)
 	}
 	return s.noteLeaked(ctx, t, object)
 }
 
 // readUnnamed checks a layer of a timeline whose index is not known.
-func (s *scrub) readUnnamed(ctx context.Context, key string, id wal.TimelineID) error {
-	body, found, err := s.get(ctx, key)
+func (s *scrub) readUnnamed(ctx context.Context, object env.ObjectInfo, id wal.TimelineID) error {
+	if s.timelines[id] == nil && !s.lost[id] && s.opts.Remembered != nil && !s.opts.Remembered(id) {
+		return s.addLeaked(ctx, object, id, "its timeline has no index, and nobody remembers it")
+	}
+	body, found, err := s.get(ctx, object.Key)
 	if err != nil || !found {
 		return err
 	}
 	s.report.Layers++
-	s.note(key, id, s.checkLayer(key, nil, body))
+	s.note(object.Key, id, s.checkLayer(object.Key, nil, body))
 	if s.timelines[id] == nil {
 		s.noteLost(id, "layers of the timeline are there")
 	}
@@ -328,12 +336,17 @@ func (s *scrub) noteLeaked(ctx context.Context, t *scrubbed, object env.ObjectIn
 	if _, known := named[object.Key]; known {
 		return nil
 	}
-	_, err = s.env.Bucket.Head(ctx, object.Key)
+	return s.addLeaked(ctx, object, t.id, "no index names it")
+}
+
+// addLeaked reports a leaked layer, unless it is gone.
+func (s *scrub) addLeaked(ctx context.Context, object env.ObjectInfo, id wal.TimelineID, why string) error {
+	_, err := s.env.Bucket.Head(ctx, object.Key)
 	if errors.Is(err, env.ErrNoObject) {
 		return nil
 	}
 	if err == nil {
-		s.add(Flaw{Kind: FlawLeaked, Object: object.Key, Timeline: t.id, What: "no index names it", Bytes: object.Size})
+		s.add(Flaw{Kind: FlawLeaked, Object: object.Key, Timeline: id, What: why, Bytes: object.Size})
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,41 @@ func TestScrubOfOneTimeline(t *testing.T) {
 	lost := scrubbed(t, w, timelineID(9)).Flaws
 	require.Len(t, lost, 1)
 	require.Equal(t, lsm.FlawMissing, lost[0].Kind)
+}
+
+// TestScrubTellsWhatADeletedTimelineLeavesFromALostIndex: a layer that comes after its
+// timeline was deleted lies there for ever, and nothing is lost.
+func TestScrubTellsWhatADeletedTimelineLeavesFromALostIndex(t *testing.T) {
+	b, w := rotWorld(t)
+	child, parent := timelineID(2), timelineID(1)
+	late := b.keys("/layers/" + child.String())[0]
+	body := b.objects[late]
+	scrub := func(remembered ...wal.TimelineID) lsm.Flaw {
+		t.Helper()
+		opts := lsm.ScrubOptions{Tenant: tenant, Remembered: func(id wal.TimelineID) bool { return slices.Contains(remembered, id) }}
+		if remembered == nil {
+			opts.Remembered = nil
+		}
+		report, err := lsm.Scrub(t.Context(), w.env, opts)
+		require.NoError(t, err)
+		require.Len(t, report.Flaws, 1)
+		return report.Flaws[0]
+	}
+	lost := b.keys("/" + parent.String() + "/index")[0]
+	index := b.objects[lost]
+	delete(b.objects, lost)
+	require.Equal(t, lsm.FlawMissing, scrub(child).Kind, "its child remembers it")
+	b.objects[lost] = index
+
+	s := w.openSmall()
+	require.NoError(t, s.Delete(t.Context(), child))
+	require.NoError(t, s.Close(t.Context()))
+	b.objects[late] = body
+	require.Equal(t, lsm.Flaw{
+		Kind: lsm.FlawLeaked, Object: late, Timeline: child, What: "its timeline has no index, and nobody remembers it", Bytes: int64(len(body)),
+	}, scrub(parent))
+	require.Equal(t, lsm.FlawMissing, scrub(parent, child).Kind)
+	require.Equal(t, lsm.FlawMissing, scrub().Kind, "nobody knows")
 }
 
 // TestScrubAsksTheOwnerOfOtherObjects: the store does not know what others keep.

@@ -92,6 +92,12 @@ func TestScrub(t *testing.T) {
 	found = scrub(0, filepath.Join(tenant, "stray"), func([]byte) []byte { return []byte("x") })
 	require.Equal(t, lsm.FlawLeaked, found.Kind)
 
+	deleted := filepath.Join(filepath.Dir(filepath.Dir(layer)), strings.Repeat("ab", 16))
+	require.NoError(t, os.Mkdir(deleted, 0o700))
+	late := filepath.Join(deleted, filepath.Base(layer))
+	found = scrub(0, late, func([]byte) []byte { body, _ := os.ReadFile(layer); return body })
+	require.Equal(t, []any{lsm.FlawLeaked, object(late), ""}, []any{found.Kind, found.Object, found.Branch})
+
 	found = scrub(1, index, flipped)
 	require.Equal(t, []any{lsm.FlawCorrupt, object(index)}, []any{found.Kind, found.Object})
 	found = scrub(1, log, flipped)

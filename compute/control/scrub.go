@@ -44,7 +44,8 @@ func (s *Supervisor) Scrub(ctx context.Context, branch string) (ScrubReport, err
 		return ScrubReport{}, err
 	}
 	names := map[wal.TimelineID]string{}
-	opts := lsm.ScrubOptions{Tenant: s.project.Tenant, Foreign: s.checkLogObject}
+	remembered := func(id wal.TimelineID) bool { _, is := names[id]; return is }
+	opts := lsm.ScrubOptions{Tenant: s.project.Tenant, Remembered: remembered, Foreign: s.checkLogObject}
 	for _, b := range branches {
 		names[b.Timeline] = b.Name
 		if b.Name == branch {
