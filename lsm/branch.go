@@ -125,23 +125,41 @@ func (s *Store) mayBranchHere(owner *manifest.Index, at wal.LSN) error {
 	return nil
 }
 
-// Delete removes a timeline and its layers, detaching it first if it is attached
-// here; attachments elsewhere are fenced. It is refused with a *HasChildrenError
-// while others branch from it. Call it again if it fails half-way.
+// Delete dooms a timeline and removes its layers. Call it again if it fails half-way.
+//
+// What is doomed nobody can attach, branch from or make anew, so nothing that the store
+// does waits while its layers, which may be many, are deleted.
+func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
+	if err := s.Doom(ctx, id); err != nil {
+		return err
+	}
+	if err := s.remove(ctx, id); err != nil {
+		return fmt.Errorf("delete timeline %v: %w", id, err)
+	}
+	s.env.Trace.Event("lsm.delete", "timeline", id)
+	return nil
+}
+
+// Doom decides that a timeline is deleted, detaching it first if it is attached here;
+// attachments elsewhere are fenced. It is refused with a *HasChildrenError while others
+// branch from it. What it leaves, Delete removes.
 //
 // The index says that the timeline is to be deleted before the children are listed, and
 // Branch reads it after it has written a child: one of the two sees the other. Only when
 // the index says that there are none does anything go. Until then the timeline may be
 // attached again, which makes it live: of the two writes one finds the index changed.
-func (s *Store) Delete(ctx context.Context, id wal.TimelineID) error {
+func (s *Store) Doom(ctx context.Context, id wal.TimelineID) error {
 	if err := s.lockDetached(ctx, id); err != nil {
 		return err
 	}
 	defer s.change.Unlock()
-	if err := s.delete(ctx, id); err != nil {
+	x, object, tag, err := s.loadIndex(ctx, id)
+	if err == nil && x.State != manifest.Doomed {
+		err = s.doom(ctx, x, object, tag)
+	}
+	if err != nil {
 		return fmt.Errorf("delete timeline %v: %w", id, err)
 	}
-	s.env.Trace.Event("lsm.delete", "timeline", id)
 	return nil
 }
 
@@ -167,15 +185,11 @@ func (s *Store) lockDetached(ctx context.Context, id wal.TimelineID) error {
 	}
 }
 
-func (s *Store) delete(ctx context.Context, id wal.TimelineID) error {
-	x, object, tag, err := s.loadIndex(ctx, id)
+// remove deletes the objects of a doomed timeline.
+func (s *Store) remove(ctx context.Context, id wal.TimelineID) error {
+	object, err := s.indexObject(ctx, id)
 	if err != nil {
 		return err
-	}
-	if x.State != manifest.Doomed {
-		if err := s.doom(ctx, x, object, tag); err != nil {
-			return err
-		}
 	}
 	layers, err := s.env.Bucket.List(ctx, remote.LayersPrefix(s.opts.Tenant, id))
 	if err != nil {

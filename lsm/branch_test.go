@@ -112,3 +112,40 @@ func TestABranchIsMadeAtALeaseBelowTheHorizon(t *testing.T) {
 	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(3), 30, nil), lsm.ErrBelowHorizon)
 	require.NoError(t, s.Close(ctx))
 }
+
+// TestNobodyWaitsForTheLayersOfADeletedTimeline: while they are deleted, other timelines are
+// made and attached, and the deleted one is for nobody.
+func TestNobodyWaitsForTheLayersOfADeletedTimeline(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	require.NoError(t, s.Create(ctx, timelineID(2), 10, nil))
+	met := false
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op != "delete" {
+			return nil
+		}
+		require.Contains(t, key, "/layers/")
+		b.setBefore(nil)
+		met = true
+		_, err := s.Attach(ctx, timelineID(2))
+		require.NoError(t, err)
+		require.NoError(t, s.Branch(ctx, timelineID(2), timelineID(3), 10, nil))
+		_, err = s.Attach(ctx, timelineID(1))
+		require.ErrorIs(t, err, lsm.ErrNoTimeline)
+		require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(4), 20, nil), lsm.ErrNoTimeline)
+		require.ErrorIs(t, s.Create(ctx, timelineID(1), 10, nil), lsm.ErrTimelineExists)
+		require.NoError(t, s.Delete(ctx, timelineID(1)), "by another at the same time")
+		return nil
+	})
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	require.True(t, met)
+	ids, err := s.Timelines(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []wal.TimelineID{timelineID(2), timelineID(3)}, ids)
+	require.Empty(t, b.keys("/layers/"))
+	require.NoError(t, s.Close(ctx))
+}

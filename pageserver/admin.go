@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
+	"github.com/varvedb/varve/wal"
 )
 
 // importDir makes a root timeline of a data directory. After a failure there is no
@@ -93,26 +93,42 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	if err := s.admin.Lock(ctx); err != nil {
+	if err := s.doom(ctx, id); err != nil {
 		return nil, err
+	}
+	// Its layers may be many, and nobody has to wait until they are gone.
+	if err := s.store.Delete(ctx, id); err != nil {
+		return nil, err
+	}
+	return nil, s.drop(ctx, id)
+}
+
+// doom decides that a timeline is deleted. One that was detached for it is attached anew:
+// if it is not deleted it is served as before, and else says that it is being deleted.
+func (s *Server) doom(ctx context.Context, id wal.TimelineID) error {
+	if err := s.admin.Lock(ctx); err != nil {
+		return err
 	}
 	defer s.admin.Unlock()
-	b, err := s.branch(id)
-	if err != nil && !errors.Is(err, lsm.ErrNoTimeline) {
-		return nil, err
+	err := s.store.Doom(ctx, id)
+	if b, unknown := s.branch(id); unknown == nil && s.store.Attached(id) == nil {
+		err = errors.Join(err, s.retake(context.WithoutCancel(ctx), b))
 	}
-	if err := s.store.Delete(ctx, id); err != nil {
-		if b != nil && s.store.Attached(id) == nil {
-			// What is not deleted is served as before.
-			err = errors.Join(err, s.retake(context.WithoutCancel(ctx), b))
-		}
-		return nil, err
+	return err
+}
+
+// drop ends what this server keeps of a timeline that is deleted.
+func (s *Server) drop(ctx context.Context, id wal.TimelineID) error {
+	if err := s.admin.Lock(ctx); err != nil {
+		return err
 	}
-	if b == nil {
-		return nil, nil
+	defer s.admin.Unlock()
+	b, unknown := s.branch(id)
+	if unknown != nil {
+		return nil
 	}
 	s.mu.Lock()
 	delete(s.branches, id)
 	s.mu.Unlock()
-	return nil, b.stop(ctx)
+	return b.stop(ctx)
 }

@@ -174,3 +174,53 @@ func TestAFailedDeletionLeavesTheBranchServed(t *testing.T) {
 	}
 	require.NoError(t, server.client.Delete(ctx, branchID))
 }
+
+// atDelete does something once, before an object is deleted.
+type atDelete struct {
+	env.Bucket
+	once sync.Once
+	then func(key string)
+}
+
+func (b *atDelete) Delete(ctx context.Context, key string) error {
+	if strings.Contains(key, "/layers/") {
+		b.once.Do(func() { b.then(key) })
+	}
+	return b.Bucket.Delete(ctx, key)
+}
+
+// TestNobodyWaitsForADeletion: while the layers of a timeline are deleted, others are
+// branched from, and the deleted one is served to nobody.
+func TestNobodyWaitsForADeletion(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir := shortDir(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	bucket := &atDelete{}
+	server := runOn(t, dir, "ps1", func(e *env.Env) { bucket.Bucket, e.Bucket = e.Bucket, bucket })
+	other := wal.TimelineID{4}
+	var imported pageapi.Imported
+	for _, id := range []wal.TimelineID{mainID, other} {
+		var err error
+		imported, err = server.client.Import(ctx, pageapi.ImportRequest{Timeline: id, Path: postgres.DataDir, Meta: []byte("label")})
+		require.NoError(t, err)
+	}
+	met := false
+	bucket.then = func(key string) {
+		met = true
+		require.Contains(t, key, mainID.String())
+		require.NoError(t, server.client.Branch(ctx, pageapi.BranchRequest{Parent: other, Child: branchID, At: imported.LSN}))
+		_, err := server.client.Timeline(mainID).Position(ctx)
+		require.ErrorIs(t, err, lsm.ErrNoTimeline)
+		list, err := server.client.List(ctx)
+		require.NoError(t, err)
+		require.Contains(t, list[0].Stopped, "being deleted")
+	}
+	require.NoError(t, server.client.Delete(ctx, mainID))
+	require.True(t, met)
+	list, err := server.client.List(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []wal.TimelineID{branchID, other}, []wal.TimelineID{list[0].ID, list[1].ID})
+	_, err = server.client.Timeline(mainID).Position(ctx)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+}
