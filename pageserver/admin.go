@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
@@ -20,10 +22,6 @@ func (s *Server) importDir(ctx context.Context, payload []byte) ([]byte, error) 
 	if s.cfg.OpenDir == nil {
 		return nil, fmt.Errorf("import %s: this pageserver opens no directories: %w", m.Path, pageapi.ErrRefused)
 	}
-	if err := s.admin.Lock(ctx); err != nil {
-		return nil, err
-	}
-	defer s.admin.Unlock()
 	info, err := s.importInto(ctx, m)
 	var refused *basebackup.RefusedError
 	if errors.As(err, &refused) {
@@ -45,20 +43,57 @@ func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*base
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Create(ctx, m.Timeline, info.LSN, m.Meta); err != nil {
+	b := s.newBranch(m.Timeline, s.cfg.Safekeepers)
+	if err := s.announce(b); err != nil {
 		return nil, err
 	}
-	under, err := s.store.Attach(ctx, m.Timeline)
+	if err := s.fill(ctx, b, m.Meta, fsys, info.LSN); err != nil {
+		s.withdraw(b, err)
+		return nil, err
+	}
+	s.start(b)
+	return info, nil
+}
+
+// announce keeps a timeline that will be imported, before it is made: a listing that finds
+// it half made must not attach it. That takes long, and admin is not held.
+func (s *Server) announce(b *branch) error {
+	b.failed = fmt.Errorf("%w: %v is being imported", lsm.ErrNoTimeline, b.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.branches[b.id] != nil {
+		return fmt.Errorf("%w: %v", lsm.ErrTimelineExists, b.id)
+	}
+	s.branches[b.id] = b
+	return nil
+}
+
+// fill makes the timeline of a branch that was announced, and imports a directory into it.
+func (s *Server) fill(ctx context.Context, b *branch, meta []byte, fsys fs.FS, start wal.LSN) error {
+	if err := s.store.Create(ctx, b.id, start, meta); err != nil {
+		return err
+	}
+	under, err := s.store.Attach(ctx, b.id)
 	if err == nil {
 		_, err = basebackup.Import(ctx, fsys, under)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), m.Timeline))
+		return errors.Join(err, s.store.Delete(context.WithoutCancel(ctx), b.id))
 	}
-	b := s.newBranch(m.Timeline, s.cfg.Safekeepers)
-	b.under, b.looked = under, true
-	s.start(b)
-	return info, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.under, b.looked, b.failed = under, true, nil
+	return nil
+}
+
+// withdraw ends a branch that was announced and has not come to be.
+func (s *Server) withdraw(b *branch, why error) {
+	b.end(why)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.branches[b.id] == b {
+		delete(s.branches, b.id)
+	}
 }
 
 // makeBranch makes a child of a timeline that is this server's, and attaches it. What
@@ -96,8 +131,9 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 	if err := s.doom(ctx, id); err != nil {
 		return nil, err
 	}
-	// Its layers may be many, and nobody has to wait until they are gone.
-	if err := s.store.Delete(ctx, id); err != nil {
+	// Its layers may be many, and nobody has to wait until they are gone. Another may have
+	// deleted them by now.
+	if err := s.store.Delete(ctx, id); err != nil && !errors.Is(err, lsm.ErrNoTimeline) {
 		return nil, err
 	}
 	return nil, s.drop(ctx, id)

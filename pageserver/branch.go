@@ -74,12 +74,17 @@ func (b *branch) run(ctx context.Context) error {
 	b.changed.Broadcast()
 	b.mu.Unlock()
 	err := b.live(ctx)
-	b.mu.Lock()
-	b.ended = err
-	b.changed.Broadcast()
-	b.mu.Unlock()
+	b.end(err)
 	b.env.Trace.Event("timeline ended", "timeline", b.id, "error", err)
 	return nil
+}
+
+// end says why there are no tasks, or no more.
+func (b *branch) end(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = why
+	b.changed.Broadcast()
 }
 
 func (b *branch) live(ctx context.Context) error {

@@ -175,18 +175,84 @@ func TestAFailedDeletionLeavesTheBranchServed(t *testing.T) {
 	require.NoError(t, server.client.Delete(ctx, branchID))
 }
 
-// atDelete does something once, before an object is deleted.
-type atDelete struct {
+// atLayers does something once, before a layer of a timeline is written or deleted.
+type atLayers struct {
 	env.Bucket
 	once sync.Once
-	then func(key string)
+	of   wal.TimelineID
+	then func()
 }
 
-func (b *atDelete) Delete(ctx context.Context, key string) error {
-	if strings.Contains(key, "/layers/") {
-		b.once.Do(func() { b.then(key) })
+func (b *atLayers) look(key string) {
+	if strings.Contains(key, "/layers/"+b.of.String()) {
+		b.once.Do(b.then)
 	}
+}
+
+func (b *atLayers) Put(ctx context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
+	b.look(key)
+	return b.Bucket.Put(ctx, key, body, cond)
+}
+
+func (b *atLayers) Delete(ctx context.Context, key string) error {
+	b.look(key)
 	return b.Bucket.Delete(ctx, key)
+}
+
+// TestNobodyWaitsForAnImport: while a directory is imported, other timelines are branched
+// from, which lists what there is, and followed; and the new one is for nobody yet.
+func TestNobodyWaitsForAnImport(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir := shortDir(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	other := wal.TimelineID{4}
+	bucket := &atLayers{of: other}
+	server := runOn(t, dir, "ps1", func(e *env.Env) { bucket.Bucket, e.Bucket = e.Bucket, bucket })
+	bring := func(id wal.TimelineID) (pageapi.Imported, error) {
+		return server.client.Import(ctx, pageapi.ImportRequest{Timeline: id, Path: postgres.DataDir, Meta: []byte("label")})
+	}
+	imported, err := bring(mainID)
+	require.NoError(t, err)
+	met := false
+	bucket.then = func() {
+		met = true
+		require.NoError(t, server.client.Branch(ctx, pageapi.BranchRequest{Parent: mainID, Child: branchID, At: imported.LSN}))
+		require.NoError(t, server.client.Timeline(branchID).WaitLSN(ctx, imported.LSN))
+		require.NoError(t, server.client.Follow(ctx, branchID))
+		_, err := server.client.Timeline(other).Position(ctx)
+		require.ErrorIs(t, err, lsm.ErrNoTimeline)
+		_, err = bring(other)
+		require.ErrorContains(t, err, lsm.ErrTimelineExists.Error())
+	}
+	_, err = bring(other)
+	require.NoError(t, err)
+	require.True(t, met)
+	require.NoError(t, server.client.Timeline(other).WaitLSN(ctx, imported.LSN))
+}
+
+// TestAnImportThatIsDeletedMeanwhileIsGone: neither waits for the other for ever, and who asks
+// again whether it is deleted hears that it is.
+func TestAnImportThatIsDeletedMeanwhileIsGone(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir := shortDir(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	bucket := &atLayers{of: mainID}
+	server := runOn(t, dir, "ps1", func(e *env.Env) { bucket.Bucket, e.Bucket = e.Bucket, bucket })
+	deleted := make(chan error, 1)
+	bucket.then = func() { go func() { deleted <- server.client.Delete(ctx, mainID) }() }
+	_, imported := server.client.Import(ctx, pageapi.ImportRequest{Timeline: mainID, Path: postgres.DataDir, Meta: []byte("main")})
+	if err := <-deleted; err != nil {
+		// The import was written, or given up, at the same time.
+		err = server.client.Delete(ctx, mainID)
+		require.True(t, err == nil || errors.Is(err, lsm.ErrNoTimeline), "%v after %v", err, imported)
+	}
+	_, err := server.client.Timeline(mainID).Position(ctx)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	list, err := server.client.List(ctx)
+	require.NoError(t, err)
+	require.Empty(t, list)
 }
 
 // TestNobodyWaitsForADeletion: while the layers of a timeline are deleted, others are
@@ -196,7 +262,7 @@ func TestNobodyWaitsForADeletion(t *testing.T) {
 	dir := shortDir(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	bucket := &atDelete{}
+	bucket := &atLayers{of: mainID, then: func() {}}
 	server := runOn(t, dir, "ps1", func(e *env.Env) { bucket.Bucket, e.Bucket = e.Bucket, bucket })
 	other := wal.TimelineID{4}
 	var imported pageapi.Imported
@@ -206,9 +272,8 @@ func TestNobodyWaitsForADeletion(t *testing.T) {
 		require.NoError(t, err)
 	}
 	met := false
-	bucket.then = func(key string) {
+	bucket.once, bucket.then = sync.Once{}, func() {
 		met = true
-		require.Contains(t, key, mainID.String())
 		require.NoError(t, server.client.Branch(ctx, pageapi.BranchRequest{Parent: other, Child: branchID, At: imported.LSN}))
 		_, err := server.client.Timeline(mainID).Position(ctx)
 		require.ErrorIs(t, err, lsm.ErrNoTimeline)

@@ -39,7 +39,8 @@ type Server struct {
 	store  *lsm.Store
 	group  env.Group
 
-	// admin is held while timelines are made and removed.
+	// admin is held while branches are made and attached, and while it is decided that a
+	// timeline is deleted.
 	admin *env.Lock
 
 	mu       sync.Mutex
