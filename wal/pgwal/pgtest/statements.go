@@ -99,8 +99,10 @@ func (s *Statements) create() string {
 	t := &table{name: s.name("t"), parts: s.one(5)}
 	text := "CREATE TABLE "
 	if !s.lasts && !t.parts && s.one(4) {
-		t.temp = s.one(2)
-		text = map[bool]string{false: "CREATE UNLOGGED TABLE ", true: "CREATE TEMP TABLE "}[t.temp]
+		text = "CREATE UNLOGGED TABLE "
+		if t.temp = s.one(2); t.temp {
+			text = "CREATE TEMP TABLE "
+		}
 	}
 	text += t.name + " (id int NOT NULL"
 	for range 1 + s.rng.IntN(5) {
