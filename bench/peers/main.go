@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/varvedb/varve/bench/peer"
 )
@@ -25,7 +24,6 @@ var work = map[string]func(ctx context.Context, load peer.Load) (peer.Answer, er
 }
 
 func main() {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 3) // as osenv.AllowFlushes does for Varve's programs
 	if err := serve(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "varve-bench-peers:", err)
 		os.Exit(1)

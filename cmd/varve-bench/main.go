@@ -10,12 +10,9 @@ import (
 	"os/signal"
 
 	"github.com/spf13/cobra"
-
-	"github.com/varvedb/varve/wal/env/osenv"
 )
 
 func main() {
-	osenv.AllowFlushes()
 	root := &cobra.Command{
 		Use:           "varve-bench",
 		Short:         "Measure Varve against its peers, round by round, and judge its goals",

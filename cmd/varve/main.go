@@ -21,7 +21,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varvedb/varve/compute/control"
-	"github.com/varvedb/varve/wal/env/osenv"
 )
 
 // exitCodes maps what kind of failure it was to the process's exit code.
@@ -36,7 +35,6 @@ var exitCodes = map[control.Code]int{
 func main() { os.Exit(run()) }
 
 func run() int {
-	osenv.AllowFlushes()
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer stop()
 	// A second Ctrl-C ends at once what the first does not end.

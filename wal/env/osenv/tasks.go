@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 type tasks struct{ workers chan struct{} }
 
 func newTasks() *tasks {
-	return &tasks{workers: make(chan struct{}, cores)}
+	return &tasks{workers: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
 func (t *tasks) WithCancel(ctx context.Context) (context.Context, context.CancelFunc) {
