@@ -18,7 +18,7 @@ func (s *Store) Create(ctx context.Context, id wal.TimelineID, start wal.LSN, me
 		return err
 	}
 	defer s.change.Unlock()
-	x := &manifest.Index{Timeline: id, Start: start, Durable: start, Cutoff: start, Meta: slices.Clone(meta)}
+	x := &manifest.Index{Head: manifest.Head{Timeline: id, Start: start, Durable: start, Cutoff: start}, Meta: slices.Clone(meta)}
 	if err := s.create(ctx, x); err != nil {
 		return fmt.Errorf("create timeline %v: %w", id, err)
 	}
@@ -74,23 +74,24 @@ func (s *Store) Branch(ctx context.Context, parent, child wal.TimelineID, at wal
 func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal.LSN, meta []byte) error {
 	// What the attachment knows may be old if it was fenced, and a child that is made and
 	// is not to be may stay, should this process end before it is undone.
-	owner, _, _, err := s.loadIndex(ctx, parent)
+	owner, err := s.loadHead(ctx, parent)
 	for err == nil && !owner.IsRoot() && at < owner.BranchLSN {
-		owner, _, _, err = s.loadIndex(ctx, owner.Parent)
+		owner, err = s.loadHead(ctx, owner.Parent)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.mayBranchHere(owner, at); err != nil {
+	if err := s.mayBranchHere(ctx, owner, at); err != nil {
 		return err
 	}
-	x := &manifest.Index{Timeline: child, Parent: owner.Timeline, BranchLSN: at, Start: at, Durable: at, Meta: slices.Clone(meta)}
+	head := manifest.Head{Timeline: child, Parent: owner.Timeline, BranchLSN: at, Start: at, Durable: at}
+	x := &manifest.Index{Head: head, Meta: slices.Clone(meta)}
 	if err := s.create(ctx, x); err != nil {
 		return err
 	}
-	owner, _, _, err = s.loadIndex(ctx, owner.Timeline)
+	owner, err = s.loadHead(ctx, x.Parent)
 	if err == nil {
-		err = s.mayBranchHere(owner, at)
+		err = s.mayBranchHere(ctx, owner, at)
 	}
 	if err == nil {
 		return nil
@@ -100,23 +101,23 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 	return errors.Join(err, s.indexAt(x.Parent, child).Delete(ctx))
 }
 
-func mayBranch(owner *manifest.Index, at wal.LSN) error {
-	switch {
-	case owner.State != manifest.Live:
-		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
-	case owner.Cutoff > at && !isLeased(owner, at):
-		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
-	}
-	return nil
-}
-
-// mayBranchHere judges a parent by its index as it is in the bucket.
-func (s *Store) mayBranchHere(owner *manifest.Index, at wal.LSN) error {
-	if err := mayBranch(owner, at); err != nil {
-		return err
+// mayBranchHere judges a parent by the head of its index as it is in the bucket. An LSN
+// below the cutoff is a matter of leases, for which the whole index is read.
+func (s *Store) mayBranchHere(ctx context.Context, owner *manifest.Head, at wal.LSN) error {
+	leased := false
+	if owner.Cutoff > at {
+		x, _, _, err := s.loadIndex(ctx, owner.Timeline)
+		if err != nil {
+			return err
+		}
+		owner, leased = &x.Head, isLeased(x, at)
 	}
 	held := s.Attached(owner.Timeline)
 	switch {
+	case owner.State != manifest.Live:
+		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
+	case owner.Cutoff > at && !leased:
+		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
 	case held == nil:
 		return fmt.Errorf("%w: %v", ErrNotAttached, owner.Timeline)
 	case held.generation != owner.Generation:
@@ -263,7 +264,7 @@ func (s *Store) checkChildren(ctx context.Context, id wal.TimelineID) error {
 			continue
 		}
 		// One that was detached from its parent keeps its index where it was made.
-		x, _, err := loadAt(ctx, remote.Index{Env: s.env, Key: object.Key}, child)
+		x, _, err := s.indexAt(id, child).Load(ctx)
 		if errors.Is(err, env.ErrNoObject) || err == nil && x.Parent != id {
 			continue
 		}

@@ -28,7 +28,7 @@ func TestABranchIsOnePutHoweverManyThereAre(t *testing.T) {
 	for n := 2; n < 100; n++ {
 		asked = nil
 		require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(n), 20, nil))
-		require.Equal(t, []string{"get 0", "put 132", "get 0"}, asked, "the child's index, and before and after whether the parent's allows it")
+		require.Equal(t, []string{"range 0", "put 136", "range 0"}, asked, "the child's index, and before and after whether the parent's allows it")
 	}
 	require.NoError(t, s.Close(ctx))
 }

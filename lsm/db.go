@@ -215,7 +215,7 @@ func (s *Store) indexObject(ctx context.Context, id wal.TimelineID) (remote.Inde
 }
 
 func (s *Store) indexAt(parent, id wal.TimelineID) remote.Index {
-	return remote.Index{Env: s.env, Key: remote.IndexKey(s.opts.Tenant, parent, id)}
+	return remote.Index{Env: s.env, Key: remote.IndexKey(s.opts.Tenant, parent, id), Timeline: id}
 }
 
 // loadIndex reads a timeline's index.
@@ -224,21 +224,27 @@ func (s *Store) loadIndex(ctx context.Context, id wal.TimelineID) (*manifest.Ind
 	if err != nil {
 		return nil, object, "", err
 	}
-	x, tag, err := loadAt(ctx, object, id)
-	if errors.Is(err, env.ErrNoObject) {
-		s.forget(id)
-		return nil, object, "", fmt.Errorf("%w: %v", ErrNoTimeline, id)
-	}
-	return x, object, tag, err
+	x, tag, err := object.Load(ctx)
+	return x, object, tag, s.noteAbsent(id, err)
 }
 
-// loadAt reads the index object of a timeline. One that is another's says nothing of it.
-func loadAt(ctx context.Context, object remote.Index, id wal.TimelineID) (*manifest.Index, env.ETag, error) {
-	x, tag, err := object.Load(ctx)
-	if err == nil && x.Timeline != id {
-		err = wal.Corruptf(object.Key, 16, "timeline", id, x.Timeline)
+// loadHead reads the head of a timeline's index: what does not grow with the timeline.
+func (s *Store) loadHead(ctx context.Context, id wal.TimelineID) (*manifest.Head, error) {
+	object, err := s.indexObject(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	return x, tag, err
+	head, err := object.LoadHead(ctx)
+	return head, s.noteAbsent(id, err)
+}
+
+// noteAbsent takes in that a timeline's index is not there, if that is what err says.
+func (s *Store) noteAbsent(id wal.TimelineID, err error) error {
+	if errors.Is(err, env.ErrNoObject) {
+		s.forget(id)
+		return fmt.Errorf("%w: %v", ErrNoTimeline, id)
+	}
+	return err
 }
 
 func (s *Store) remember(parent, id wal.TimelineID) {

@@ -300,7 +300,7 @@ func (s *Store) children(ctx context.Context, parent wal.TimelineID) ([]Pin, err
 		if !ok {
 			return nil, fmt.Errorf("list children of timeline %v: %s is not the key of an index", parent, o.Key)
 		}
-		child, _, err := loadAt(ctx, remote.Index{Env: s.env, Key: o.Key}, id)
+		child, _, err := s.indexAt(parent, id).Load(ctx)
 		if errors.Is(err, env.ErrNoObject) {
 			continue // deleted since it was listed
 		}

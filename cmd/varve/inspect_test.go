@@ -31,6 +31,6 @@ func TestInspectIndexSaysWhatAFileIsNot(t *testing.T) {
 
 func TestInspectIndexTellsStatesApart(t *testing.T) {
 	for state, says := range map[manifest.State]string{manifest.Live: "live", manifest.Deleting: "deleting", manifest.Doomed: "doomed"} {
-		require.Equal(t, says, newIndexView(&manifest.Index{State: state}).State)
+		require.Equal(t, says, newIndexView(&manifest.Index{Head: manifest.Head{State: state}}).State)
 	}
 }

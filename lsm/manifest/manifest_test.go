@@ -25,13 +25,16 @@ func sample() *manifest.Index {
 		}
 	}
 	return &manifest.Index{
-		Timeline: wal.TimelineID{1}, Parent: wal.TimelineID{2}, BranchLSN: 0x10, Start: 0x10, Durable: 0x40, Cutoff: 0x12,
-		Generation: 4, Writer: manifest.WriterID{9, 9}, Sequence: 5, Meta: []byte("meta"),
+		Head: manifest.Head{
+			Timeline: wal.TimelineID{1}, Parent: wal.TimelineID{2}, BranchLSN: 0x10, Start: 0x10, Durable: 0x40, Cutoff: 0x12,
+			Generation: 4, Writer: manifest.WriterID{9, 9}, Sequence: 5, PinsGone: true,
+		},
+		Meta:   []byte("meta"),
 		Layers: []layer.Desc{desc(layer.Image, 0x20, 0x20), desc(layer.Delta, 0x10, 0x30)},
 		Dead:   []layer.ID{desc(layer.Delta, 0x10, 0x20).ID},
 		Leases: []manifest.Lease{{ID: manifest.LeaseID{1}, LSN: 0x13, End: 1000}, {ID: manifest.LeaseID{2}, LSN: 0x11, End: 2000}},
 		Marks:  []manifest.Mark{{Time: 500, LSN: 0x20}, {Time: 600, LSN: 0x30}},
-		Pins:   []wal.LSN{0x10, 0x11}, PinsGone: true,
+		Pins:   []wal.LSN{0x10, 0x11},
 	}
 }
 
@@ -40,6 +43,9 @@ func TestRoundTripAndGoldenBytes(t *testing.T) {
 	decoded, err := manifest.Decode("index", data)
 	require.NoError(t, err)
 	require.Equal(t, sample(), decoded)
+	head, err := manifest.DecodeHead("index", data[:manifest.HeadSize])
+	require.NoError(t, err)
+	require.Equal(t, sample().Head, *head)
 
 	dump := []byte(hex.Dump(data))
 	if *rewrite {
@@ -47,7 +53,7 @@ func TestRoundTripAndGoldenBytes(t *testing.T) {
 	}
 	golden, err := os.ReadFile("testdata/index.hex")
 	require.NoError(t, err)
-	require.Equal(t, string(golden), string(dump), "the format of version 5 may not change")
+	require.Equal(t, string(golden), string(dump), "the format of version 6 may not change")
 }
 
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
@@ -60,6 +66,13 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 		require.ErrorContains(t, err, "corruption in tenants/t/index at offset ")
 		_, err = manifest.Decode("index", data[:at])
 		require.ErrorIs(t, err, wal.ErrCorruption, "first %d bytes", at)
+		if at < manifest.HeadSize {
+			_, err = manifest.DecodeHead("tenants/t/index", bad[:manifest.HeadSize])
+			require.ErrorIs(t, err, wal.ErrCorruption, "byte %d of the head", at)
+			require.ErrorContains(t, err, "corruption in tenants/t/index at offset ")
+			_, err = manifest.DecodeHead("index", data[:at])
+			require.ErrorIs(t, err, wal.ErrCorruption, "first %d bytes of the head", at)
+		}
 	}
 }
 
@@ -70,11 +83,21 @@ func resum(data []byte) []byte {
 	return append(data[:end], byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
 }
 
+// resumHead does so with the head, and with the object as a whole.
+func resumHead(data []byte) []byte {
+	resum(data[:manifest.HeadSize:manifest.HeadSize])
+	return resum(data)
+}
+
 func TestUnknownVersionIsRefusedByName(t *testing.T) {
 	data := sample().AppendTo(nil)
-	data[8] = 4
-	_, err := manifest.Decode("index", resum(data))
-	require.EqualError(t, err, "index index has format version 4; this program knows version 5")
+	data[8] = 5
+	for _, other := range [][]byte{data, data[:100]} { // whatever its head is
+		_, err := manifest.Decode("index", resum(other))
+		require.EqualError(t, err, "index index has format version 5; this program knows version 6")
+	}
+	_, err := manifest.DecodeHead("index", resum(data[:manifest.HeadSize]))
+	require.EqualError(t, err, "index index has format version 5; this program knows version 6")
 }
 
 func TestImpossibleIndexIsRefused(t *testing.T) {
@@ -112,13 +135,20 @@ func FuzzDecode(f *testing.F) {
 	small.Layers, small.Meta = nil, nil
 	f.Add(small.AppendTo(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) < 4 {
+		if len(data) < manifest.HeadSize+4 {
 			return
 		}
-		data = resum(slices.Clone(data))
+		data = resumHead(slices.Clone(data))
+		head, headErr := manifest.DecodeHead("index", data[:manifest.HeadSize])
 		x, err := manifest.Decode("index", data)
 		if err == nil {
+			require.NoError(t, headErr)
+			require.Equal(t, x.Head, *head)
 			require.Equal(t, data, x.AppendTo(nil))
+		}
+		if headErr == nil {
+			whole := manifest.Index{Head: *head}
+			require.Equal(t, data[:104], whole.AppendTo(nil)[:104], "but for the sizes of what follows")
 		}
 	})
 }

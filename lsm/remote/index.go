@@ -8,6 +8,7 @@ import (
 
 	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
 )
 
@@ -24,8 +25,9 @@ var ErrTaken = errors.New("index was written by another")
 
 // Index is a timeline's index object in the bucket.
 type Index struct {
-	Env env.Env
-	Key string
+	Env      env.Env
+	Key      string
+	Timeline wal.TimelineID // an object of another is damage
 }
 
 // Load reads the object. It matches env.ErrNoObject if there is none.
@@ -35,10 +37,49 @@ func (o Index) Load(ctx context.Context) (*manifest.Index, env.ETag, error) {
 		return nil, "", fmt.Errorf("read index: %w", err)
 	}
 	x, err := manifest.Decode(o.Key, body)
+	if err == nil {
+		err = o.checkIdentity(&x.Head)
+	}
 	if err != nil {
 		return nil, "", err
 	}
 	return x, tag, nil
+}
+
+// LoadHead reads the head of the object, which is as small however many layers the
+// timeline has. It matches env.ErrNoObject if there is none. What else fails is left to the
+// whole object to explain: it may be too short, or of another version, or damaged, or be
+// sound and that answer alone was not.
+func (o Index) LoadHead(ctx context.Context) (*manifest.Head, error) {
+	head, err := o.loadHead(ctx)
+	if err == nil || errors.Is(err, env.ErrNoObject) {
+		return head, err
+	}
+	o.Env.Trace.Cover("lsm index read whole for its head")
+	x, _, err := o.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &x.Head, nil
+}
+
+func (o Index) loadHead(ctx context.Context) (*manifest.Head, error) {
+	body, err := o.Env.Bucket.GetRange(ctx, o.Key, 0, manifest.HeadSize)
+	if err != nil {
+		return nil, fmt.Errorf("read head of index: %w", err)
+	}
+	head, err := manifest.DecodeHead(o.Key, body)
+	if err != nil {
+		return nil, err
+	}
+	return head, o.checkIdentity(head)
+}
+
+func (o Index) checkIdentity(head *manifest.Head) error {
+	if head.Timeline != o.Timeline {
+		return wal.Corruptf(o.Key, 16, "timeline", o.Timeline, head.Timeline)
+	}
+	return nil
 }
 
 // Create writes the object if there is none yet, else it matches ErrTaken. It sends no

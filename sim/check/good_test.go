@@ -127,8 +127,8 @@ func layerOf(id wal.TimelineID, first byte, lo, hi wal.LSN, body string) layer.D
 func goodIndexes() (indexes []manifest.Index, bodies []string) {
 	bodies = []string{"layer of main", "layer of child"}
 	return []manifest.Index{
-		{Timeline: mainLine, Start: 100, Durable: 600, Cutoff: 100, Generation: 3, Layers: []layer.Desc{layerOf(mainLine, 1, 100, 600, bodies[0])}},
-		{Timeline: child, Parent: mainLine, BranchLSN: 320, Start: 320, Durable: 420, Generation: 1, Layers: []layer.Desc{layerOf(child, 1, 320, 420, bodies[1])}},
+		{Head: manifest.Head{Timeline: mainLine, Start: 100, Durable: 600, Cutoff: 100, Generation: 3}, Layers: []layer.Desc{layerOf(mainLine, 1, 100, 600, bodies[0])}},
+		{Head: manifest.Head{Timeline: child, Parent: mainLine, BranchLSN: 320, Start: 320, Durable: 420, Generation: 1}, Layers: []layer.Desc{layerOf(child, 1, 320, 420, bodies[1])}},
 	}, bodies
 }
 

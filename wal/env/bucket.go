@@ -34,7 +34,7 @@ type ObjectInfo struct {
 	Size int64 // bytes
 }
 
-// Bucket is an object store. Get, Head and List see every Put and Delete that
+// Bucket is an object store. Get, GetRange, Head and List see every Put and Delete that
 // returned before they were called (strong consistency is required of the store).
 //
 // An error of Put or Delete is definite unless [IsUnknown] says otherwise.

@@ -46,7 +46,7 @@ func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "branch", Letter: "f",
 		Title: "creation of branches, against copies and snapshots",
-		About: "A branch is one small object that is put if absent, between two reads of the parent's index, which names each of the parent's layers. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
+		About: "A branch is one small object that is put if absent, between two reads of the head of the parent's index. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
 			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests, and bytes written and read, of every branch. " +
 			"Databases of several sizes are pages of random bytes, up to 4 GiB of them.",
 		Run: bench.Sized(Full, Quick, Run),
