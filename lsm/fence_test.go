@@ -344,3 +344,38 @@ func TestAnErrorOfTheBucketIsNotCorruption(t *testing.T) {
 	require.ErrorContains(t, err, "get "+key(1).String()+" at 0/14 of timeline")
 	require.NoError(t, s.Close(ctx))
 }
+
+// TestAnIndexOfAnotherTimelineIsDamage: it says nothing of this one, which is neither
+// deleted nor another's, and goes on when its own is back.
+func TestAnIndexOfAnotherTimelineIsDamage(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	noted := &notes{Trace: w.env.Trace}
+	w.env.Trace = noted
+	s, tl := start(t, w)
+	index := b.keys("/root/")[0]
+	own := b.objects[index]
+	for name, other := range map[string]manifest.Head{
+		"deleted":    {Timeline: timelineID(2), State: manifest.Doomed, Generation: 1},
+		"taken over": {Timeline: timelineID(2), Generation: 7},
+		"the same":   {Timeline: timelineID(2), Generation: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.objects[index] = (&manifest.Index{Head: other}).AppendTo(nil)
+			for _, err := range []error{tl.Confirm(ctx), tl.SetMeta(ctx, nil)} {
+				require.ErrorIs(t, err, wal.ErrCorruption)
+				require.NotErrorIs(t, err, lsm.ErrFenced)
+				require.ErrorContains(t, err, "corruption in "+index+" at offset 16: timeline")
+			}
+			noted.lines = nil
+			require.NoError(t, tl.Exists(ctx, 0), "what it has is right")
+			require.Len(t, noted.lines, 1)
+			require.Contains(t, noted.lines[0], "corruption in "+index+" at offset 16: timeline")
+			b.objects[index] = own
+		})
+	}
+	require.NoError(t, tl.Confirm(ctx))
+	require.NoError(t, tl.SetMeta(ctx, nil))
+	require.NoError(t, s.Close(ctx))
+}

@@ -207,7 +207,7 @@ func (t *Timeline) Confirm(ctx context.Context) error {
 	if err := t.failure(); err != nil {
 		return err
 	}
-	x, _, err := t.node.object.Load(ctx)
+	x, err := t.node.object.LoadHead(ctx)
 	switch {
 	case errors.Is(err, env.ErrNoObject):
 		err = fmt.Errorf("%w: the timeline was deleted", ErrFenced)
@@ -223,7 +223,7 @@ func (t *Timeline) Confirm(ctx context.Context) error {
 // Exists asks the bucket whether the timeline was deleted, unless it did so within a time,
 // and returns ErrNoTimeline if it was: whoever took it over may have deleted it without a
 // word to this attachment, which could go on to serve what it has. Where the bucket does
-// not say, it was not.
+// not say, it was not: what is wrong is noted, as an index that is damaged or another's.
 func (t *Timeline) Exists(ctx context.Context, within time.Duration) error {
 	if t.deleted.Load() {
 		return t.gone()
@@ -232,11 +232,14 @@ func (t *Timeline) Exists(ctx context.Context, within time.Duration) error {
 	if now-time.Duration(last) < within || !t.looked.CompareAndSwap(last, int64(now)) {
 		return nil
 	}
-	x, _, err := t.node.object.Load(ctx)
+	x, err := t.node.object.LoadHead(ctx)
 	if errors.Is(err, env.ErrNoObject) || err == nil && x.State == manifest.Doomed {
 		t.deleted.Store(true)
 		t.fail(fmt.Errorf("%w: %w", ErrFenced, t.gone()))
 		return t.gone()
+	}
+	if err != nil {
+		t.store.env.Trace.Event("lsm.exists.error", "timeline", t.node.id, "error", err)
 	}
 	return nil
 }
