@@ -77,7 +77,7 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	return s.Measure(ctx, create, sizes, counts)
 }
 
-const varveSettings = "a directory bucket: each put is locked, synced, renamed, and its directory synced"
+const varveSettings = "a directory bucket: each put is synced, renamed under a lock, and its directory synced"
 
 // id is a new timeline's.
 func (b *suite) id() (id wal.TimelineID) {

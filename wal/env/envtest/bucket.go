@@ -1,7 +1,9 @@
 package envtest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,9 +28,15 @@ func RunBucket(t *testing.T, w World) {
 			w.Run(t, func(ctx context.Context, e env.Env) { body(t, ctx, e.Bucket) })
 		})
 	}
-	t.Run("OneOfManyWins", func(t *testing.T) {
-		w.Run(t, func(ctx context.Context, e env.Env) { bucketOneWins(t, ctx, e) })
-	})
+	for name, body := range map[string]func(*testing.T, context.Context, env.Env){
+		"OneOfManyWins":  bucketOneWins,
+		"NoChangeIsLost": bucketNoChangeIsLost,
+		"PutsAreWhole":   bucketPutsAreWhole,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.Run(t, func(ctx context.Context, e env.Env) { body(t, ctx, e) })
+		})
+	}
 }
 
 func bucketRoundTrip(t *testing.T, ctx context.Context, b env.Bucket) {
@@ -150,4 +158,67 @@ func bucketOneWins(t *testing.T, ctx context.Context, e env.Env) {
 	body, _, err := e.Bucket.Get(ctx, "index")
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("writer %d", winner), string(body))
+}
+
+// bucketNoChangeIsLost: of writers that each add one to what they read, while others put
+// large objects, every success counts, and nothing else does.
+func bucketNoChangeIsLost(t *testing.T, ctx context.Context, e env.Env) {
+	_, err := e.Bucket.Put(ctx, "count", nil, env.IfAbsent())
+	require.NoError(t, err)
+	const writers, each = 4, 5
+	g := e.Tasks.NewGroup(ctx)
+	for i := range writers {
+		g.Go("large", func(ctx context.Context) error {
+			_, err := e.Bucket.Put(ctx, fmt.Sprint("large/", i), make([]byte, 1<<20), env.Condition{})
+			return err
+		})
+		g.Go("counter", func(ctx context.Context) error {
+			for done := 0; done < each; {
+				body, tag, err := e.Bucket.Get(ctx, "count")
+				if err != nil {
+					return err
+				}
+				_, err = e.Bucket.Put(ctx, "count", append(body, byte(i)), env.IfMatch(tag))
+				switch {
+				case err == nil:
+					done++
+				case !errors.Is(err, env.ErrPrecondition):
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+	body, _, err := e.Bucket.Get(ctx, "count")
+	require.NoError(t, err)
+	for i := range writers {
+		require.Equal(t, each, bytes.Count(body, []byte{byte(i)}))
+	}
+	infos, err := e.Bucket.List(ctx, "large/")
+	require.NoError(t, err)
+	require.Len(t, infos, writers)
+}
+
+// bucketPutsAreWhole: of writers of one object, without conditions, one wins, and what
+// readers see meanwhile is of one of them.
+func bucketPutsAreWhole(t *testing.T, ctx context.Context, e env.Env) {
+	const writers, size = 4, 200_000
+	_, err := e.Bucket.Put(ctx, "a", make([]byte, size), env.Condition{})
+	require.NoError(t, err)
+	g := e.Tasks.NewGroup(ctx)
+	for i := range writers {
+		g.Go("writer", func(ctx context.Context) error {
+			_, err := e.Bucket.Put(ctx, "a", bytes.Repeat([]byte{byte(i)}, size+i), env.Condition{})
+			if err != nil {
+				return err
+			}
+			body, _, err := e.Bucket.Get(ctx, "a")
+			if err == nil && !bytes.Equal(body, bytes.Repeat(body[:1], size+int(body[0]))) {
+				err = errors.New("an object has parts of several")
+			}
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -22,13 +23,15 @@ import (
 
 const (
 	lockName = ".lock" // in the bucket's directory
-	// tempName is a Put's temporary file, in the bucket's directory. Puts hold the lock,
-	// so one is enough, and what a killed Put leaves is the next one's to overwrite.
-	tempName = ".partial"
+	// partialPrefix and a number name the temporary files of Puts, in the bucket's directory.
+	// A Put takes the first that no other holds, so that what killed ones leave is there to
+	// be overwritten, and there are never more than Puts have been at one time.
+	partialPrefix = ".partial"
 )
 
 type bucket struct {
-	dir string
+	dir  string
+	sync func(*os.File) error // (*os.File).Sync; a test may hold it up
 
 	mu      sync.Mutex
 	durable map[string]bool // directories whose entries, up to dir, were synced; named from dir on
@@ -48,7 +51,7 @@ func newBucket(location string) (env.Bucket, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make bucket directory: %w", err)
 	}
-	return &bucket{dir: dir, durable: map[string]bool{}}, nil
+	return &bucket{dir: dir, sync: (*os.File).Sync, durable: map[string]bool{}}, nil
 }
 
 // path refuses keys that would leave the bucket or meet its own files.
@@ -67,29 +70,17 @@ func etagOf(body []byte) env.ETag {
 }
 
 // Put's errors are definite up to the rename and unknown after it: the new
-// content is then in place, but may not outlive a crash.
+// content is then in place, but may not outlive a crash. Only looking at the condition and
+// renaming exclude other Puts: a small object does not wait until a large one is durable.
 func (b *bucket) Put(_ context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
 	path, err := b.path(key)
 	if err != nil {
 		return "", err
 	}
-	unlock, err := b.lock()
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if err := check(path, cond); err != nil {
-		return "", fmt.Errorf("put %s: %w", key, err)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("put %s: %w", key, err)
 	}
-	temp := filepath.Join(b.dir, tempName)
-	if err := writeTemp(temp, body); err != nil {
-		return "", fmt.Errorf("put %s: %w", key, err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		os.Remove(temp)
+	if err := b.replace(path, body, cond); err != nil {
 		return "", fmt.Errorf("put %s: %w", key, err)
 	}
 	if err := b.syncAround(path); err != nil {
@@ -98,22 +89,104 @@ func (b *bucket) Put(_ context.Context, key string, body []byte, cond env.Condit
 	return etagOf(body), nil
 }
 
+// replace puts a file with a body in path's place if the condition holds.
+func (b *bucket) replace(path string, body []byte, cond env.Condition) error {
+	partial, err := b.claimPartial()
+	if err != nil {
+		return err
+	}
+	defer partial.Close()
+	err = b.write(partial, body)
+	if err == nil {
+		err = b.rename(partial.Name(), path, cond)
+	}
+	if err != nil {
+		os.Remove(partial.Name())
+	}
+	return err
+}
+
+// claimPartial opens an empty temporary file, which is the caller's alone until he closes it.
+func (b *bucket) claimPartial() (*os.File, error) {
+	for n := 0; ; n++ {
+		f, err := os.OpenFile(filepath.Join(b.dir, partialPrefix+strconv.Itoa(n)), os.O_WRONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		free, err := isFree(f)
+		if err == nil && free {
+			err = f.Truncate(0)
+		}
+		if err == nil && free {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isFree locks a temporary file, unless another has it, or has made an object of it since
+// it was opened.
+func isFree(f *os.File) (bool, error) {
+	err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock temporary file: %w", err)
+	}
+	opened, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(opened, there), err
+}
+
+func (b *bucket) write(f *os.File, body []byte) error {
+	if _, err := f.Write(body); err != nil {
+		return err
+	}
+	return b.sync(f)
+}
+
+// rename puts the file from in path's place if the condition holds.
+func (b *bucket) rename(from, path string, cond env.Condition) error {
+	unlock, err := b.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := check(path, cond); err != nil {
+		return err
+	}
+	return os.Rename(from, path)
+}
+
 func (b *bucket) lock() (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(b.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock bucket: %w", err)
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
+	if err := flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock bucket: %w", err)
 	}
 	return func() { f.Close() }, nil
+}
+
+// flock locks a file until it is closed.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func check(path string, cond env.Condition) error {
@@ -141,24 +214,6 @@ func check(path string, cond env.Condition) error {
 		return fmt.Errorf("%w: the object has other content", env.ErrPrecondition)
 	}
 	return nil
-}
-
-func writeTemp(path string, body []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(body)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		os.Remove(path)
-	}
-	return err
 }
 
 // durableMax bounds the directories that are remembered to be durable, at some hundred
@@ -295,22 +350,23 @@ func (b *bucket) Delete(_ context.Context, key string) error {
 	if err != nil {
 		return err
 	}
+	// Who removed what is not there may not have made that durable yet.
+	if err := b.remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &env.UnknownError{Err: fmt.Errorf("delete %s: %w", key, err)}
+	}
+	return nil
+}
+
+func (b *bucket) remove(path string) error {
 	unlock, err := b.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	err = os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", key, err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return &env.UnknownError{Err: fmt.Errorf("delete %s: %w", key, err)}
-	}
-	return nil
+	return os.Remove(path)
 }
 
 func objectError(verb, key string, err error) error {
