@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal"
@@ -192,13 +193,18 @@ func (s *Store) remove(ctx context.Context, id wal.TimelineID) error {
 	if err != nil {
 		return err
 	}
-	layers, err := s.env.Bucket.List(ctx, remote.LayersPrefix(s.opts.Tenant, id))
+	prefix := remote.LayersPrefix(s.opts.Tenant, id)
+	layers, err := s.env.Bucket.List(ctx, prefix)
 	if err != nil {
 		return fmt.Errorf("list layers: %w", err)
 	}
 	for _, l := range layers {
 		if err := remote.Delete(ctx, s.env, l.Key); err != nil {
 			return err
+		}
+		if layerID, err := layer.ParseName(l.Key[len(prefix):]); err == nil {
+			layerID.Timeline = id
+			s.files.Forget(ctx, &layerID)
 		}
 	}
 	// The index goes last: until then the deletion can be taken up again.

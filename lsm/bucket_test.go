@@ -177,6 +177,22 @@ func (b *memBucket) Delete(ctx context.Context, key string) error {
 	})
 }
 
+// nearBucket is a bucket in memory whose objects can be opened.
+type nearBucket struct{ *memBucket }
+
+func (b nearBucket) Open(ctx context.Context, key string) (env.Object, error) {
+	f := &memFile{}
+	err := b.do(ctx, "open", key, nil, func() error {
+		body, ok := b.objects[key]
+		if !ok {
+			return fmt.Errorf("open %s: %w", key, env.ErrNoObject)
+		}
+		f.data = bytes.Clone(body)
+		return nil
+	})
+	return f, err
+}
+
 // keys lists the objects whose keys contain part.
 func (b *memBucket) keys(part string) (keys []string) {
 	b.mu.Lock()

@@ -64,6 +64,14 @@ func (b mortalBucket) Delete(ctx context.Context, key string) error {
 	return b.call(func() error { return b.Bucket.Delete(ctx, key) })
 }
 
+// mortalNear is a mortalBucket whose objects can be opened.
+type mortalNear struct{ mortalBucket }
+
+func (b mortalNear) Open(ctx context.Context, key string) (object env.Object, err error) {
+	err = b.call(func() error { object, err = nearBucket{b.Bucket.(*memBucket)}.Open(ctx, key); return err })
+	return object, err
+}
+
 type mortalFS struct {
 	*memFS
 	*mortal
@@ -151,6 +159,11 @@ func advance(s *lsm.Store) (*lsm.Timeline, error) {
 // short history, with the call done or not, lets another finish what it began, and
 // reads everything.
 func TestACrashAtAnyCallLosesNothing(t *testing.T) {
+	t.Run("Far", func(t *testing.T) { crashEverywhere(t, func(b mortalBucket) env.Bucket { return b }) })
+	t.Run("Near", func(t *testing.T) { crashEverywhere(t, func(b mortalBucket) env.Bucket { return mortalNear{b} }) })
+}
+
+func crashEverywhere(t *testing.T, of func(mortalBucket) env.Bucket) {
 	ctx := context.Background()
 	opts := lsm.Options{Tenant: tenant, BlockBytes: 64, LayerBytes: 300, FlushedMax: 32, HistoryBytes: -1, ChainMax: 3, Redo: textRedoWithoutFloors{}}
 	for calls, finished := int64(1), false; !finished; calls++ {
@@ -160,7 +173,7 @@ func TestACrashAtAnyCallLosesNothing(t *testing.T) {
 			e.Clock = hastyClock{e.Clock}
 			life := &mortal{happens: happens}
 			life.left.Store(calls)
-			e.Bucket, e.FS = mortalBucket{bucket, life}, mortalFS{disk, life}
+			e.Bucket, e.FS = of(mortalBucket{bucket, life}), mortalFS{disk, life}
 			if s, err := lsm.Open(ctx, e, opts); err == nil {
 				_, err = advance(s)
 				finished = err == nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -52,6 +54,23 @@ func TestALateCreationDoesNotBringADeletedTimelineBack(t *testing.T) {
 	require.NoError(t, s.Delete(ctx, timelineID(2)))
 	_, err = s.Attach(ctx, timelineID(2))
 	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	require.NoError(t, s.Close(ctx))
+}
+
+func TestADeletedTimelineLeavesNoCopies(t *testing.T) {
+	ctx := context.Background()
+	w := withBucket(t, newMemBucket())
+	s, tl := start(t, w)
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	copies := func() []os.DirEntry {
+		entries, err := os.ReadDir(filepath.Join(w.dir, "local", "layers"))
+		require.NoError(t, err)
+		return entries
+	}
+	require.Len(t, copies(), 1)
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	require.Empty(t, copies())
 	require.NoError(t, s.Close(ctx))
 }
 

@@ -65,5 +65,5 @@
 //	layermap   which layers may hold a key at an LSN (pure)
 //	picker     which layers are merged next (pure)
 //	manifest   the index object's format
-//	remote     names of objects; objects read by range through local files
+//	remote     names of objects; objects read by range, through local files if they are not near
 package lsm

@@ -176,6 +176,9 @@ func newHistory(t *rapid.T) *history {
 	h.env = hostEnv
 	h.bucket.setFate(randomFates(rapid.Uint64().Draw(t, "fates")))
 	h.env.Bucket, h.env.Clock, h.env.FS = h.bucket, hastyClock{h.env.Clock}, h.disk
+	if rapid.Bool().Draw(t, "near") {
+		h.env.Bucket = nearBucket{h.bucket}
+	}
 	h.openStore(t)
 	root := &twin{id: timelineID(0), at: historyStart, last: historyStart, durable: historyStart, cutoff: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
 	require.NoError(t, untilKnown(func() error { return h.store.Create(context.Background(), root.id, historyStart, nil) }))

@@ -18,7 +18,8 @@ type Options struct {
 	Tenant wal.TenantID
 
 	// CacheDir is the directory of Env's FS that keeps copies of layers' bytes.
-	// It may be wiped at any moment. Default "layers".
+	// It may be wiped at any moment. Where the bucket is near ([env.Near]) there are none.
+	// Default "layers".
 	CacheDir string
 
 	// CacheBytes bounds CacheDir. Default 1 GiB: the hot layers of a database

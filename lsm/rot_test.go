@@ -82,8 +82,24 @@ func answers(t *testing.T, w *world, bad string) (all []string) {
 	return all
 }
 
+// bothWays has layers read through copies, and where they are.
+func bothWays(t *testing.T, test func(*testing.T, *memBucket, *world)) {
+	t.Run("Far", func(t *testing.T) {
+		b, w := rotWorld(t)
+		test(t, b, w)
+	})
+	t.Run("Near", func(t *testing.T) {
+		b, w := rotWorld(t)
+		w.env.Bucket = nearBucket{b}
+		test(t, b, w)
+	})
+}
+
 func TestNoFlippedOrMissingByteInTheBucketIsServed(t *testing.T) {
-	b, w := rotWorld(t)
+	bothWays(t, sweepBytes)
+}
+
+func sweepBytes(t *testing.T, b *memBucket, w *world) {
 	good := answers(t, w, "nothing")
 	require.NotContains(t, good, "")
 	found := 0
@@ -179,11 +195,12 @@ func TestAStoreWithoutALocalDiskServesAll(t *testing.T) {
 }
 
 func TestALayerOfAnotherTimelineIsNotServed(t *testing.T) {
-	b, w := rotWorld(t)
-	good := answers(t, w, "nothing")
-	deltas := b.keys(".delta")
-	require.Len(t, deltas, 2)
-	require.Positive(t, damage(t, b, w, deltas[0], b.objects[deltas[1]], good))
+	bothWays(t, func(t *testing.T, b *memBucket, w *world) {
+		good := answers(t, w, "nothing")
+		deltas := b.keys(".delta")
+		require.Len(t, deltas, 2)
+		require.Positive(t, damage(t, b, w, deltas[0], b.objects[deltas[1]], good))
+	})
 }
 
 // notes is a Trace that keeps what was noted.

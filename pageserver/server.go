@@ -33,11 +33,11 @@ type Config struct {
 
 // Server is a pageserver. Make it with [New], and call Run once.
 type Server struct {
-	env    env.Env
-	cfg    Config
-	bucket *remote.Counted // env's
-	store  *lsm.Store
-	group  env.Group
+	env   env.Env
+	cfg   Config
+	calls *remote.Counted // of env's bucket
+	store *lsm.Store
+	group env.Group
 
 	// admin is held while branches are made and attached, and while it is decided that a
 	// timeline is deleted.
@@ -50,9 +50,9 @@ type Server struct {
 // New makes a server.
 func New(e env.Env, cfg Config) *Server {
 	cfg.Store.Tenant, cfg.Store.Redo = cfg.Tenant, timeline.Redo{}
-	bucket := &remote.Counted{Bucket: e.Bucket}
+	bucket, calls := remote.Count(e.Bucket)
 	e.Bucket = bucket
-	return &Server{env: e, cfg: cfg, bucket: bucket, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
+	return &Server{env: e, cfg: cfg, calls: calls, admin: env.NewLock(e.Tasks), branches: map[wal.TimelineID]*branch{}}
 }
 
 // Run serves until ctx ends, and returns its error. It fails at once if the bucket

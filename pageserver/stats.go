@@ -37,7 +37,7 @@ func (s *Server) stats(_ context.Context, payload []byte) ([]byte, error) {
 
 // ownMetrics are those of what all timelines have in common.
 func (s *Server) ownMetrics(m lsm.Metrics) []pageapi.Metric {
-	calls := s.bucket.Calls()
+	calls := s.calls.Calls()
 	return []pageapi.Metric{
 		{Name: "timelines", Value: int64(len(m.Timelines))},
 		{Name: "cache_hits", Value: int64(m.Files.Hits)},

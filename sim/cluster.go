@@ -65,7 +65,7 @@ type slot struct {
 }
 
 func newCluster(opts Options, cfg world.Config) *cluster {
-	cfg.Seed, cfg.Faults = opts.Seed, opts.Faults
+	cfg.Seed, cfg.Faults, cfg.Near = opts.Seed, opts.Faults, opts.NearBucket
 	if opts.World != 0 {
 		cfg.Seed = opts.World
 	}

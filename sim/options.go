@@ -45,6 +45,7 @@ type Options struct {
 	HistoryBytes  int64         // of log that stay readable
 	HistoryTime   time.Duration // as long as it stays readable
 	DiskBytes     int64         // of a pageserver's cache
+	NearBucket    bool          `json:",omitempty"` // pageservers read layers where they are, without copies: see env.Near
 	BlocksBytes   int64         // of decoded blocks that a pageserver keeps in memory
 	BranchPer     uint32        // per million of a historian's operations: a branch
 	Upkeep        world.Range   // between two acts of the keeper of branches and history; zero: there is none
@@ -164,6 +165,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	if profile == "branches" {
 		o.branching(c)
 	}
+	o.NearBucket = c.Below(2) == 1
 	return o, nil
 }
 

@@ -30,7 +30,7 @@ func MeasureReads(ctx context.Context, p Pager, under *lsm.Timeline, w *meter.Wo
 	}
 	preads, cpu, mallocs, begin := int64(0), meter.Self(), Mallocs(), time.Now()
 	if w != nil {
-		preads = w.Files.Reads.Load()
+		preads = w.Reads()
 	}
 	err := ReadPages(ctx, p, load, batch, func(do func() error) error {
 		begin := time.Now()
@@ -51,9 +51,9 @@ func MeasureReads(ctx context.Context, p Pager, under *lsm.Timeline, w *meter.Wo
 		m["layers_per_read"] = float64(after.LayersVisited-before.LayersVisited) / pages
 		m["keys_per_op"] = float64(after.Reads-before.Reads) / pages
 		if w != nil {
-			m["preads_per_op"] = float64(w.Files.Reads.Load()-preads) / pages
+			m["preads_per_op"] = float64(w.Reads()-preads) / pages
 			if visited := after.LayersVisited - before.LayersVisited; visited > 0 {
-				m["preads_per_layer"] = float64(w.Files.Reads.Load()-preads) / float64(visited)
+				m["preads_per_layer"] = float64(w.Reads()-preads) / float64(visited)
 			}
 		}
 	}

@@ -68,8 +68,14 @@ func TestCallsAreCounted(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.Bucket.List(t.Context(), "")
 	require.NoError(t, err)
+	opened, err := w.Bucket.(env.Near).Open(t.Context(), "k")
+	require.NoError(t, err)
+	_, err = opened.ReadAt(t.Context(), make([]byte, 30), 0)
+	require.NoError(t, err)
+	require.NoError(t, opened.Close())
 	require.NoError(t, w.Bucket.Delete(t.Context(), "k"))
 	o := w.Objects
+	require.Equal(t, [3]int64{1, 30, 2}, [3]int64{o.Reads.Load(), o.BytesRead.Load(), w.Reads()})
 	require.Equal(t, [7]int64{1, 50, 2, 70, 1, 1, 1}, [7]int64{o.Puts.Load(), o.BytesPut.Load(), o.Gets.Load(), o.BytesGot.Load(), o.Lists.Load(), o.Listed.Load(), o.Deletions.Load()})
 }
 

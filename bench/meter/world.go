@@ -82,13 +82,46 @@ type Objects struct {
 	BytesPut  atomic.Int64
 	Gets      atomic.Int64 // whole objects and ranges
 	BytesGot  atomic.Int64
+	Reads     atomic.Int64 // of opened objects
+	BytesRead atomic.Int64
 	Lists     atomic.Int64
 	Listed    atomic.Int64 // objects that lists returned
 	Deletions atomic.Int64
 }
 
-// WrapBucket puts a counter over a bucket.
-func WrapBucket(b env.Bucket) *Objects { return &Objects{Bucket: b} }
+// WrapBucket puts a counter over a bucket, which stays near if it is.
+func WrapBucket(b env.Bucket) (env.Bucket, *Objects) {
+	o := &Objects{Bucket: b}
+	if near, ok := b.(env.Near); ok {
+		return nearObjects{o, near}, o
+	}
+	return o, o
+}
+
+type nearObjects struct {
+	*Objects
+	near env.Near
+}
+
+func (o nearObjects) Open(ctx context.Context, key string) (env.Object, error) {
+	object, err := o.near.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return countedObject{object, o.Objects}, nil
+}
+
+type countedObject struct {
+	env.Object
+	of *Objects
+}
+
+func (c countedObject) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := c.Object.ReadAt(ctx, p, off)
+	c.of.Reads.Add(1)
+	c.of.BytesRead.Add(int64(n))
+	return n, err
+}
 
 // Put implements env.Bucket.
 func (o *Objects) Put(ctx context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
@@ -136,10 +169,14 @@ type World struct {
 
 // Wrap puts counters into an environment.
 func Wrap(e env.Env) *World {
-	w := &World{Env: e, Files: WrapFiles(e.FS), Objects: WrapBucket(e.Bucket)}
-	w.FS, w.Bucket = w.Files, w.Objects
+	w := &World{Env: e, Files: WrapFiles(e.FS)}
+	w.FS = w.Files
+	w.Bucket, w.Objects = WrapBucket(e.Bucket)
 	return w
 }
+
+// Reads counts the reads of files and of opened objects.
+func (w *World) Reads() int64 { return w.Files.Reads.Load() + w.Objects.Reads.Load() }
 
 // BytesWritten is what went to files and bucket: what devices were given to write, where
 // the bucket is a directory.

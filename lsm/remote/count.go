@@ -13,6 +13,25 @@ type Counted struct {
 	puts, gets, ranges, heads, lists, deletes, failures, bytesPut, bytesGot atomic.Uint64
 }
 
+// Count counts what is asked of a bucket, which stays near if it is: what is read of an
+// opened object is no request.
+func Count(b env.Bucket) (env.Bucket, *Counted) {
+	c := &Counted{Bucket: b}
+	if near, ok := b.(env.Near); ok {
+		return countedNear{c, near}, c
+	}
+	return c, c
+}
+
+type countedNear struct {
+	*Counted
+	near env.Near
+}
+
+func (c countedNear) Open(ctx context.Context, key string) (env.Object, error) {
+	return c.near.Open(ctx, key)
+}
+
 // Calls are requests to a bucket, and the bytes that they carried.
 type Calls struct {
 	Puts, Gets, Ranges, Heads, Lists, Deletes uint64

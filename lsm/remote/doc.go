@@ -34,6 +34,10 @@
 // bucket and written again. So the directory may be wiped or damaged at any
 // moment, nothing in it is ever synced, and its errors are only noted.
 //
+// Where the bucket is near ([env.Near]) there are no copies: objects are opened and read
+// where they are. A range whose checksums do not fit is asked of the bucket all the same,
+// for the object may have been replaced by a sound one since it was opened.
+//
 // The package keeps no list of what is in the bucket and decides of no layer that it is
 // to be deleted.
 package remote

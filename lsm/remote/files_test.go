@@ -21,11 +21,19 @@ import (
 
 var tenant, timeline = wal.TenantID{1}, wal.TimelineID{2}
 
+// newEnv is an environment with a bucket that is not near, and where its copies go.
 func newEnv(t *testing.T) (env.Env, string) {
+	e, dir := nearEnv(t)
+	e.Bucket = struct{ env.Bucket }{e.Bucket}
+	return e, filepath.Join(dir, "local", "cache")
+}
+
+// nearEnv is an environment with a directory as its bucket, and where all of it lies.
+func nearEnv(t *testing.T) (env.Env, string) {
 	dir := t.TempDir()
 	e, err := osenv.New(osenv.Config{Root: filepath.Join(dir, "local"), Bucket: filepath.Join(dir, "bucket")})
 	require.NoError(t, err)
-	return e, filepath.Join(dir, "local", "cache")
+	return e, dir
 }
 
 // blob is a layer object in name only: size bytes, each its number.

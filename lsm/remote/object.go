@@ -13,11 +13,11 @@ import (
 // still named, that is corruption, which the error matches too.
 var ErrGone = errors.New("layer is gone")
 
-// object is a layer in the bucket, read through a local file.
+// object is a layer in the bucket, read through what is open of it.
 type object struct {
 	files *Files
 	key   string // in the bucket
-	name  string // of the local file
+	name  string // of what is open of it
 	size  int64
 }
 
@@ -38,19 +38,19 @@ func (o *object) ReadRange(ctx context.Context, off int64, size int, sound func(
 	if err := sound(data); err != nil {
 		return nil, err
 	}
-	o.files.keep(ctx, o.name, off, data)
+	o.files.mend(ctx, o.name, off, data)
 	return data, nil
 }
 
 // readLocal returns nil if the range is not here, or not as it was written.
 func (o *object) readLocal(ctx context.Context, off int64, size int, sound func([]byte) error) []byte {
-	entry := o.files.lookup(o.name)
+	entry := o.files.open(ctx, o)
 	if entry == nil {
 		return nil
 	}
 	defer o.files.release(entry)
 	data := make([]byte, size)
-	if n, _ := entry.file.ReadAt(ctx, data, off); n < size {
+	if n, _ := entry.opened.ReadAt(ctx, data, off); n < size {
 		return nil
 	}
 	if sound(data) != nil {

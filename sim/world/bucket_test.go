@@ -132,7 +132,7 @@ func TestANodeThatIsCutOffFromTheBucketWaits(t *testing.T) {
 }
 
 func TestACorruptBodyIsInTheAnswerOnly(t *testing.T) {
-	w := newWorld(t, world.Config{Faults: always(world.BucketCorrupt)})
+	w := newWorld(t, world.Config{Faults: always(world.BucketCorrupt), Near: true})
 	must(t, w.Node("n"), w, func(ctx context.Context, e env.Env) {
 		_, err := e.Bucket.Put(ctx, "a", []byte("sound"), env.Condition{})
 		require.NoError(t, err)
@@ -142,9 +142,49 @@ func TestACorruptBodyIsInTheAnswerOnly(t *testing.T) {
 		part, err := e.Bucket.GetRange(ctx, "a", 1, 2)
 		require.NoError(t, err)
 		require.NotEqual(t, "ou", string(part))
+		object, err := e.Bucket.(env.Near).Open(ctx, "a")
+		require.NoError(t, err)
+		_, err = object.ReadAt(ctx, part, 1)
+		require.NoError(t, err)
+		require.NotEqual(t, "ou", string(part))
 	})
 	body, _ := w.Object("a")
 	require.Equal(t, "sound", string(body))
+}
+
+// TestAnOpenObjectIsReadAsAFileIs: with the disk's faults, and whatever becomes of the
+// network.
+func TestAnOpenObjectIsReadAsAFileIs(t *testing.T) {
+	w := newWorld(t, world.Config{Faults: often(world.DiskReadError, world.DiskShortRead), Near: true})
+	n := w.Node("n")
+	must(t, n, w, func(ctx context.Context, e env.Env) {
+		_, err := e.Bucket.Put(ctx, "a", []byte("sound"), env.Condition{})
+		require.NoError(t, err)
+		object, err := e.Bucket.(env.Near).Open(ctx, "a")
+		require.NoError(t, err)
+		w.Cut(n, nil)
+		began := e.Clock.Now()
+		failed, short, sound := 0, 0, 0
+		for range 200 {
+			p := make([]byte, 5)
+			switch read, err := object.ReadAt(ctx, p, 0); {
+			case err == nil:
+				require.Equal(t, "sound", string(p))
+				sound++
+			case read == 0:
+				require.ErrorIs(t, err, world.ErrIO)
+				failed++
+			default:
+				require.ErrorIs(t, err, world.ErrIO)
+				require.Equal(t, "sound"[:read], string(p[:read]))
+				short++
+			}
+		}
+		require.Less(t, e.Clock.Now()-began, time.Second)
+		for _, n := range []int{failed, short, sound} {
+			require.Positive(t, n)
+		}
+	})
 }
 
 func TestThrottlingComesAndGoes(t *testing.T) {

@@ -37,6 +37,8 @@ const (
 	BucketHead
 	BucketList
 	BucketDelete
+	BucketOpen
+	ObjectReadAt
 	TraceYield
 	callKinds
 )
@@ -46,7 +48,7 @@ func (k CallKind) String() string {
 		"Clock.Sleep", "Group.Go", "Group.Wait", "Cond.Wait", "Tasks.Offload", "FS.Create", "FS.Open", "FS.Rename", "FS.Remove", "FS.List",
 		"FS.MkdirAll", "FS.SyncDir", "FS.Lock", "File.ReadAt", "File.WriteAt", "File.Sync", "File.Truncate", "File.Allocate", "File.Size",
 		"Net.Listen", "Listener.Accept", "Net.Dial", "Conn.Read", "Conn.Write", "Bucket.Put", "Bucket.Get", "Bucket.GetRange",
-		"Bucket.Head", "Bucket.List", "Bucket.Delete", "Trace.Yield",
+		"Bucket.Head", "Bucket.List", "Bucket.Delete", "Bucket.Open", "Object.ReadAt", "Trace.Yield",
 	}[k]
 }
 

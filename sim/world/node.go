@@ -132,7 +132,7 @@ func (n *Node) Start(fn func(ctx context.Context, e env.Env) error) {
 	l := &life{n: n, number: n.starts, streams: map[string]uint32{}, locks: map[string]bool{}}
 	l.scope = newScope(context.Background())
 	l.env = env.Env{
-		Clock: clock{l}, Tasks: tasks{l}, FS: fileSystem{l}, Net: netOf{l}, Bucket: bucketOf{l},
+		Clock: clock{l}, Tasks: tasks{l}, FS: fileSystem{l}, Net: netOf{l}, Bucket: l.bucket(),
 		Rand: randomness{l}, Trace: tracer{l},
 	}
 	n.life = l

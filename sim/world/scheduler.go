@@ -11,6 +11,7 @@ type Config struct {
 	Seed   uint64
 	Tape   *Tape       // if not nil: decide as it says; Seed is then the tape's
 	Faults Faults      // what may go wrong; the zero value: nothing
+	Near   bool        // the bucket is one that is near its readers ([env.Near])
 	Log    func(Entry) // if not nil: receives every entry of the trace
 	Upset  func(Entry) // if not nil: receives what faults do and what ends them, at less cost
 }

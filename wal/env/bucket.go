@@ -54,6 +54,22 @@ type Bucket interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Near is a bucket that lies where it is read, as a directory does: an opened object costs
+// no more to read than a local file, so that nothing is won by a copy of it.
+type Near interface {
+	Bucket
+	// Open opens an object for reading, as it is now: what replaces or deletes it later is
+	// not seen. It matches ErrNoObject if there is none.
+	Open(ctx context.Context, key string) (Object, error)
+}
+
+// Object is an opened object.
+type Object interface {
+	// ReadAt fills p from offset off. Fewer bytes come with io.EOF.
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	Close() error
+}
+
 // UnknownError wraps the failure of a call whose effect is unknown: it may have
 // happened, or may happen yet.
 type UnknownError struct{ Err error }

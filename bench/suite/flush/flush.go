@@ -40,7 +40,7 @@ func Suite() bench.Suite {
 		Name: "flush", Letter: "e",
 		Title: "flushes of memtables, and merges of layers: what is written, stored, and delayed",
 		About: "A stream of Generic updates goes through a timeline into small memtables, uniform and skewed (80 % of the updates to 20 % of the pages). " +
-			"Bytes written are those of the bucket and of the local copies, up to the end of all merges; layers_per_read is what a read then visits, with its relation's size. " +
+			"Bytes written are those of the bucket and of local files, up to the end of all merges; layers_per_read is what a read then visits, with its relation's size. " +
 			"Pebble gets the same keys and sizes and compacts in its levels. " +
 			"tpcb takes in the log of TPC-B as Varve's endpoints write it, into small memtables, and a tenth of it stays readable: " +
 			"layers are merged, images made and history collected as in a database that has long been there, for which its time of day runs a thousand times as fast. " +
@@ -80,7 +80,7 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 
 // settings are Varve's with memtables of a size.
 func settings(memtable int64) string {
-	return fmt.Sprintf("memtables of %d KiB; layers in a directory bucket with its flushes and copied to the local cache", memtable>>10)
+	return fmt.Sprintf("memtables of %d KiB; layers in a directory bucket with its flushes, and read there", memtable>>10)
 }
 
 // picker draws pages: uniform, or 80 % from a fifth of them.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func RunBucket(t *testing.T, w World) {
 		"Ranges":         bucketRanges,
 		"List":           bucketList,
 		"MissingObjects": bucketMissing,
+		"Opened":         bucketOpened,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.Run(t, func(ctx context.Context, e env.Env) { body(t, ctx, e.Bucket) })
@@ -130,6 +132,46 @@ func bucketMissing(t *testing.T, ctx context.Context, b env.Bucket) {
 		_, err := b.Put(ctx, bad, nil, env.Condition{})
 		require.Error(t, err, "%q", bad)
 	}
+}
+
+// bucketOpened: a near bucket's opened object stays what it was.
+func bucketOpened(t *testing.T, ctx context.Context, b env.Bucket) {
+	near, ok := b.(env.Near)
+	if !ok {
+		t.Skip("the bucket is not near")
+	}
+	_, err := near.Put(ctx, "a/b", []byte("0123456789"), env.Condition{})
+	require.NoError(t, err)
+	for _, missing := range []string{"a", "a/c"} {
+		_, err = near.Open(ctx, missing)
+		require.ErrorIs(t, err, env.ErrNoObject)
+	}
+	_, err = near.Open(ctx, "../a")
+	require.Error(t, err)
+	object, err := near.Open(ctx, "a/b")
+	require.NoError(t, err)
+	reads := func(off int64, size int, want string, wantErr error) {
+		p := make([]byte, size)
+		n, err := object.ReadAt(ctx, p, off)
+		require.Equal(t, want, string(p[:n]))
+		require.ErrorIs(t, err, wantErr)
+	}
+	check := func() {
+		reads(3, 4, "3456", nil)
+		reads(8, 4, "89", io.EOF)
+		reads(10, 1, "", io.EOF)
+		_, err := object.ReadAt(ctx, make([]byte, 1), -1)
+		require.Error(t, err)
+	}
+	check()
+	_, err = near.Put(ctx, "a/b", []byte("another"), env.Condition{})
+	require.NoError(t, err)
+	check()
+	require.NoError(t, near.Delete(ctx, "a/b"))
+	check()
+	require.NoError(t, object.Close())
+	_, err = object.ReadAt(ctx, make([]byte, 1), 0)
+	require.Error(t, err)
 }
 
 // bucketOneWins: of many writers that saw the same content, one replaces it.

@@ -294,6 +294,28 @@ func (b *bucket) GetRange(_ context.Context, key string, off, size int64) ([]byt
 	return body, nil
 }
 
+// Open makes the bucket an env.Near. A file that is replaced or removed stays as it was
+// for whoever has it open.
+func (b *bucket) Open(_ context.Context, key string) (env.Object, error) {
+	path, err := b.path(key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, objectError("open", key, err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		f.Close()
+		return nil, objectError("open", key, err)
+	}
+	return &file{f}, nil
+}
+
 func (b *bucket) Head(_ context.Context, key string) (env.ObjectInfo, error) {
 	path, err := b.path(key)
 	if err != nil {
