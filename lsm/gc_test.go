@@ -149,7 +149,8 @@ func TestAnExplanationBeginsAgainWhenAnAncestorMerges(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
 	w := withBucket(t, b)
-	s := w.openWith(w.env, lsm.Options{Redo: textRedo{}, CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1})
+	opts := lsm.Options{Redo: textRedo{}, CacheBytes: 1}
+	s := w.openWith(w.env, opts)
 	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
 	tl := attach(t, s, timelineID(1))
 	apply(t, tl, put(0, 20, "Ia"))
@@ -163,7 +164,10 @@ func TestAnExplanationBeginsAgainWhenAnAncestorMerges(t *testing.T) {
 	want, err := child.Explain(ctx, 50)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, want.Versions)
+	require.NoError(t, s.Close(ctx))
 
+	s = w.openWith(w.env, opts) // with nothing in memory
+	tl, child = attach(t, s, timelineID(1)), attach(t, s, timelineID(2))
 	merged := false
 	b.setBefore(func(op, key string, _ []byte) error {
 		if op == "range" && strings.Contains(key, "/layers/"+timelineID(1).String()) {

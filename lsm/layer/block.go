@@ -1,119 +1,312 @@
 package layer
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
+	"sort"
 
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/wal"
 )
 
-// dataBlock is a data block's payload that passed parseDataBlock.
+// placeKindBits of the place of a version are its kind.
+const placeKindBits = 2
+
+// blockBuilder is the data block under construction.
+type blockBuilder struct {
+	keys   []blockKeyStart
+	lsns   []wal.LSN // of versions
+	places []uint64  // of versions: where their values end, and their kinds
+	values []byte
+}
+
+// blockKeyStart is a key and the number of its first version in the block.
+type blockKeyStart struct {
+	key   kv.Key
+	first int
+}
+
+func (b *blockBuilder) len() int { return len(b.lsns) }
+
+// bytesWith is about the size of the payload, were v added.
+func (b *blockBuilder) bytesWith(v *kv.Version) int {
+	const keyBytes, versionBytes = kv.KeySize + 2, 8
+	return keyBytes*(len(b.keys)+1) + versionBytes*(len(b.lsns)+1) + len(b.values) + len(v.Value)
+}
+
+func (b *blockBuilder) add(v *kv.Version) {
+	if n := len(b.keys); n == 0 || b.keys[n-1].key != v.Key {
+		b.keys = append(b.keys, blockKeyStart{v.Key, len(b.lsns)})
+	}
+	b.values = append(b.values, v.Value...)
+	b.lsns = append(b.lsns, v.LSN)
+	b.places = append(b.places, uint64(len(b.values))<<placeKindBits|uint64(v.Kind))
+}
+
+func (b *blockBuilder) reset() {
+	b.keys, b.lsns, b.places, b.values = b.keys[:0], b.lsns[:0], b.places[:0], b.values[:0]
+}
+
+// appendTo appends the payload. There is at least one version.
+func (b *blockBuilder) appendTo(dst []byte) []byte {
+	first, last := &b.keys[0], &b.keys[len(b.keys)-1]
+	prefix := commonPrefix(&first.key, &last.key)
+	base, most := b.lsns[0], b.lsns[0]
+	for _, lsn := range b.lsns {
+		base, most = min(base, lsn), max(most, lsn)
+	}
+	firstBytes, lsnBytes, placeBytes := bytesFor(uint64(last.first)), bytesFor(uint64(most-base)), bytesFor(b.places[len(b.places)-1])
+	dst = append(dst, byte(prefix), byte(firstBytes), byte(lsnBytes), byte(placeBytes))
+	dst = binary.AppendUvarint(dst, uint64(len(b.lsns)))
+	dst = binary.AppendUvarint(dst, uint64(len(b.keys)))
+	dst = binary.AppendUvarint(dst, uint64(base))
+	dst = append(dst, first.key[:prefix]...)
+	for i := range b.keys {
+		dst = append(dst, b.keys[i].key[prefix:]...)
+		dst = appendBytes(dst, uint64(b.keys[i].first), firstBytes)
+	}
+	for _, lsn := range b.lsns {
+		dst = appendBytes(dst, uint64(lsn-base), lsnBytes)
+	}
+	for _, place := range b.places {
+		dst = appendBytes(dst, place, placeBytes)
+	}
+	return append(dst, b.values...)
+}
+
+// commonPrefix is the number of bytes that both keys begin with.
+func commonPrefix(a, b *kv.Key) (n int) {
+	for n < kv.KeySize && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// dataBlock is a data block's payload that passed parseDataBlock. It is searched as it is.
 type dataBlock []byte
 
-// parseDataBlock checks that every entry lies inside the payload, in order. off
-// is the block's offset in the file, for the error.
+// columns is where things lie in a data block.
+type columns struct {
+	raw      []byte
+	prefix   []byte // of all keys
+	base     wal.LSN
+	keys     int
+	versions int
+
+	keysAt, firstAt, keyWidth int // entries of keys: the rest of a key, and at firstAt the number of its first version
+	lsnsAt, lsnBytes          int
+	placesAt, placeBytes      int
+	valuesAt                  int
+}
+
+// columns finds them where parseDataBlock found them.
+func (b dataBlock) columns() columns {
+	c, _ := layColumns(b)
+	return c
+}
+
+// layColumns finds the columns by what the payload begins with; ok is false if they do not
+// lie inside it, or no column can have such a width.
+func layColumns(raw []byte) (c columns, ok bool) {
+	if len(raw) < 4 || raw[0] > kv.KeySize || raw[1] > 4 || raw[2] > 8 || raw[3] == 0 || raw[3] > 8 {
+		return c, false
+	}
+	at := 4
+	number := func() uint64 {
+		n, size := binary.Uvarint(raw[at:])
+		at += max(size, 0) // with no size the number is 0
+		return n
+	}
+	versions, keys, base := number(), number(), number()
+	if keys == 0 || keys > versions || versions > uint64(len(raw)) {
+		return c, false
+	}
+	c.raw, c.versions, c.keys, c.base = raw, int(versions), int(keys), wal.LSN(base)
+	c.lsnBytes, c.placeBytes = int(raw[2]), int(raw[3])
+	c.keysAt, c.firstAt = at+int(raw[0]), kv.KeySize-int(raw[0])
+	c.keyWidth = c.firstAt + int(raw[1])
+	c.lsnsAt = c.keysAt + c.keys*c.keyWidth
+	c.placesAt = c.lsnsAt + c.versions*c.lsnBytes
+	c.valuesAt = c.placesAt + c.versions*c.placeBytes
+	if c.valuesAt > len(raw) {
+		return c, false
+	}
+	c.prefix = raw[at:c.keysAt]
+	return c, true
+}
+
+// parseDataBlock checks that the columns and all values lie inside the payload, in order.
+// off is the block's offset in the file, for the error.
 func parseDataBlock(name string, off int64, raw []byte) (dataBlock, error) {
 	refuse := func(what string, want, got any) (dataBlock, error) {
 		return nil, wal.Corruptf(name, off, what, want, got)
 	}
-	if len(raw) < 4 {
-		return refuse("data block", "a number of entries", fmt.Sprintf("%d bytes", len(raw)))
+	c, ok := layColumns(raw)
+	if !ok {
+		return refuse("columns of a data block", fmt.Sprintf("ones that lie inside %d bytes", len(raw)), fmt.Sprintf("%x", raw[:min(len(raw), 16)]))
 	}
-	b := dataBlock(raw)
-	n := b.len()
-	if n == 0 || n > (len(raw)-4)/(4+entryHeader) {
-		return refuse("number of entries", fmt.Sprintf("1 to fit %d bytes", len(raw)), n)
-	}
-	if first := b.offset(0); first != 0 {
-		return refuse("offset of the first entry", 0, first)
-	}
-	for i := range n {
-		begin, end := b.offset(i), b.offset(i+1)
-		if end < begin+entryHeader || end > b.entriesEnd() {
-			return refuse(fmt.Sprintf("end of entry %d", i), "an offset inside the block", end)
+	for k := range c.keys {
+		first, next := c.first(k), c.first(k+1)
+		if k == 0 && first != 0 || next <= first || next > c.versions {
+			return refuse(fmt.Sprintf("first version of key %d", k), "numbers in order", fmt.Sprintf("%d, then %d", first, next))
 		}
-		if kind := b.kind(i); !kind.Valid() {
-			return refuse(fmt.Sprintf("kind of entry %d", i), "image, delta or tombstone", kind)
+		if k > 0 && bytes.Compare(c.rest(k-1), c.rest(k)) >= 0 {
+			return refuse(fmt.Sprintf("key %d", k), "keys in order", "one out of order")
 		}
-		if i > 0 && b.compare(i-1, b.key(i), b.lsn(i)) >= 0 {
-			return refuse(fmt.Sprintf("entry %d", i), "entries in order", "one out of order")
+		for i := first; i < next; i++ {
+			if lsn := c.lsn(i); lsn < c.base || i > first && lsn <= c.lsn(i-1) {
+				return refuse(fmt.Sprintf("LSN of version %d", i), "LSNs in order", lsn)
+			}
 		}
 	}
-	return b, nil
-}
-
-func (b dataBlock) len() int        { return int(le.Uint32(b[len(b)-4:])) }
-func (b dataBlock) entriesEnd() int { return len(b) - 4 - 4*b.len() }
-
-// offset of entry i; the end of the entries for i = len.
-func (b dataBlock) offset(i int) int {
-	if i == b.len() {
-		return b.entriesEnd()
+	end := 0
+	for i := range c.versions {
+		begin, kind := end, kv.Kind(0)
+		if end, kind = c.place(i); end < begin || end > len(raw)-c.valuesAt {
+			return refuse(fmt.Sprintf("end of value %d", i), "one inside the block", end)
+		}
+		if !kind.Valid() {
+			return refuse(fmt.Sprintf("kind of version %d", i), "image, delta or tombstone", kind)
+		}
 	}
-	return int(le.Uint32(b[b.entriesEnd()+4*i:]))
-}
-
-func (b dataBlock) key(i int) kv.Key   { return kv.Key(b[b.offset(i):][:kv.KeySize]) }
-func (b dataBlock) lsn(i int) wal.LSN  { return wal.LSN(le.Uint64(b[b.offset(i)+kv.KeySize:])) }
-func (b dataBlock) kind(i int) kv.Kind { return kv.Kind(b[b.offset(i)+kv.KeySize+8]) }
-
-// version returns entry i; its value is part of the block.
-func (b dataBlock) version(i int) kv.Version {
-	entry := b[b.offset(i):b.offset(i+1):b.offset(i+1)]
-	v := kv.Version{Key: kv.Key(entry), LSN: wal.LSN(le.Uint64(entry[kv.KeySize:])), Kind: kv.Kind(entry[kv.KeySize+8])}
-	if len(entry) > entryHeader {
-		v.Value = entry[entryHeader:]
+	if end != len(raw)-c.valuesAt {
+		return refuse("end of the last value", len(raw)-c.valuesAt, end)
 	}
-	return v
+	return raw, nil
 }
 
-// compare places entry i against (key, lsn).
-func (b dataBlock) compare(i int, key kv.Key, lsn wal.LSN) int {
-	return compareAt(b.key(i), b.lsn(i), key, lsn)
+// numberAt is the number of a size that begins at a place of b. Most lie so far from the
+// end that one load has them.
+func numberAt(b []byte, at, size int) uint64 {
+	if at+8 <= len(b) {
+		return binary.BigEndian.Uint64(b[at:]) >> (64 - 8*size)
+	}
+	return number(b[at : at+size])
 }
 
-// after returns the number of the first entry above (key, lsn).
-func (b dataBlock) after(key kv.Key, lsn wal.LSN) int {
-	offsets := b[b.entriesEnd() : len(b)-4]
-	low, high := 0, len(offsets)/4
+// rest is what key k has after the prefix.
+func (c *columns) rest(k int) []byte { return c.raw[c.keysAt+k*c.keyWidth:][:c.firstAt] }
+
+func (c *columns) key(k int) (key kv.Key) {
+	copy(key[copy(key[:], c.prefix):], c.rest(k))
+	return key
+}
+
+// first is the number of key k's first version; for k = keys the number of versions.
+func (c *columns) first(k int) int {
+	if k == c.keys {
+		return c.versions
+	}
+	return int(numberAt(c.raw, c.keysAt+k*c.keyWidth+c.firstAt, c.keyWidth-c.firstAt))
+}
+
+func (c *columns) lsn(i int) wal.LSN {
+	return c.base + wal.LSN(numberAt(c.raw, c.lsnsAt+i*c.lsnBytes, c.lsnBytes))
+}
+
+// place is where the value of version i ends among the values, and its kind.
+func (c *columns) place(i int) (end int, kind kv.Kind) {
+	place := numberAt(c.raw, c.placesAt+i*c.placeBytes, c.placeBytes)
+	return int(place >> placeKindBits), kv.Kind(place & (1<<placeKindBits - 1))
+}
+
+// begin is where the value of version i begins among the values.
+func (c *columns) begin(i int) int {
+	if i == 0 {
+		return 0
+	}
+	end, _ := c.place(i - 1)
+	return end
+}
+
+// value is a part of the values, nil if it is empty.
+func (c *columns) value(begin, end int) []byte {
+	if begin == end {
+		return nil
+	}
+	begin, end = begin+c.valuesAt, end+c.valuesAt
+	return c.raw[begin:end:end]
+}
+
+// from returns the number of the first key at or above key, and whether it is key.
+func (c *columns) from(key *kv.Key) (k int, found bool) {
+	switch bytes.Compare(key[:len(c.prefix)], c.prefix) {
+	case -1:
+		return 0, false
+	case 1:
+		return c.keys, false
+	}
+	low, high, rest := 0, c.keys, key[len(c.prefix):]
 	for low < high {
 		middle := int(uint(low+high) / 2)
-		entry := b[le.Uint32(offsets[4*middle:]):]
-		if compareAt(kv.Key(entry), wal.LSN(le.Uint64(entry[kv.KeySize:])), key, lsn) > 0 {
-			high = middle
-		} else {
+		switch bytes.Compare(c.rest(middle), rest) {
+		case 0:
+			return middle, true
+		case -1:
 			low = middle + 1
+		default:
+			high = middle
 		}
 	}
-	return low
+	return low, false
 }
 
 // walk appends to dst the versions of key with LSN in (floor, ceil], newest first, down
 // to the first that is no delta. whole reports that nothing older in other blocks can
 // matter, done that there was a version that is no delta.
 func (b dataBlock) walk(key kv.Key, ceil, floor wal.LSN, dst []kv.Version) (_ []kv.Version, whole, done bool) {
-	at := b.after(key, ceil)
-	// Compared by words: the compiler calls a memory comparison for 18 bytes.
-	k0, k1, k2 := le.Uint64(key[0:]), le.Uint64(key[8:]), le.Uint16(key[16:])
-	for end := b.offset(at); at > 0; at-- {
-		begin := b.offset(at - 1)
-		entry := b[begin:end:end]
-		lsn := wal.LSN(le.Uint64(entry[kv.KeySize:]))
-		if le.Uint64(entry[0:]) != k0 || le.Uint64(entry[8:]) != k1 || le.Uint16(entry[16:]) != k2 || lsn <= floor {
+	c := b.columns()
+	k, found := c.from(&key)
+	if !found {
+		return dst, k > 0, false
+	}
+	low, high := c.first(k), c.first(k+1)
+	if c.lsn(high-1) > ceil {
+		high = low + sort.Search(high-low, func(i int) bool { return c.lsn(low+i) > ceil })
+	}
+	for i, next := high-1, c.begin(high); i >= low; i-- {
+		lsn := c.lsn(i)
+		if lsn <= floor {
 			return dst, true, false
 		}
-		v := kv.Version{Key: key, LSN: lsn, Kind: kv.Kind(entry[kv.KeySize+8])}
-		if len(entry) > entryHeader {
-			v.Value = entry[entryHeader:]
-		}
-		dst = append(dst, v)
-		if v.Kind != kv.Delta {
+		_, kind := c.place(i)
+		begin := c.begin(i)
+		dst = append(dst, kv.Version{Key: key, LSN: lsn, Kind: kind, Value: c.value(begin, next)})
+		if kind != kv.Delta {
 			return dst, true, true
 		}
-		end = begin
+		next = begin
 	}
-	return dst, false, false
+	return dst, k > 0, false
+}
+
+// blockCursor goes through the versions of a data block in order.
+type blockCursor struct {
+	columns
+	at   int // the next version
+	k    int // the key after its
+	key  kv.Key
+	next int // the first version of key k
+}
+
+func (b dataBlock) cursor() blockCursor { return blockCursor{columns: b.columns()} }
+
+// done reports whether there are no more versions.
+func (c *blockCursor) done() bool { return c.at == c.versions }
+
+// take returns the next version.
+func (c *blockCursor) take() kv.Version {
+	if c.at == c.next {
+		c.key = c.columns.key(c.k)
+		c.k++
+		c.next = c.first(c.k)
+	}
+	end, kind := c.place(c.at)
+	v := kv.Version{Key: c.key, LSN: c.lsn(c.at), Kind: kind, Value: c.value(c.begin(c.at), end)}
+	c.at++
+	return v
 }
 
 func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {

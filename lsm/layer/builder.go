@@ -16,8 +16,8 @@ type Builder struct {
 	compressor lz4.Compressor
 
 	file    []byte
-	entries []byte // of the open block
-	offsets []byte // of the entries of the open block
+	open    blockBuilder
+	payload []byte // of the block that is closed
 	blocks  []blockPlace
 	hashes  []uint64 // of keys
 	last    kv.Key
@@ -52,11 +52,10 @@ func (b *Builder) Reserve(bytes int64) {
 // the layer's LSN range.
 func (b *Builder) Add(v *kv.Version) {
 	b.check(v)
-	size := entryHeader + len(v.Value)
-	if len(b.entries) > 0 && len(b.entries)+size > b.blockBytes {
+	if b.open.len() > 0 && b.open.bytesWith(v) > b.blockBytes {
 		b.closeBlock()
 	}
-	if len(b.entries) == 0 {
+	if b.open.len() == 0 {
 		b.openBlock(v)
 	}
 	if b.count == 0 {
@@ -65,11 +64,7 @@ func (b *Builder) Add(v *kv.Version) {
 	if b.count == 0 || v.Key != b.last {
 		b.hashes = append(b.hashes, v.Key.Hash())
 	}
-	b.offsets = le.AppendUint32(b.offsets, uint32(len(b.entries)))
-	b.entries = append(b.entries, v.Key[:]...)
-	b.entries = le.AppendUint64(b.entries, uint64(v.LSN))
-	b.entries = append(b.entries, byte(v.Kind))
-	b.entries = append(b.entries, v.Value...)
+	b.open.add(v)
 	b.count++
 	b.last, b.lastLSN = v.Key, v.LSN
 }
@@ -102,18 +97,16 @@ func (b *Builder) openBlock(first *kv.Version) {
 }
 
 func (b *Builder) closeBlock() {
-	entries := len(b.offsets) / 4
-	b.entries = append(b.entries, b.offsets...)
-	b.entries = le.AppendUint32(b.entries, uint32(entries))
+	b.payload = b.open.appendTo(b.payload[:0])
+	b.open.reset()
 	compressor, begin := &b.compressor, len(b.file)
 	if b.poor >= poorBlocks && b.poor%poorEvery != 0 {
 		compressor = nil
 	}
-	b.file = appendBlock(b.file, typeData, b.entries, compressor)
+	b.file = appendBlock(b.file, typeData, b.payload, compressor)
 	if b.poor++; b.file[begin+13] != codecNone {
 		b.poor = 0
 	}
-	b.entries, b.offsets = b.entries[:0], b.offsets[:0]
 }
 
 // Finish returns the file. At least one version must have been added.

@@ -59,9 +59,10 @@ func checkEntries(r *Reader, visit func(kv.Version) error) (f found, err error) 
 			return f, err
 		}
 		off, _ := index.place(i)
-		for at := range blocks[0].len() {
-			v := blocks[0].version(at)
-			if at == 0 {
+		for c := blocks[0].cursor(); !c.done(); {
+			begins := c.at == 0
+			v := c.take()
+			if begins {
 				if err := f.checkBegin(r, off, index.key(i), index.since(i), v); err != nil {
 					return f, err
 				}

@@ -15,10 +15,11 @@ const cursorReadBytes = 256 << 10
 type Cursor struct {
 	r       *Reader
 	index   indexBlock
-	next    int // block to be read
-	blocks  []dataBlock
-	at      int // entry of blocks[0]
+	next    int         // block to be read
+	blocks  []dataBlock // after block
+	block   blockCursor // after current
 	current kv.Version
+	done    bool
 }
 
 // Cursor returns a cursor at the first version whose key is from or later. It reads
@@ -40,36 +41,40 @@ func (r *Reader) Cursor(ctx context.Context, from kv.Key) (*Cursor, error) {
 }
 
 // Done reports whether there are no more versions.
-func (c *Cursor) Done() bool { return len(c.blocks) == 0 && c.next == c.index.len() }
+func (c *Cursor) Done() bool { return c.done }
 
 // Version is the current version, while the cursor is not done. Its value stays valid.
 func (c *Cursor) Version() kv.Version { return c.current }
 
 // Next goes to the next version, or is done.
 func (c *Cursor) Next(ctx context.Context) error {
-	if len(c.blocks) > 0 {
-		if c.at++; c.at == c.blocks[0].len() {
-			c.blocks, c.at = c.blocks[1:], 0
-		}
-	}
-	if len(c.blocks) == 0 {
+	if c.block.done() && len(c.blocks) == 0 {
 		if c.next == c.index.len() {
+			c.done = true
 			return nil
 		}
-		last, bytes := c.next, 0
-		for ; last < c.index.len(); last++ {
-			_, size := c.index.place(last)
-			if bytes += size; bytes >= cursorReadBytes {
-				break
-			}
-		}
-		last = min(last, c.index.len()-1)
-		blocks, err := c.r.load(ctx, c.index, c.next, last, nil)
-		if err != nil {
+		if err := c.load(ctx); err != nil {
 			return err
 		}
-		c.blocks, c.next, c.at = blocks, last+1, 0
 	}
-	c.current = c.blocks[0].version(c.at)
+	if c.block.done() {
+		c.block, c.blocks = c.blocks[0].cursor(), c.blocks[1:]
+	}
+	c.current = c.block.take()
 	return nil
+}
+
+// load reads the next blocks. There are some.
+func (c *Cursor) load(ctx context.Context) (err error) {
+	last, bytes := c.next, 0
+	for ; last < c.index.len(); last++ {
+		_, size := c.index.place(last)
+		if bytes += size; bytes >= cursorReadBytes {
+			break
+		}
+	}
+	last = min(last, c.index.len()-1)
+	c.blocks, err = c.r.load(ctx, c.index, c.next, last, nil)
+	c.next = last + 1
+	return err
 }

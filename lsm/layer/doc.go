@@ -18,7 +18,7 @@
 //
 //	header, 92 bytes
 //	 0  8  magic "varveLYR"
-//	 8  2  format version, 3
+//	 8  2  format version, 4
 //	10  1  kind: 1 delta, 2 image
 //	11  1  zero
 //	12  4  generation
@@ -39,15 +39,24 @@
 //	14  2  zero
 //	16  n  payload
 //
-//	data payload: entries in order of (key, LSN), then
-//	 4 each  offset of each entry in the payload
-//	 4       number of entries, at least 1
-//
-//	entry
-//	 0 18  key
-//	18  8  LSN
-//	26  1  kind: 1 image, 2 delta, 3 tombstone (delta layers only)
-//	27  n  value, up to the next entry or the offsets
+//	data payload: keys, then versions in order of (key, LSN), then their values
+//	 0  1  p, the number of bytes that all keys in it begin with
+//	 1  1  f, the bytes of the number of a version
+//	 2  1  l, the bytes of an LSN
+//	 3  1  v, the bytes of a place
+//	 4     number of versions, number of keys, at least 1, and least LSN, as varints of
+//	       encoding/binary
+//	 p     the bytes that all keys begin with
+//	then for each key, f, l and v being as small as they can be
+//	 18-p  the rest of the key
+//	 f     number of its first version, from 0
+//	then for each version
+//	 l     LSN, less the least
+//	then for each version
+//	 v     its place: 4 times where its value ends, counted from the first value, and its
+//	       kind: 1 image, 2 delta, 3 tombstone (delta layers only)
+//	then the values, up to the end
+//	Numbers of f, l and v bytes have the highest byte first.
 //
 //	index payload
 //	 0  1  p, the number of bytes that all keys in it begin with
@@ -83,7 +92,7 @@
 //
 // A data block is closed before it would outgrow the block size, but holds at
 // least one entry: a value larger than a block has one of its own. Blocks are
-// stored as they are when lz4 saves less than an eighth; where it did so for many in a
+// stored as they are when lz4 saves less than a sixteenth; where it did so for many in a
 // row, only some are tried.
 //
 // # Reading

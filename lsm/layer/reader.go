@@ -119,16 +119,15 @@ func (r *Reader) NextKeys(ctx context.Context, lo, hi kv.Key, limit int, dst []k
 			}
 			block = blocks[0]
 		}
-		for at := block.after(lo, 0); at < block.len() && limit > 0; at = block.after(lo, 0) {
-			key := block.key(at)
+		c := block.columns()
+		for k, _ := c.from(&lo); k < c.keys && limit > 0 && more; k++ {
+			key := c.key(k)
 			if hi.Less(key) {
 				return dst, nil
 			}
 			dst = append(dst, key)
 			limit--
-			if lo, more = key.Next(); !more {
-				return dst, nil
-			}
+			lo, more = key.Next()
 		}
 		// Blocks that hold only older keys are skipped, not read.
 		i = max(index.find(lo, 0), i+1)

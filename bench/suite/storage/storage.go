@@ -66,7 +66,7 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	return s.Measure(ctx, cases...)
 }
 
-const settings = "lz4 blocks of 16 KiB; a block that lz4 does not make an eighth smaller is stored as it is"
+const settings = "lz4 blocks of 16 KiB; a block that lz4 does not make a sixteenth smaller is stored as it is"
 
 // known is a case of one arm whose numbers are known.
 func known(name string, metrics map[string]float64) paired.Case {
