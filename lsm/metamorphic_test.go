@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,8 +42,10 @@ type textRedo struct{}
 
 const (
 	lifeBytes  = 64
+	forkKey    = 2
 	mortalKey  = 3
 	fickleKey  = 4
+	pageOfFork = 5
 	historyMax = 8 // timelines
 )
 
@@ -65,6 +68,30 @@ func (textRedo) Floor(ctx context.Context, k lsm.Key, at wal.LSN, read func(cont
 	}
 	floor, exists := floorOf(k, at)
 	return floor, exists, nil
+}
+
+// pagedRedo has a key more with a floor, a page: it lives as long as its fork does, of
+// which another key tells, be it the parent's, and is dead below where that was made.
+type pagedRedo struct{ textRedo }
+
+func (r pagedRedo) Floor(ctx context.Context, k lsm.Key, at wal.LSN, read func(context.Context, lsm.Key) (lsm.Chain, error)) (wal.LSN, bool, error) {
+	if k != key(pageOfFork) {
+		return r.textRedo.Floor(ctx, k, at, read)
+	}
+	fork, err := read(ctx, key(forkKey))
+	if err != nil || fork.Empty() {
+		return 0, false, err
+	}
+	made, err := madeAt(fork)
+	return made, true, err
+}
+
+// madeAt is where a fork was made: the LSN of its first version, which its text tells. The
+// chain does not, for merges make images.
+func madeAt(fork lsm.Chain) (made wal.LSN, err error) {
+	_, lsn, _ := strings.Cut(text(fork), " at ")
+	_, err = fmt.Sscanf(lsn, "%d", &made)
+	return made, err
 }
 
 func (textRedo) Apply(dst []byte, _ lsm.Key, c *lsm.Chain) ([]byte, error) {
@@ -147,6 +174,21 @@ func (m *twin) chain(k lsm.Key, lsn, floor wal.LSN) (c lsm.Chain) {
 	return c
 }
 
+// floor is what pagedRedo has to find.
+func (m *twin) floor(k lsm.Key, at wal.LSN) (floor wal.LSN, exists bool) {
+	if k != key(pageOfFork) {
+		return floorOf(k, at)
+	}
+	fork := m.chain(key(forkKey), at, 0)
+	switch {
+	case fork.HasBase:
+		return fork.BaseLSN, true
+	case len(fork.Deltas) > 0:
+		return fork.Deltas[0].LSN, true
+	}
+	return 0, false
+}
+
 func (m *twin) end() wal.LSN {
 	if len(m.ends) == 0 {
 		return m.at
@@ -171,7 +213,7 @@ func newHistory(t *rapid.T) *history {
 		HistoryTime:     1,
 	}}
 	if rapid.Bool().Draw(t, "redo") {
-		h.opts.Redo = textRedo{}
+		h.opts.Redo = pagedRedo{}
 	}
 	h.env = hostEnv
 	h.bucket.setFate(randomFates(rapid.Uint64().Draw(t, "fates")))
@@ -235,11 +277,14 @@ func (m *twin) write(t *rapid.T) {
 		end += wal.LSN(rapid.IntRange(1, 4).Draw(t, "record size"))
 		keys := rapid.SliceOfNDistinct(rapid.IntRange(0, historyKeys-1), 0, 3, rapid.ID[int]).Draw(t, "keys")
 		for _, k := range keys {
+			if k == forkKey && rapid.IntRange(0, 2).Draw(t, "fork stays") > 0 {
+				continue
+			}
 			v := lsm.Version{Key: key(k), LSN: end, Kind: lsm.Delta, Value: fmt.Appendf(nil, "change of %d at %d", k, end)}
-			switch rapid.IntRange(0, 9).Draw(t, "kind") {
-			case 0:
+			switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); {
+			case kind == 0 || kind > 5 && k == forkKey:
 				v.Kind, v.Value = lsm.Tombstone, nil
-			case 1, 2:
+			case kind <= 2:
 				v.Kind, v.Value = lsm.Image, slices.Repeat(v.Value, rapid.IntRange(1, 20).Draw(t, "repeat"))
 			}
 			m.log = append(m.log, v)
@@ -250,10 +295,18 @@ func (m *twin) write(t *rapid.T) {
 
 // applyMore applies what was not, or, if all was, more.
 func (h *history) applyMore(t *rapid.T) {
-	m := h.anyOpen(t)
+	h.anyOpen(t).applyMore(t)
+}
+
+func (m *twin) applyMore(t *rapid.T) {
 	if m.last == m.end() {
 		m.write(t)
 	}
+	m.catchUp(t)
+}
+
+// catchUp applies what was not.
+func (m *twin) catchUp(t *rapid.T) {
 	todo := m.ends
 	for len(todo) > 0 && todo[0] <= m.last {
 		todo = todo[1:]
@@ -273,8 +326,9 @@ func (h *history) applyMore(t *rapid.T) {
 	}
 }
 
-func (h *history) flush(t *rapid.T) {
-	m := h.anyOpen(t)
+func (h *history) flush(t *rapid.T) { h.anyOpen(t).flush(t) }
+
+func (m *twin) flush(t *rapid.T) {
 	flush(t, m.open)
 	m.durable = m.last
 }
@@ -294,9 +348,12 @@ func (h *history) branch(t *rapid.T) {
 		return
 	}
 	parent := h.any(t)
-	at := wal.LSN(rapid.Uint64Range(uint64(historyStart), uint64(parent.end())+6).Draw(t, "at"))
+	h.branchAt(t, parent, wal.LSN(rapid.Uint64Range(uint64(historyStart), uint64(parent.end())+6).Draw(t, "at")))
+}
+
+func (h *history) branchAt(t *rapid.T, parent *twin, at wal.LSN) (child *twin) {
 	h.made++
-	child := &twin{id: timelineID(h.made), parent: parent, at: at, last: at, durable: at, leased: map[lsm.LeaseID]wal.LSN{}}
+	child = &twin{id: timelineID(h.made), parent: parent, at: at, last: at, durable: at, leased: map[lsm.LeaseID]wal.LSN{}}
 	owner := parent
 	for owner.parent != nil && at < owner.at {
 		owner = owner.parent
@@ -313,20 +370,24 @@ func (h *history) branch(t *rapid.T) {
 		for _, leased := range owner.leased {
 			require.NotEqual(t, leased, at, "a branch is made where a lease is")
 		}
-		return
+		return nil
 	}
 	require.NoError(t, err)
 	for child.parent.parent != nil && at < child.parent.at {
 		child.parent = child.parent.parent
 	}
 	h.timelines = append(h.timelines, child)
+	return child
 }
 
 // reopen drops the store and opens another on the same bucket.
 func (h *history) reopen(t *rapid.T) {
-	if rapid.IntRange(0, 3).Draw(t, "stay open") > 0 {
-		return
+	if rapid.IntRange(0, 3).Draw(t, "stay open") == 0 {
+		h.restart(t)
 	}
+}
+
+func (h *history) restart(t *rapid.T) {
 	for _, m := range h.timelines {
 		if m.open != nil {
 			h.detach(t, m)
@@ -414,14 +475,18 @@ func leaseID(n int) lsm.LeaseID { return lsm.LeaseID{byte(n), byte(n >> 8)} }
 func (h *history) read(t *rapid.T) {
 	m := h.anyOpen(t)
 	lsn := h.moment(t, m)
-	reads := make([]lsm.Read, rapid.IntRange(1, 5).Draw(t, "reads"))
-	for i := range reads {
-		reads[i] = lsm.Read{Key: key(rapid.IntRange(0, historyKeys).Draw(t, "key")), LSN: lsn}
+	h.readOf(t, m, lsn, rapid.SliceOfN(rapid.IntRange(0, historyKeys), 1, 5).Draw(t, "keys"))
+}
+
+func (h *history) readOf(t *rapid.T, m *twin, lsn wal.LSN, keys []int) {
+	reads := make([]lsm.Read, len(keys))
+	for i, k := range keys {
+		reads[i] = lsm.Read{Key: key(k), LSN: lsn}
 		if h.opts.Redo == nil {
 			reads[i].Floor = wal.LSN(rapid.Uint64Range(0, uint64(lsn)).Draw(t, "floor"))
 			continue
 		}
-		reads[i].Floor, _ = floorOf(reads[i].Key, lsn)
+		reads[i].Floor, _ = m.floor(reads[i].Key, lsn)
 	}
 	out := make([]lsm.Chain, len(reads))
 	before := m.ownerCutoff(lsn)
@@ -430,7 +495,7 @@ func (h *history) read(t *rapid.T) {
 		return
 	}
 	for i, r := range reads {
-		if _, exists := floorOf(r.Key, lsn); exists || h.opts.Redo == nil {
+		if _, exists := m.floor(r.Key, lsn); exists || h.opts.Redo == nil {
 			h.requireChain(t, m.chain(r.Key, r.LSN, r.Floor), out[i])
 		}
 	}
@@ -482,6 +547,33 @@ func (h *history) scan(t *rapid.T) {
 
 func (h *history) compact(t *rapid.T) {
 	require.NoError(t, h.anyOpen(t).open.Compact(context.Background()))
+}
+
+// collectEarly collects a new branch after a restart, when its ancestors have yet to read
+// again what was not flushed, and reads it when they have.
+func (h *history) collectEarly(t *rapid.T) {
+	if len(h.timelines) == historyMax {
+		return
+	}
+	parent := h.anyOpen(t)
+	parent.applyMore(t)
+	m := h.branchAt(t, parent, parent.last)
+	h.attach(t, m)
+	m.applyMore(t)
+	m.flush(t)
+	h.restart(t)
+	h.attach(t, m)
+	_, err := m.open.Collect(context.Background(), lsm.CollectOptions{Cutoff: m.last})
+	require.NoError(t, err)
+	for o := m; o != nil; o = o.parent {
+		if o.open == nil {
+			h.attach(t, o)
+		}
+		o.catchUp(t)
+	}
+	for k := range historyKeys {
+		h.readOf(t, m, m.last, []int{k})
+	}
 }
 
 func (h *history) collect(t *rapid.T) {
@@ -613,7 +705,7 @@ func TestMetamorphic(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"apply": h.applyMore, "apply more": h.applyMore, "flush": h.flush, "branch": h.branch,
 			"reopen": h.reopen, "detach": h.detachOne, "remove": h.remove, "leave": h.leave,
-			"compact": h.compact, "collect": h.collect, "lease": h.lease, "release": h.release,
+			"compact": h.compact, "collect": h.collect, "collect early": h.collectEarly, "lease": h.lease, "release": h.release,
 			"read": h.read, "read again": h.read, "scan": h.scan,
 		})
 		h.close(t)
