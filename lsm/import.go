@@ -66,6 +66,9 @@ func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Ke
 		return t.upload(ctx, &desc, data)
 	}
 	for {
+		if err := ctx.Err(); err != nil { // a bucket may not care
+			return err
+		}
 		key, value, ok, err := next()
 		if err != nil {
 			return err
@@ -84,6 +87,9 @@ func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Ke
 		if err := finish(); err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if err := t.commit(ctx, x); err != nil {
 		return err

@@ -44,10 +44,16 @@ func (s *Server) importInto(ctx context.Context, m pageapi.ImportRequest) (*base
 		return nil, err
 	}
 	b := s.newBranch(m.Timeline, s.cfg.Safekeepers)
+	filling, cancel := s.env.Tasks.WithCancel(ctx)
+	defer cancel()
+	b.cancel, b.imports = cancel, true
 	if err := s.announce(b); err != nil {
 		return nil, err
 	}
-	if err := s.fill(ctx, b, m.Meta, fsys, info.LSN); err != nil {
+	if err := s.fill(filling, b, m.Meta, fsys, info.LSN); err != nil {
+		if filling.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %v was deleted while it was imported: %w", lsm.ErrNoTimeline, b.id, err)
+		}
 		s.withdraw(b, err)
 		return nil, err
 	}
@@ -82,7 +88,7 @@ func (s *Server) fill(ctx context.Context, b *branch, meta []byte, fsys fs.FS, s
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.under, b.looked, b.failed = under, true, nil
+	b.under, b.looked, b.failed, b.imports = under, true, nil, false
 	return nil
 }
 
@@ -128,7 +134,13 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	if err := s.doom(ctx, id); err != nil {
+	ended, err := s.endImport(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.doom(ctx, id); ended && errors.Is(err, lsm.ErrNoTimeline) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	// Its layers may be many, and nobody has to wait until they are gone. Another may have
@@ -137,6 +149,18 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	return nil, s.drop(ctx, id)
+}
+
+// endImport ends the import of a timeline that is to be deleted, and waits until it has
+// removed what it had made: what it still writes would come after the deletion. That may
+// take a while, and admin is not held. It reports whether there was an import.
+func (s *Server) endImport(ctx context.Context, id wal.TimelineID) (ended bool, err error) {
+	b, unknown := s.branch(id)
+	if unknown != nil || !b.isImported() {
+		return false, nil
+	}
+	s.env.Trace.Cover("pageserver import ended by a deletion")
+	return true, b.stop(ctx)
 }
 
 // doom decides that a timeline is deleted. One that was detached for it is attached anew:

@@ -53,7 +53,8 @@ type branch struct {
 	opened  *timeline.Timeline // nil until it is open
 	failed  error              // why it is not open yet; nil while nothing has failed
 	ended   error              // why the tasks ended; nil while they run
-	cancel  context.CancelFunc // ends the tasks; nil before they run
+	cancel  context.CancelFunc // ends the import, then the tasks; nil before there are any
+	imports bool               // it is being imported
 	sources []string           // addresses of safekeepers
 	asked   uint64             // counts follow
 }
@@ -188,7 +189,14 @@ func (b *branch) isLost(ctx context.Context) bool {
 	return errors.Is(err, lsm.ErrFenced)
 }
 
-// stop ends the tasks and waits for their end.
+// isImported reports whether the timeline is being imported.
+func (b *branch) isImported() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.imports
+}
+
+// stop ends the tasks, or the import, and waits for their end.
 func (b *branch) stop(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -255,6 +255,68 @@ func TestAnImportThatIsDeletedMeanwhileIsGone(t *testing.T) {
 	require.Empty(t, list)
 }
 
+// heldPut is a bucket in which something is done before each PUT.
+type heldPut struct {
+	env.Bucket
+	before func(ctx context.Context, key string) error
+}
+
+func (b *heldPut) Put(ctx context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
+	if err := b.before(ctx, key); err != nil {
+		return "", err
+	}
+	return b.Bucket.Put(ctx, key, body, cond)
+}
+
+// TestADeletionEndsAnImport: the import is told to end, nobody waits until it has, and
+// nothing of it is left.
+func TestADeletionEndsAnImport(t *testing.T) {
+	postgres := pgtest.Init(t, pgtest.Options{})
+	dir := shortDir(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	other := wal.TimelineID{4}
+	bucket := &heldPut{before: func(context.Context, string) error { return nil }}
+	server := runOn(t, dir, "ps1", func(e *env.Env) { bucket.Bucket, e.Bucket = e.Bucket, bucket })
+	bring := func(id wal.TimelineID) (pageapi.Imported, error) {
+		return server.client.Import(ctx, pageapi.ImportRequest{Timeline: id, Path: postgres.DataDir, Meta: []byte("label")})
+	}
+	imported, err := bring(other)
+	require.NoError(t, err)
+	deleted := make(chan error, 1)
+	held := false
+	bucket.before = func(importing context.Context, key string) error {
+		if held || !strings.Contains(key, "/layers/"+mainID.String()) {
+			return nil
+		}
+		held = true
+		go func() { deleted <- server.client.Delete(ctx, mainID) }()
+		select {
+		case <-importing.Done():
+		case <-ctx.Done():
+			t.Error("the import is not told to end")
+		}
+		require.NoError(t, server.client.Branch(ctx, pageapi.BranchRequest{Parent: other, Child: branchID, At: imported.LSN}))
+		require.NoError(t, server.client.Follow(ctx, branchID))
+		return nil // this layer comes late
+	}
+	_, err = bring(mainID)
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	require.ErrorContains(t, err, "was deleted while it was imported")
+	require.NoError(t, <-deleted)
+	require.True(t, held)
+	list, err := server.client.List(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []wal.TimelineID{branchID, other}, []wal.TimelineID{list[0].ID, list[1].ID})
+	objects, err := bucket.List(ctx, "")
+	require.NoError(t, err)
+	for _, o := range objects {
+		require.NotContains(t, o.Key, mainID.String())
+	}
+	_, err = bring(mainID)
+	require.NoError(t, err, "the id may be taken again")
+}
+
 // TestNobodyWaitsForADeletion: while the layers of a timeline are deleted, others are
 // branched from, and the deleted one is served to nobody.
 func TestNobodyWaitsForADeletion(t *testing.T) {
