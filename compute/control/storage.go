@@ -154,12 +154,21 @@ func (s *storage) release(ctx context.Context, id wal.TimelineID, lease lsm.Leas
 	return Coded(client.Release(ctx, id, lease))
 }
 
+// detach makes a branch independent of its parent. If it is not known whether that has
+// landed, the pageserver's attachment is over: the branch is attached anew, and asked once
+// more, for one that has left is left as it is.
 func (s *storage) detach(ctx context.Context, id wal.TimelineID) error {
 	client, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
-	return Coded(client.DetachFromParent(ctx, id))
+	err = client.DetachFromParent(ctx, id)
+	if errors.Is(err, lsm.ErrFenced) {
+		if err = client.Follow(ctx, id); err == nil {
+			err = client.DetachFromParent(ctx, id)
+		}
+	}
+	return Coded(err)
 }
 
 // awaitLSN waits until the pageserver has taken in a timeline's log up to an LSN.
