@@ -52,6 +52,39 @@ func TestABranchThatMeetsTheCollectorIsUndone(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// startLayers makes timeline 1 with versions of key 1 at 20, 30, and so on, each in a layer.
+func startLayers(t *testing.T, b *memBucket, versions ...string) (*lsm.Store, *lsm.Timeline) {
+	s, tl := start(t, withBucket(t, b))
+	for i, v := range versions {
+		apply(t, tl, put(1, wal.LSN(20+10*i), v))
+		flush(t, tl)
+	}
+	return s, tl
+}
+
+// collectLeased collects up to 50, while a lease keeps what is read at 35.
+func collectLeased(t *testing.T, tl *lsm.Timeline) {
+	ctx := context.Background()
+	require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 35, time.Now().Add(time.Hour)))
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	require.NoError(t, err)
+	require.NoError(t, tl.Release(ctx, lsm.LeaseID{1}))
+}
+
+// attachInMerge has timeline 2 arrive, and attaches it, when the next merge writes a layer.
+func attachInMerge(t *testing.T, b *memBucket, s *lsm.Store, arrive func()) **lsm.Timeline {
+	var branch *lsm.Timeline
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "put" && strings.Contains(key, "/layers/") {
+			b.setBefore(nil)
+			arrive()
+			branch = attach(t, s, timelineID(2))
+		}
+		return nil
+	})
+	return &branch
+}
+
 // branchLate makes timeline 2 of timeline 1 at an LSN, with an index that is there only when
 // arrive is called.
 func branchLate(t *testing.T, b *memBucket, s *lsm.Store, at wal.LSN) (arrive func()) {
@@ -83,11 +116,7 @@ func TestALateBranchIsNotKeptByOtherCollections(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newMemBucket()
-			s, tl := start(t, withBucket(t, b))
-			for i, v := range []string{"Ia", "Ib", "Ic", "Id", "Ie"} {
-				apply(t, tl, put(1, wal.LSN(20+10*i), v))
-				flush(t, tl)
-			}
+			s, tl := startLayers(t, b, "Ia", "Ib", "Ic", "Id", "Ie")
 			collect := func(cutoff wal.LSN) {
 				_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: cutoff})
 				require.NoError(t, err)
@@ -116,29 +145,14 @@ func TestALateBranchIsNotKeptByOtherCollections(t *testing.T) {
 func TestAMergeIsMadeAgainForALateBranch(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
-	s, tl := start(t, withBucket(t, b))
-	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
-		apply(t, tl, put(1, wal.LSN(20+10*i), v))
-		flush(t, tl)
-	}
+	s, tl := startLayers(t, b, "Ia", "Ib", "Ic", "Id")
 	arrive := branchLate(t, b, s, 35)
-	require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 35, time.Now().Add(time.Hour)))
+	collectLeased(t, tl)
+	branch := attachInMerge(t, b, s, arrive)
 	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
 	require.NoError(t, err)
-	require.NoError(t, tl.Release(ctx, lsm.LeaseID{1}))
-	var branch *lsm.Timeline
-	b.setBefore(func(op, key string, _ []byte) error {
-		if op == "put" && strings.Contains(key, "/layers/") {
-			b.setBefore(nil)
-			arrive()
-			branch = attach(t, s, timelineID(2))
-		}
-		return nil
-	})
-	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
-	require.NoError(t, err)
-	require.NotNil(t, branch)
-	require.Equal(t, "Ib", get(t, branch, 1, 35))
+	require.NotNil(t, *branch)
+	require.Equal(t, "Ib", get(t, *branch, 1, 35))
 	require.NoError(t, s.Close(ctx))
 }
 
@@ -147,36 +161,21 @@ func TestAMergeIsMadeAgainForALateBranch(t *testing.T) {
 func TestALateBranchFencesAParentElsewhere(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
-	s, tl := start(t, withBucket(t, b))
-	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
-		apply(t, tl, put(1, wal.LSN(20+10*i), v))
-		flush(t, tl)
-	}
+	s, tl := startLayers(t, b, "Ia", "Ib", "Ic", "Id")
 	arrive := branchLate(t, b, s, 35)
-	require.NoError(t, tl.Lease(ctx, lsm.LeaseID{1}, 35, time.Now().Add(time.Hour)))
-	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
-	require.NoError(t, err)
-	require.NoError(t, tl.Release(ctx, lsm.LeaseID{1}))
+	collectLeased(t, tl)
 	other := withBucket(t, b).openSmall()
-	var branch *lsm.Timeline
-	b.setBefore(func(op, key string, _ []byte) error {
-		if op == "put" && strings.Contains(key, "/layers/") {
-			b.setBefore(nil)
-			arrive()
-			branch = attach(t, other, timelineID(2))
-		}
-		return nil
-	})
-	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+	branch := attachInMerge(t, b, other, arrive)
+	_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
 	require.ErrorIs(t, err, lsm.ErrFenced)
-	require.NotNil(t, branch)
-	require.Equal(t, "Ib", get(t, branch, 1, 35))
+	require.NotNil(t, *branch)
+	require.Equal(t, "Ib", get(t, *branch, 1, 35))
 
 	tl = attach(t, other, timelineID(1))
 	_, err = tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
 	require.NoError(t, err)
-	require.Equal(t, "Ib", get(t, branch, 1, 35))
-	require.NoError(t, branch.Detach(ctx))
+	require.Equal(t, "Ib", get(t, *branch, 1, 35))
+	require.NoError(t, (*branch).Detach(ctx))
 	require.NoError(t, tl.Detach(ctx))
 	parent := b.keys("/root/" + timelineID(1).String())[0]
 	require.Equal(t, "Ib", get(t, attach(t, other, timelineID(2)), 1, 35))
@@ -193,11 +192,7 @@ func TestALateBranchFencesAParentElsewhere(t *testing.T) {
 func TestALateBranchIsJudgedByItsParentsIndex(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
-	s, tl := start(t, withBucket(t, b))
-	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
-		apply(t, tl, put(1, wal.LSN(20+10*i), v))
-		flush(t, tl)
-	}
+	s, _ := startLayers(t, b, "Ia", "Ib", "Ic", "Id")
 	arrive := branchLate(t, b, s, 35)
 	other := withBucket(t, b).openSmall()
 	_, err := attach(t, other, timelineID(1)).Collect(ctx, lsm.CollectOptions{Cutoff: 50})
@@ -212,11 +207,7 @@ func TestALateBranchIsJudgedByItsParentsIndex(t *testing.T) {
 func TestABranchThatArrivesLateIsUndone(t *testing.T) {
 	ctx := context.Background()
 	b := newMemBucket()
-	s, tl := start(t, withBucket(t, b))
-	for i, v := range []string{"Ia", "Ib", "Ic", "Id"} {
-		apply(t, tl, put(1, wal.LSN(20+10*i), v))
-		flush(t, tl)
-	}
+	s, tl := startLayers(t, b, "Ia", "Ib", "Ic", "Id")
 	require.Equal(t, "Ib", get(t, tl, 1, 35))
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(3), 25, nil)) // which keeps Ia
 	arrive := branchLate(t, b, s, 35)
