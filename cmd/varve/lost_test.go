@@ -95,7 +95,13 @@ func TestALostStateFile(t *testing.T) {
 	s.ok("up", "--safekeepers", "1")
 	s.sql("main", "CREATE TABLE t AS SELECT 1 AS a")
 	tenant := asJSON[control.Status](s, "status").Tenant
+	s.ok("branch", "create", "dev")
+	s.ok("branch", "detach", "dev")
+	dev := s.branches()[0]
+	require.Equal(t, "dev", dev.Name)
 	s.ok("down")
+	index, _ := s.indexOf(dev)
+	require.NoError(t, os.Remove(index))
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "control.db")))
 	again := s.run("up")
 	require.Zero(t, again.code, again.stderr)
@@ -104,6 +110,11 @@ func TestALostStateFile(t *testing.T) {
 	status := asJSON[control.Status](s, "status")
 	require.Equal(t, tenant, status.Tenant)
 	require.Len(t, status.Processes, 2, "as many safekeepers as before")
+	scrub := s.run("scrub")
+	require.Equal(t, exitCodes[control.CodeFailed], scrub.code, scrub.stdout)
+	require.Contains(t, scrub.stderr, "1 object is corrupt or missing")
+	require.Contains(t, scrub.stdout, dev.Timeline.String()+"/index", "nobody knows that dev was not deleted")
+	require.NotContains(t, scrub.stdout, "leaked")
 	s.ok("down")
 
 	state := filepath.Join(s.dir, "control.db")

@@ -121,7 +121,7 @@ func (s *Supervisor) begin(ctx context.Context) error {
 	lost := fmt.Sprintf("%s has lost its control.db", s.cfg.Dir)
 	switch {
 	case len(tenants) == 1:
-		s.project.Tenant = tenants[0]
+		s.project.Tenant, s.project.Forgot = tenants[0], true
 		if logs > 0 {
 			s.project.Safekeepers = logs
 		}

@@ -52,6 +52,9 @@ func (s *Supervisor) Scrub(ctx context.Context, branch string) (ScrubReport, err
 			opts.Timelines = []wal.TimelineID{b.Timeline}
 		}
 	}
+	if s.project.Forgot {
+		opts.Remembered = nil // that a branch is not known is no proof that it was deleted
+	}
 	if branch != "" && opts.Timelines == nil {
 		return ScrubReport{}, Errorf(CodeNotFound, "there is no branch %s: see `varve branch list`", branch)
 	}

@@ -36,6 +36,9 @@ type project struct {
 	Window      Window       `json:"history,omitzero"`
 	// Set while the first branch is made: one that is there then is not whole.
 	Bootstrapping bool `json:"bootstrapping,omitempty"`
+	// Set where a state file was lost and begun anew: branches may have been that nobody
+	// remembers, and so may those that were deleted.
+	Forgot bool `json:"forgot,omitempty"`
 }
 
 // endpointRecord is what is remembered of a branch's endpoint.
