@@ -3,6 +3,7 @@ package lsm
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/varvedb/varve/lsm/layer"
@@ -20,12 +21,15 @@ type (
 )
 
 // layers are those that a timeline's reads look into, its own and its ancestors'. A branch
-// without layers of its own has its parent's, up to where it leaves that: no map is made of
-// them before it is read, for most branches of a busy parent never are.
+// whose own have not changed has its parent's with them, up to where it leaves that: no map
+// is made of both before it is read, for most branches of a busy parent never are, and
+// whoever changes the parent's holds up all others meanwhile.
 type layers struct {
 	from  *layers // nil if built was there from the beginning
 	at    wal.LSN // from is seen up to here
+	own   []*layer.Reader
 	built atomic.Pointer[flatMap]
+	mu    sync.Mutex // held by who builds: one does for all
 }
 
 func builtLayers(flat *flatMap) *layers {
@@ -42,20 +46,38 @@ func (l *layers) get() *flatMap {
 	return l.build()
 }
 
-// build makes the map. Two readers may both make it, and the same one.
+// build makes the map. Locks are taken from a timeline to its ancestors.
 func (l *layers) build() *flatMap {
-	at, from := l.at, l.from
-	for ; from.built.Load() == nil; from = from.from {
-		at = min(at, from.at)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if flat := l.built.Load(); flat != nil {
+		return flat
 	}
-	flat := from.built.Load()
-	if items, whole := clipped(flat, at); !whole {
+	at, from := l.at, l.from
+	for len(from.own) == 0 && from.built.Load() == nil {
+		at, from = min(at, from.at), from.from
+	}
+	flat := from.get()
+	if items, same := inherited(flat, at, l.own); !same {
 		var err error
 		flat, err = layermap.Build(items)
-		assert.That(err == nil, "of layers that do not overlap, what lies below %v does not either", at)
+		assert.That(err == nil, "of layers that do not overlap, what lies below %v does not either, nor what lies above: %v", at, err)
 	}
 	l.built.Store(flat)
 	return flat
+}
+
+// inherited returns the layers up to an LSN with a timeline's own, and whether they are just
+// those of the map.
+func inherited(flat *flatMap, at wal.LSN, own []*layer.Reader) (items []flatItem, same bool) {
+	if len(own) == 0 {
+		return clipped(flat, at)
+	}
+	items = flat.Clipped(at)
+	for _, r := range own {
+		items = append(items, itemOf(r))
+	}
+	return items, false
 }
 
 // clipped returns the layers up to an LSN, and whether nothing lies above it.
@@ -156,20 +178,29 @@ func (s *Store) newReader(desc *layer.Desc) *layer.Reader {
 	return layer.NewReader(*desc, key, s.files.Source(key, desc), s.blocks, s.tails)
 }
 
-// remap makes the layer maps of a node and its descendants anew.
+// remap makes the layer map of a node anew; its descendants have theirs made when they
+// are read.
 func (s *Store) remap(n *node) error {
 	if err := n.mapLayers(); err != nil {
 		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
 	}
 	n.publish()
 	for _, c := range n.children {
-		if err := s.remap(c); err != nil {
-			return err
-		}
+		c.inherit()
 	}
 	return nil
 }
 
+// inherit has the layer maps of a node and its descendants made of their parent's new one.
+func (n *node) inherit() {
+	n.flat = &layers{from: n.parent.flat, at: n.index.BranchLSN, own: n.readers}
+	n.publish()
+	for _, c := range n.children {
+		c.inherit()
+	}
+}
+
+// mapLayers makes the map, which finds out whether own layers overlap.
 func (n *node) mapLayers() error {
 	if n.parent != nil && len(n.readers) == 0 {
 		n.flat = &layers{from: n.parent.flat, at: n.index.BranchLSN}
@@ -215,8 +246,8 @@ func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc) error {
 	for _, c := range n.children {
 		if desc.Start() > c.index.BranchLSN && c.flat.built.Load() != nil {
 			s.publishAll(c) // its layers are as they were
-		} else if err := s.remap(c); err != nil {
-			return err
+		} else {
+			c.inherit()
 		}
 	}
 	return nil

@@ -1,0 +1,111 @@
+package lsm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal"
+)
+
+// family is a store of a parent with layers, and branches of it with some of their own.
+func family(t testing.TB, layers, branches int) (s *Store, parent *node) {
+	s = &Store{nodes: map[wal.TimelineID]*node{}, blocks: layer.NewCache(1), tails: layer.NewCache(1)}
+	add := func(id byte, parent *node, x *manifest.Index) *node {
+		n := &node{id: wal.TimelineID{id}, parent: parent, state: &nodeState{}}
+		s.nodes[n.id] = n
+		if parent != nil {
+			parent.children = append(parent.children, n)
+		}
+		require.NoError(t, s.setIndex(n, x))
+		return n
+	}
+	parent = add(1, nil, parentOf(layers, 1))
+	for i := range branches {
+		id := wal.TimelineID{byte(2 + i)}
+		at := wal.LSN(50 + i)
+		x := &manifest.Index{Head: manifest.Head{Timeline: id, Parent: parent.id, BranchLSN: at, Start: at, Durable: 300}}
+		x.Layers = []layer.Desc{descOf(id, 0, 1<<40, at, 200, 1), descOf(id, 0, 1<<40, 200, 300, 2)}
+		add(id[0], parent, x)
+	}
+	return s, parent
+}
+
+// parentOf is an index of layers that lie side by side, two above one another.
+func parentOf(layers int, number uint32) *manifest.Index {
+	id := wal.TimelineID{1}
+	x := &manifest.Index{Head: manifest.Head{Timeline: id, Start: 10, Durable: 150}}
+	for i := range layers / 2 {
+		lo := uint64(i) << 16
+		x.Layers = append(x.Layers, descOf(id, lo, lo+0xffff, 10, 40, number), descOf(id, lo, lo+0xffff, 40, 150, number))
+	}
+	return x
+}
+
+func descOf(id wal.TimelineID, keyLo, keyHi uint64, lo, hi wal.LSN, number uint32) layer.Desc {
+	d := layer.Desc{ID: layer.ID{Timeline: id, Kind: layer.Delta, LSNLo: lo, LSNHi: hi, Generation: 1, Number: number}, Size: 100}
+	binary.BigEndian.PutUint64(d.KeyLo[10:], keyLo)
+	binary.BigEndian.PutUint64(d.KeyHi[10:], keyHi)
+	return d
+}
+
+// TestAParentsMergeMakesNoMapOfItsBranches: each makes its own when it is read, which is the
+// map that it would have had.
+func TestAParentsMergeMakesNoMapOfItsBranches(t *testing.T) {
+	const branches = 64
+	s, parent := family(t, 20, branches)
+	grandchild := &node{id: wal.TimelineID{100}, parent: parent.children[0], state: &nodeState{}}
+	grandchild.parent.children = []*node{grandchild}
+	x := &manifest.Index{Head: manifest.Head{Timeline: grandchild.id, Parent: grandchild.parent.id, BranchLSN: 120, Start: 120, Durable: 200}}
+	x.Layers = []layer.Desc{descOf(grandchild.id, 0, 9, 120, 200, 1)}
+	require.NoError(t, s.setIndex(grandchild, x))
+
+	require.NoError(t, s.setIndex(parent, parentOf(20, 2)))
+	below := append(slices.Clone(parent.children), grandchild)
+	require.Len(t, below, branches+1)
+	for _, n := range below {
+		require.Nil(t, n.flat.built.Load())
+		require.Same(t, n.flat, n.state.view.Load().layers)
+	}
+	got := map[*node][]flatItem{}
+	for _, n := range slices.Backward(below) {
+		got[n] = itemsOf(n.flat.get())
+	}
+	for _, n := range below {
+		require.NoError(t, n.mapLayers())
+		require.NotEmpty(t, got[n])
+		require.Equal(t, itemsOf(n.flat.built.Load()), got[n])
+	}
+	require.Len(t, got[grandchild], 20+1+1, "its parent's and its grandparent's below the branch points, and its own")
+}
+
+func itemsOf(flat *flatMap) (items []flatItem) {
+	flat.All(func(it *flatItem) bool {
+		items = append(items, *it)
+		return true
+	})
+	return items
+}
+
+// BenchmarkParentsMerge is what all others of the store wait for when a parent has merged.
+func BenchmarkParentsMerge(b *testing.B) {
+	for _, layers := range []int{100, 1000, 7000} {
+		for _, branches := range []int{0, 64} {
+			b.Run(fmt.Sprintf("layers=%d/branches=%d", layers, branches), func(b *testing.B) {
+				s, parent := family(b, layers, branches)
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := range b.N {
+					if err := s.setIndex(parent, parentOf(layers, uint32(2+i))); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
