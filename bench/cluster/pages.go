@@ -39,7 +39,8 @@ var (
 )
 
 // Pages is a timeline with one relation of synthetic pages, and a hand that writes its
-// log. Updates are Generic records, the only changes of pages that have native redo.
+// log. Updates are Generic records; rows.go makes a relation of rows, whose updates are
+// the Heap records of PostgreSQL's.
 type Pages struct {
 	World    *meter.World
 	Store    *lsm.Store
@@ -52,6 +53,8 @@ type Pages struct {
 	end wal.LSN
 	xid uint32
 	tpl []byte // what updates write
+
+	rows []rowPage // of a relation of rows
 }
 
 // PagesConfig says which pages.

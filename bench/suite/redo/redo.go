@@ -26,8 +26,8 @@ import (
 type Config struct {
 	TPCB    stage.TPCB
 	Indexed int // rows under an index of every access method
-	Pages   int // with chains of Generic changes
-	PageOps int // times that one page is made
+	Pages   int // with chains of Generic changes; and as many of rows that were updated
+	PageOps int // reads of a page of rows
 }
 
 // Full is the measurement of record.
@@ -44,7 +44,7 @@ func Suite() bench.Suite {
 		About: "records/tpcb makes every page of TPC-B's log, which has no images, from its chain of deltas; records were taken in before and are not counted, nor are reads of the base. " +
 			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it; replay does so in Varve. " +
 			"records/indexes decodes the log of a table under an index of every access method, and redoes it record by record, as PostgreSQL's startup process does; volume/indexes is its size. " +
-			"records/generic applies chains of Generic records. The pipe is the way of a redo in another process.",
+			"records/generic applies chains of Generic records. page/61 is the whole of GetPage, in process, from layers in memory: a page of rows like TPC-B's tellers, 61 HOT updates after its image. The pipe is the way of a redo in another process.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
 }
@@ -57,7 +57,7 @@ type suite struct {
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	b := &suite{s: s, cfg: cfg}
-	cases, err := b.generic(ctx)
+	cases, err := stage.Cases(ctx, b.generic, b.updated)
 	if err != nil {
 		return err
 	}
@@ -96,23 +96,13 @@ func (b *suite) tpcb(ctx context.Context) (c paired.Case, err error) {
 	}, replayed("replay", log), stage.Redo(b.s, log)}}, nil
 }
 
-// generic makes pages with chains of Generic changes, and one page with 61 of them, as
-// the anchor has it.
+// generic makes pages with chains of Generic changes.
 func (b *suite) generic(ctx context.Context) ([]paired.Case, error) {
-	const deltas, pageDeltas = 20, 61
+	const deltas = 20
 	chains, keys, err := b.chains(ctx, "g", b.cfg.Pages, deltas)
 	if err != nil {
 		return nil, err
 	}
-	one, oneKey, err := b.chains(ctx, "one", 1, pageDeltas)
-	if err != nil {
-		return nil, err
-	}
-	pipe, err := newPipe()
-	if err != nil {
-		return nil, err
-	}
-	b.s.Cleanup(pipe.close)
 	all := func(context.Context, int) (paired.Sample, error) {
 		page, cpu := make([]byte, 0, pgwal.PageSize), meter.Self()
 		for i := range chains {
@@ -126,26 +116,40 @@ func (b *suite) generic(ctx context.Context) ([]paired.Case, error) {
 			"records_per_cpu_s": float64(len(chains)*deltas) / used.Seconds(), "cpu_us_per_page": float64(used.Microseconds()) / float64(len(chains)),
 		}}, nil
 	}
-	single := func(ctx context.Context, _ int) (paired.Sample, error) {
-		h, page := latency.New(), make([]byte, 0, pgwal.PageSize)
-		for range b.cfg.PageOps {
-			begin := time.Now()
-			var err error
-			if page, err = redo.Apply(page[:0], oneKey[0], &one[0]); err != nil {
-				return paired.Sample{}, err
-			}
-			h.Since(begin)
-		}
-		return paired.Sample{Latency: h, Metrics: map[string]float64{}}, ctx.Err()
+	return []paired.Case{{Name: "records/generic", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: all}}}}, nil
+}
+
+// updated reads pages with 61 updates, as the anchor has it. Image and updates lie in
+// layers of their own.
+func (b *suite) updated(ctx context.Context) ([]paired.Case, error) {
+	const updates = 61
+	p, err := stage.Pages(ctx, b.s, "updated", cluster.PagesConfig{Store: lsm.Options{BlockCacheBytes: 256 << 20, MemtableBytes: 256 << 20}})
+	if err != nil {
+		return nil, err
 	}
-	return []paired.Case{
-		{Name: "records/generic", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: all}}},
-		{Name: "page/61", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: single}, {
-			Name: "pipe", Settings: "8 KiB to cat and back: what a redo process costs if its redo is free", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
-				return pipe.echo(ctx, b.cfg.PageOps/4)
-			},
-		}}},
-	}, nil
+	for _, write := range []func() error{
+		func() error { return p.InsertRows(ctx, b.cfg.Pages) }, func() error { return p.Timeline.Flush(ctx) },
+		func() error { return p.UpdateRows(ctx, updates) }, func() error { return p.Timeline.Flush(ctx) },
+	} {
+		if err := write(); err != nil {
+			return nil, err
+		}
+	}
+	pipe, err := newPipe()
+	if err != nil {
+		return nil, err
+	}
+	b.s.Cleanup(pipe.close)
+	return []paired.Case{{Name: fmt.Sprintf("page/%d", updates), Arms: []paired.Arm{{
+		Name: "varve", Settings: "GetPages of one page at the log's end, block cache 256 MiB", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+			load := cluster.ReadLoad{Ops: b.cfg.PageOps, Blocks: p.Blocks, LSN: cluster.At(p.End()), Seed: b.s.Seed + uint64(round)}
+			return cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
+		},
+	}, {
+		Name: "pipe", Settings: "8 KiB to cat and back: what a redo process costs if its redo is free", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
+			return pipe.echo(ctx, b.cfg.PageOps/4)
+		},
+	}}}}, nil
 }
 
 // chains are what determines each of a number of pages that were updated so often.
