@@ -41,7 +41,7 @@ func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "redo", Letter: "d",
 		Title: "redo in this process, page by page, against PostgreSQL's",
-		About: "records/tpcb makes every page of TPC-B's log, which has no images, from its chain of deltas; records were taken in before and are not counted, nor are reads of the base. " +
+		About: "records/tpcb makes every page that TPC-B's log changes, those of relations, of visibility maps and of pg_xact, from its chain of deltas; the log has no images. What is counted are the records that change pages, commits among them; they were taken in before, which is not measured, nor are reads of chain and base. " +
 			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it; replay does so in Varve. " +
 			"records/indexes decodes the log of a table under an index of every access method, and redoes it record by record, as PostgreSQL's startup process does; volume/indexes is its size. " +
 			"records/generic applies chains of Generic records. page/61 is the whole of GetPage, in process, from layers in memory: a page of rows like TPC-B's tellers, 61 HOT updates after its image. The pipe is the way of a redo in another process.",
@@ -224,6 +224,10 @@ type work struct {
 	records  int            // that change pages
 	fellBack int            // of them by the image of a resource manager without native redo
 	byKind   map[string]int // of records
+
+	seen   map[lsm.Key]bool // keys
+	clears []pgwal.VMClear
+	commit pgwal.XactCompletion
 }
 
 // prepare takes the log in, and gathers what there is to redo.
@@ -240,7 +244,7 @@ func (b *suite) prepare(ctx context.Context, log *pglog.Log) (*work, error) {
 	if _, err := imported.Take(ctx, log); err != nil {
 		return nil, err
 	}
-	w := &work{byKind: map[string]int{}}
+	w := &work{byKind: map[string]int{}, seen: map[lsm.Key]bool{}}
 	if err := w.gather(log); err != nil {
 		return nil, err
 	}
@@ -254,7 +258,7 @@ func (b *suite) prepare(ctx context.Context, log *pglog.Log) (*work, error) {
 
 // gather walks over the log's records.
 func (w *work) gather(log *pglog.Log) error {
-	d, seen := pgwal.NewDecoder("log", log.Start), map[lsm.Key]bool{}
+	d := pgwal.NewDecoder("log", log.Start)
 	d.Feed(log.Bytes)
 	for {
 		record := new(pgwal.Record)
@@ -263,6 +267,9 @@ func (w *work) gather(log *pglog.Log) error {
 			return err
 		}
 		w.byKind[record.RMgr.String()+" "+record.Kind()]++
+		if err := w.gatherUnlisted(record); err != nil {
+			return err
+		}
 		if len(record.Blocks) == 0 {
 			continue
 		}
@@ -276,10 +283,7 @@ func (w *work) gather(log *pglog.Log) error {
 			if ref.Fork == pgwal.FSMFork {
 				continue
 			}
-			if key := pgkey.Block(ref.Rel, ref.Fork, uint32(ref.Block)); !seen[key] {
-				seen[key] = true
-				w.keys = append(w.keys, key)
-			}
+			w.add(pgkey.Block(ref.Rel, ref.Fork, uint32(ref.Block)))
 			if ref.HasImage && (!native || ref.ApplyImage) {
 				// The record points into memory of the decoder that the next one reuses.
 				kept := new(pgwal.Record)
@@ -290,6 +294,38 @@ func (w *work) gather(log *pglog.Log) error {
 			}
 		}
 	}
+}
+
+// add notes a page that is changed.
+func (w *work) add(key lsm.Key) {
+	if !w.seen[key] {
+		w.seen[key] = true
+		w.keys = append(w.keys, key)
+	}
+}
+
+// gatherUnlisted notes the pages that a record changes and does not list: a commit's of
+// pg_xact, and those of visibility maps.
+func (w *work) gatherUnlisted(record *pgwal.Record) (err error) {
+	if w.clears, err = pgwal.AppendVMClears(w.clears[:0], record); err != nil {
+		return err
+	}
+	for _, c := range w.clears {
+		block, _ := redo.VMPlace(c.Block)
+		w.add(pgkey.Block(c.Rel, pgwal.VMFork, block))
+	}
+	if record.RMgr != pgwal.RMgrTransaction || record.Op() != pgwal.OpXactCommit {
+		return nil
+	}
+	if err := pgwal.ParseCommit(record, &w.commit); err != nil {
+		return err
+	}
+	w.add(pgkey.SLRUPage(pgkey.Xact, pgkey.XactPage(w.commit.XID)))
+	for _, xid := range w.commit.SubXIDs {
+		w.add(pgkey.SLRUPage(pgkey.Xact, pgkey.XactPage(xid)))
+	}
+	w.records++
+	return nil
 }
 
 // run does all of it once.
