@@ -35,9 +35,12 @@ func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
 	defer rooms.Put(room)
 	for i := range chain.Deltas {
 		delta := &chain.Deltas[i]
-		if value, err = changeBy(room, value, parsed, delta.LSN, delta.Value); err != nil {
+		if value, err = changeBy(room, value, &parsed, delta.LSN, delta.Value); err != nil {
 			return dst[:start], fmt.Errorf("redo %v at %v: %w", parsed, delta.LSN, err)
 		}
+	}
+	if len(value) > 0 && len(value) == len(dst)-start && &value[0] == &dst[start] {
+		return dst, nil // It was changed in place, as pages are.
 	}
 	return append(dst[:start], value...), nil
 }
@@ -49,7 +52,7 @@ var zeroPage [pgwal.PageSize]byte
 func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
 	room := rooms.Get().(*pgwal.Record)
 	defer rooms.Put(room)
-	return changeBy(room, value, key, lsn, delta)
+	return changeBy(room, value, &key, lsn, delta)
 }
 
 // rooms are where record operations are unpacked, so that none allocates. A room is
@@ -57,7 +60,7 @@ func Change(value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, 
 var rooms = sync.Pool{New: func() any { return new(pgwal.Record) }}
 
 // changeBy is Change with a room.
-func changeBy(room *pgwal.Record, value []byte, key pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
+func changeBy(room *pgwal.Record, value []byte, key *pgkey.Parsed, lsn wal.LSN, delta []byte) ([]byte, error) {
 	for len(delta) > 0 {
 		code, body, rest, err := nextOp(delta)
 		switch {
@@ -80,7 +83,7 @@ func changeBy(room *pgwal.Record, value []byte, key pgkey.Parsed, lsn wal.LSN, d
 }
 
 // applyRecord applies a record operation.
-func applyRecord(rec *pgwal.Record, page []byte, key pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
+func applyRecord(rec *pgwal.Record, page []byte, key *pgkey.Parsed, lsn wal.LSN, code op, body []byte) error {
 	if code == opGeneric {
 		rec.RMgr, rec.Info = pgwal.RMgrGeneric, pgwal.OpGenericDelta
 		rec.Blocks = rec.Blocks[:0]
@@ -93,12 +96,12 @@ func applyRecord(rec *pgwal.Record, page []byte, key pgkey.Parsed, lsn wal.LSN, 
 	ref := &rec.Blocks[0]
 	ref.Fork = key.Fork
 	if key.Class != pgkey.ClassBlock || ref.Block != key.Block {
-		return corrupt("page that the record is about", key, ref.Block)
+		return corrupt("page that the record is about", *key, ref.Block)
 	}
 	return Record(page, rec, ref)
 }
 
-func changePage(page []byte, key pgkey.Parsed, code op, body []byte) error {
+func changePage(page []byte, key *pgkey.Parsed, code op, body []byte) error {
 	switch code {
 	case opVMClear:
 		return vmClear(page, key.Block, body)

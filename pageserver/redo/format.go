@@ -147,7 +147,8 @@ func appendRecordPage(dst []byte, ref *pgwal.BlockRef) []byte {
 }
 
 // decodeRecord reads a record operation into rec, whose Blocks it reuses. The page
-// that it is about is Blocks[0], with its data; they point into body.
+// that it is about is Blocks[0], with its data; they point into body. Nothing else than
+// this and [applyRecord] fills rec, so that a block's other fields are zero.
 func decodeRecord(rec *pgwal.Record, body []byte) error {
 	if len(body) < recordFixedBytes {
 		return corrupt("length of a record", recordFixedBytes, len(body))
@@ -157,10 +158,13 @@ func decodeRecord(rec *pgwal.Record, body []byte) error {
 	if pages == 0 || len(rest) < pages*recordPageBytes+4 {
 		return corrupt("pages of a record", "as many as it says, and at least one", pages)
 	}
-	rec.Blocks = rec.Blocks[:0]
-	for range pages {
-		id, ref := rest[0], rec.AddBlock()
-		ref.ID, ref.WillInit, ref.Block = id&^recordWillInit, id&recordWillInit != 0, get32(rest, 1)
+	if cap(rec.Blocks) < pages {
+		rec.Blocks = make([]pgwal.BlockRef, pages)
+	}
+	rec.Blocks = rec.Blocks[:pages]
+	for i := range rec.Blocks {
+		id, ref := rest[0], &rec.Blocks[i]
+		ref.ID, ref.WillInit, ref.Block, ref.Data = id&^recordWillInit, id&recordWillInit != 0, get32(rest, 1), nil
 		rest = rest[recordPageBytes:]
 	}
 	main := get32(rest, 0)

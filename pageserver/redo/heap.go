@@ -114,8 +114,9 @@ func startTuple(tuple []byte, xid, block uint32, n uint16, logged []byte) {
 	put32(tuple, tupleXmax, 0)
 	put32(tuple, tupleCID, 0)
 	putTID(tuple[tupleCtid:], block, n)
-	copy(tuple[tupleInfomask2:tupleHeader], logged[:logHeaderBytes])
-	put16(tuple, tupleInfomask, get16(tuple, tupleInfomask)&^comboCID)
+	put16(tuple, tupleInfomask2, get16(logged, 0))
+	put16(tuple, tupleInfomask, get16(logged, 2)&^comboCID)
+	tuple[tupleHoff] = logged[4]
 }
 
 // inserted changes the page's flags as an insertion does.
@@ -162,23 +163,34 @@ func heapDelete(page []byte, rec *pgwal.Record, ref *pgwal.BlockRef) error {
 	return nil
 }
 
+// maskOfXmax is t_infomask's bits of an xmax by the record's of it, all but the last,
+// which is about t_infomask2.
+var maskOfXmax = makeMasksOfXmax()
+
+func makeMasksOfXmax() (masks [pgwal.HeapKeysUpdated]uint16) {
+	for info := range masks {
+		for _, bit := range [...]struct {
+			logged int
+			mask   uint16
+		}{
+			{pgwal.HeapXmaxIsMulti, xmaxIsMulti},
+			{pgwal.HeapXmaxLockOnly, xmaxLockOnly},
+			{pgwal.HeapXmaxExclLock, xmaxExclusive},
+			{pgwal.HeapXmaxKeyShrLock, xmaxKeyShared},
+		} {
+			if info&bit.logged != 0 {
+				masks[info] |= bit.mask
+			}
+		}
+	}
+	return masks
+}
+
 // setXmaxBits replaces what a tuple says of its xmax by what the record says.
 func setXmaxBits(tuple []byte, info uint8) {
 	mask := get16(tuple, tupleInfomask) &^ (xmaxBits | moved)
 	mask2 := get16(tuple, tupleInfomask2) &^ keysUpdated
-	for _, bit := range [...]struct {
-		logged uint8
-		mask   uint16
-	}{
-		{pgwal.HeapXmaxIsMulti, xmaxIsMulti},
-		{pgwal.HeapXmaxLockOnly, xmaxLockOnly},
-		{pgwal.HeapXmaxExclLock, xmaxExclusive},
-		{pgwal.HeapXmaxKeyShrLock, xmaxKeyShared},
-	} {
-		if info&bit.logged != 0 {
-			mask |= bit.mask
-		}
-	}
+	mask |= maskOfXmax[info%uint8(len(maskOfXmax))]
 	if info&pgwal.HeapKeysUpdated != 0 {
 		mask2 |= keysUpdated
 	}
@@ -267,18 +279,13 @@ func updateOld(page []byte, f frame, rec *pgwal.Record, h *pgwal.HeapUpdate, new
 //
 //	[ prefix length (2) ] [ suffix length (2) ] logged header (5) bitmap values
 func updateNew(page []byte, f frame, rec *pgwal.Record, h *pgwal.HeapUpdate, ref *pgwal.BlockRef, old []byte) error {
-	data, prefix, suffix := ref.Data, 0, 0
-	for _, part := range [...]struct {
-		flag   uint8
-		length *int
-	}{{pgwal.HeapUpdatePrefixFromOld, &prefix}, {pgwal.HeapUpdateSuffixFromOld, &suffix}} {
-		if h.Flags&part.flag == 0 {
-			continue
-		}
-		if len(data) < 2 {
-			return corrupt("data of the new tuple", "a length", len(data))
-		}
-		*part.length, data = int(get16(data, 0)), data[2:]
+	prefix, data, err := takeLength(ref.Data, h.Flags&pgwal.HeapUpdatePrefixFromOld != 0)
+	if err != nil {
+		return err
+	}
+	suffix, data, err := takeLength(data, h.Flags&pgwal.HeapUpdateSuffixFromOld != 0)
+	if err != nil {
+		return err
 	}
 	if len(data) < logHeaderBytes {
 		return corrupt("data of the new tuple", logHeaderBytes, len(data))
@@ -314,6 +321,17 @@ func updateNew(page []byte, f frame, rec *pgwal.Record, h *pgwal.HeapUpdate, ref
 		flags(page, 0, flagAllVisible)
 	}
 	return nil
+}
+
+// takeLength takes a length off the data of a new tuple, if it is there.
+func takeLength(data []byte, there bool) (n int, rest []byte, err error) {
+	if !there {
+		return 0, data, nil
+	}
+	if len(data) < 2 {
+		return 0, nil, corrupt("data of the new tuple", "a length", len(data))
+	}
+	return int(get16(data, 0)), data[2:], nil
 }
 
 // heapConfirm makes a speculative tuple an ordinary one. Redo never saw the difference.

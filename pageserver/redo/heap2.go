@@ -68,14 +68,11 @@ func (f *frame) cutUnused(page []byte, keep int) {
 		f.lower -= pointerBytes
 	}
 	f.store(page)
-	lines := f.lines(page)
-	for i := 0; i < len(lines); i += pointerBytes {
-		if unpack(get32(lines, i)).state == pointerUnused {
-			flags(page, flagHasFreeLines, 0)
-			return
-		}
+	if hasUnused(f.lines(page)) {
+		flags(page, flagHasFreeLines, 0)
+	} else {
+		flags(page, 0, flagHasFreeLines)
 	}
-	flags(page, 0, flagHasFreeLines)
 }
 
 // turn replaces a line pointer.

@@ -2,6 +2,7 @@ package redo
 
 import (
 	"encoding/binary"
+	"sync"
 
 	"github.com/varvedb/varve/wal/pgwal"
 )
@@ -186,52 +187,109 @@ func (f *frame) addIndex(page []byte, n int, tuple []byte) error {
 // compact moves all tuples to the end of the page, in the order of their pointers, and
 // zeroes what they leave behind.
 func (f *frame) compact(page []byte) error {
-	ordered, err := f.checkTuples(page)
+	s, err := f.survey(page)
 	if err != nil {
 		return err
 	}
-	if ordered {
+	if s.ordered {
 		// Each moves towards the end, over none that is still to be moved.
-		f.gather(page, page)
+		f.gather(page, page, s)
 		return nil
 	}
-	var old [pgwal.PageSize]byte
-	copy(old[f.upper:], page[f.upper:f.special])
-	f.gather(page, old[:])
+	old := oldPages.Get().(*[pgwal.PageSize]byte)
+	defer oldPages.Put(old)
+	copy(old[f.upper:f.special], page[f.upper:f.special])
+	f.gather(page, old[:], s)
 	return nil
 }
 
-// checkTuples checks that each tuple lies where tuples lie and that all of them have
-// room there, and tells whether they lie in the order of their pointers.
-func (f frame) checkTuples(page []byte) (ordered bool, err error) {
-	lines, upper, last := f.lines(page), f.special, f.special
-	ordered = true
-	for i := 0; i < len(lines); i += pointerBytes {
-		p := unpack(get32(lines, i))
+// oldPages are where a page's tuples are while they are put back in another order.
+var oldPages = sync.Pool{New: func() any { return new([pgwal.PageSize]byte) }}
+
+// survey is how the tuples of a page lie.
+type survey struct {
+	ordered bool // as their pointers do
+	settled int  // bytes of line pointers, the first ones, whose tuples lie as compact leaves them
+	upper   int  // where the last of those tuples begins
+}
+
+// survey checks that each tuple lies where tuples lie and that all of them have room
+// there. Tuples in order have, if the first and the last of them lie there.
+func (f frame) survey(page []byte) (survey, error) {
+	lines := f.lines(page)
+	s, rest := survey{upper: f.special}, lines
+	for ; len(rest) >= pointerBytes; rest = rest[pointerBytes:] {
+		p := unpack(binary.LittleEndian.Uint32(rest))
+		if p.length == 0 {
+			continue
+		}
+		if p.offset+p.aligned() != s.upper {
+			break
+		}
+		s.upper = p.offset
+	}
+	s.settled = len(lines) - len(rest)
+	last := s.upper
+	for ; len(rest) >= pointerBytes; rest = rest[pointerBytes:] {
+		p := unpack(binary.LittleEndian.Uint32(rest))
+		if p.length == 0 {
+			continue
+		}
+		if p.offset+p.aligned() > last {
+			return s, f.checkTuples(lines)
+		}
+		last = p.offset
+	}
+	if last < f.upper {
+		return s, corrupt("line pointer", "one to a tuple between hole and special space", last)
+	}
+	s.ordered = true
+	return s, nil
+}
+
+// checkTuples checks tuples in any order, one by one.
+func (f frame) checkTuples(lines []byte) error {
+	upper := f.special
+	for ; len(lines) >= pointerBytes; lines = lines[pointerBytes:] {
+		p := unpack(binary.LittleEndian.Uint32(lines))
 		if p.length == 0 {
 			continue
 		}
 		if !f.within(p) {
-			return false, corrupt("line pointer", "one to a tuple between hole and special space", p)
+			return corrupt("line pointer", "one to a tuple between hole and special space", p)
 		}
-		size := p.aligned()
-		if upper -= size; upper < f.lower {
-			return false, corrupt("room for all tuples", f.special-f.lower, f.special-upper)
+		if upper -= p.aligned(); upper < f.lower {
+			return corrupt("room for all tuples", f.special-f.lower, f.special-upper)
 		}
-		ordered = ordered && p.offset+size <= last
-		last = p.offset
 	}
-	return ordered, nil
+	return nil
 }
 
-// gather is compact for tuples that were checked, from old, the page as it was: or the
+// hasUnused reports whether an array of line pointers has an unused one. It looks at two
+// at a time: both bits of a state are zero in an unused one alone.
+func hasUnused(lines []byte) bool {
+	const high = 1 << 16 // the upper bit of a state
+	used := uint64(high<<32 | high)
+	for ; len(lines) >= 2*pointerBytes; lines = lines[2*pointerBytes:] {
+		pair := binary.LittleEndian.Uint64(lines)
+		used &= pair | pair<<1
+	}
+	for ; len(lines) >= pointerBytes; lines = lines[pointerBytes:] {
+		last := uint64(binary.LittleEndian.Uint32(lines))
+		used &= last | last<<1 | high<<32
+	}
+	return used != high<<32|high
+}
+
+// gather is compact for tuples that were surveyed, from old, the page as it was: or the
 // page itself, if they are in order.
-func (f *frame) gather(page, old []byte) {
-	lines, upper := f.lines(page), f.special
+func (f *frame) gather(page, old []byte, s survey) {
+	lines, upper := f.lines(page), s.upper
 	// Tuples that lie side by side stay so, and move at once: old[begin:end], by so much.
 	begin, end, by := 0, 0, 0
-	for i := 0; i < len(lines); i += pointerBytes {
-		p := unpack(get32(lines, i))
+	for rest := lines[s.settled:]; len(rest) >= pointerBytes; rest = rest[pointerBytes:] {
+		packed := binary.LittleEndian.Uint32(rest)
+		p := unpack(packed)
 		if p.length == 0 {
 			continue
 		}
@@ -244,10 +302,7 @@ func (f *frame) gather(page, old []byte) {
 			end, by = p.offset+size, upper-p.offset
 		}
 		begin = p.offset
-		if by != 0 {
-			p.offset = upper
-			put32(lines, i, p.pack())
-		}
+		put32(rest, 0, packed+uint32(by)) // The offset is in the lowest bits, and has room.
 	}
 	if by != 0 {
 		copy(page[begin+by:], old[begin:end])

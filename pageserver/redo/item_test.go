@@ -71,6 +71,41 @@ func TestCompactingMovesTuplesAsOneByOne(t *testing.T) {
 	}
 }
 
+// Arrays of which one line pointer, or none, is unused, wherever it stands: and what lies
+// behind an array is no part of it.
+func TestOneUnusedPointerIsSeen(t *testing.T) {
+	for count := range 9 {
+		lines := make([]byte, 4*count, 4*count+8)
+		for states := range 1 << (2 * count) {
+			unused := false
+			for n := range count {
+				state := states >> (2 * n) & 3
+				put32(lines, 4*n, pointer{offset: 0x7FFF * (n % 2), state: state, length: 0x7FFF * (n / 2 % 2)}.pack())
+				unused = unused || state == pointerUnused
+			}
+			if hasUnused(lines) != unused {
+				t.Fatalf("%d pointers, their states %b: %v", count, states, !unused)
+			}
+		}
+	}
+}
+
+// A tuple that lies outside of where tuples lie is found wherever its pointer stands.
+func TestCompactingRefusesTuplesElsewhere(t *testing.T) {
+	random := rand.New(rand.NewSource(2))
+	for range 2000 {
+		page := drawPage(random)
+		f, err := frameOf(page)
+		require.NoError(t, err)
+		n := 1 + random.Intn(f.count())
+		offset := []int{random.Intn(f.upper), f.special - random.Intn(8), f.special + random.Intn(8)}[random.Intn(3)]
+		setPointer(page, n, pointer{offset: offset, state: pointerNormal, length: 1 + random.Intn(60)})
+		if p := at(page, n); !f.within(p) {
+			require.ErrorIs(t, f.compact(page), wal.ErrCorruption, "pointer %d to %v in %v", n, p, f)
+		}
+	}
+}
+
 func TestCompactingRefusesTuplesThatAreMoreThanThePage(t *testing.T) {
 	page := make([]byte, pgwal.PageSize)
 	initPage(page)

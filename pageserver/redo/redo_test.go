@@ -60,6 +60,26 @@ func TestEmptyChainIsAPageOfZeros(t *testing.T) {
 	require.Empty(t, value)
 }
 
+// A value that is no page grows, behind what dst holds, whether dst has room or not.
+func TestValuesThatGrow(t *testing.T) {
+	key := pgkey.CommitTime(1)
+	for _, base := range []string{"", "one "} {
+		chain := lsm.Chain{HasBase: base != "", Base: []byte(base)}
+		for i, tail := range []string{"two ", "three"} {
+			chain.Deltas = append(chain.Deltas, lsm.Version{Key: key, LSN: wal.LSN(i + 1), Kind: lsm.Delta, Value: redo.AppendAppend(nil, []byte(tail))})
+		}
+		for _, room := range []int{0, 4, 9, 100} {
+			dst := append(make([]byte, 0, 5+room), "kept "...)
+			value, err := redo.Apply(dst, key, &chain)
+			require.NoError(t, err)
+			require.Equal(t, "kept "+base+"two three", string(value))
+			value, err = redo.Apply(nil, key, &chain)
+			require.NoError(t, err)
+			require.Equal(t, base+"two three", string(value))
+		}
+	}
+}
+
 func TestXactStatusTwoBitsEach(t *testing.T) {
 	const page = 3
 	xids := []uint32{page * pgkey.XactsPerPage, page*pgkey.XactsPerPage + 5, (page+1)*pgkey.XactsPerPage - 1}

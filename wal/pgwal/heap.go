@@ -1,5 +1,7 @@
 package pgwal
 
+import "encoding/binary"
+
 // The operations of Heap records (heapam_xlog.h). [InfoInitPage] may ride along with
 // the insert and the updates.
 const (
@@ -81,9 +83,11 @@ type HeapInsert struct {
 
 // ParseHeapInsert reads a Heap INSERT record.
 func ParseHeapInsert(rec *Record) (HeapInsert, error) {
-	f := mainData(rec)
-	h := HeapInsert{Offset: f.u16(), Flags: f.u8()}
-	return h, f.done()
+	b, err := fixedData(rec, 3)
+	if err != nil {
+		return HeapInsert{}, err
+	}
+	return HeapInsert{Offset: binary.LittleEndian.Uint16(b), Flags: b[2]}, nil
 }
 
 // HeapDelete is the body of a Heap DELETE.
@@ -119,13 +123,21 @@ type HeapUpdate struct {
 }
 
 // ParseHeapUpdate reads a Heap UPDATE or HOT_UPDATE record.
-func ParseHeapUpdate(rec *Record) (HeapUpdate, error) {
-	f := mainData(rec)
-	h := HeapUpdate{OldXmax: f.u32(), OldOffset: f.u16(), OldInfoBits: f.u8(), Flags: f.u8(), NewXmax: f.u32(), NewOffset: f.u16()}
-	if h.Flags&(HeapUpdateContainsOldTuple|HeapUpdateContainsOldKey) != 0 {
-		h.Old = f.rest()
+func ParseHeapUpdate(rec *Record) (h HeapUpdate, err error) {
+	const fixed = 14
+	b := rec.MainData
+	if len(b) < fixed {
+		return h, wrongLength(rec, fixed)
 	}
-	return h, f.done()
+	le := binary.LittleEndian
+	h = HeapUpdate{OldXmax: le.Uint32(b), OldOffset: le.Uint16(b[4:]), OldInfoBits: b[6], Flags: b[7], NewXmax: le.Uint32(b[8:]), NewOffset: le.Uint16(b[12:])}
+	switch {
+	case h.Flags&(HeapUpdateContainsOldTuple|HeapUpdateContainsOldKey) != 0:
+		h.Old = b[fixed:]
+	case len(b) != fixed:
+		return h, wrongLength(rec, fixed)
+	}
+	return h, nil
 }
 
 // HeapTruncate is the body of a Heap TRUNCATE.
@@ -157,9 +169,12 @@ type HeapLock struct {
 
 // ParseHeapLock reads a Heap LOCK or a Heap2 LOCK_UPDATED record.
 func ParseHeapLock(rec *Record) (HeapLock, error) {
-	f := mainData(rec)
-	h := HeapLock{Xmax: f.u32(), Offset: f.u16(), InfoBits: f.u8(), Flags: f.u8()}
-	return h, f.done()
+	b, err := fixedData(rec, 8)
+	if err != nil {
+		return HeapLock{}, err
+	}
+	le := binary.LittleEndian
+	return HeapLock{Xmax: le.Uint32(b), Offset: le.Uint16(b[4:]), InfoBits: b[6], Flags: b[7]}, nil
 }
 
 // ParseHeapConfirm reads a HEAP_CONFIRM record: the line pointer of the speculative
@@ -171,9 +186,11 @@ func ParseHeapConfirm(rec *Record) (offset uint16, err error) { return parseOffs
 func ParseHeapInplace(rec *Record) (offset uint16, err error) { return parseOffset(rec) }
 
 func parseOffset(rec *Record) (uint16, error) {
-	f := mainData(rec)
-	offset := f.u16()
-	return offset, f.done()
+	b, err := fixedData(rec, 2)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint16(b), nil
 }
 
 // HeapPrune is the body of a Heap2 PRUNE. The data of block 0 are line pointers: pairs
@@ -185,9 +202,12 @@ type HeapPrune struct {
 
 // ParseHeapPrune reads a Heap2 PRUNE record.
 func ParseHeapPrune(rec *Record) (HeapPrune, error) {
-	f := mainData(rec)
-	h := HeapPrune{LatestRemovedXID: f.u32(), Redirected: f.u16(), Dead: f.u16()}
-	return h, f.done()
+	b, err := fixedData(rec, 8)
+	if err != nil {
+		return HeapPrune{}, err
+	}
+	le := binary.LittleEndian
+	return HeapPrune{LatestRemovedXID: le.Uint32(b), Redirected: le.Uint16(b[4:]), Dead: le.Uint16(b[6:])}, nil
 }
 
 // ParseHeapVacuum reads a Heap2 VACUUM record: how many line pointers, the data of

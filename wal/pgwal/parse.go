@@ -19,6 +19,22 @@ type fields struct {
 // mainData reads the record's main data.
 func mainData(rec *Record) fields { return fields{rec: rec, src: rec.MainData} }
 
+// fixedData is the record's main data, which must be n bytes. The parsers of the kinds that
+// logs mostly consist of begin with it, for reading field by field takes longer.
+func fixedData(rec *Record, n int) ([]byte, error) {
+	if len(rec.MainData) != n {
+		return nil, wrongLength(rec, n)
+	}
+	return rec.MainData, nil
+}
+
+// wrongLength is the error of main data that are longer or shorter than n bytes.
+func wrongLength(rec *Record, n int) error {
+	f := mainData(rec)
+	f.take(n)
+	return f.done()
+}
+
 // take returns the next n bytes, or nil when there are fewer.
 func (f *fields) take(n int) []byte {
 	if f.failed || n < 0 || n > len(f.src)-f.at {
