@@ -35,7 +35,9 @@ type Decoder struct{ scan Scanner }
 // NewDecoder returns a decoder of the log from start on: the end of a record, or the
 // LSN of one. name is the log's name in errors; offsets in errors are LSNs.
 func NewDecoder(name string, start wal.LSN) *Decoder {
-	return &Decoder{scan: *NewScanner(name, start)}
+	d := &Decoder{scan: *NewScanner(name, start)}
+	d.scan.keeps = true
+	return d
 }
 
 // ExpectSystemID makes a long page header that does not carry id corrupt. Without it

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
@@ -20,7 +21,8 @@ const (
 	// the reader grows with the bytes it was fed and each page header must agree.
 	recordSizeMax = 1020 << 20
 
-	// retainMax is the largest assembly buffer kept after its record is done: far above
+	// retainMax is the largest assembly buffer kept after its record is done, by a scanner
+	// that keeps records: far above
 	// the usual record across a page, below what would matter per stream.
 	retainMax = 1 << 20
 
@@ -33,7 +35,7 @@ var zeroPage [WALPageSize]byte
 type scanState uint8
 
 const (
-	inRecord scanState = iota // a record's first byte, or a later one if part is not empty
+	inRecord scanState = iota // a record's first byte, or a later one if some have come
 	inHeader                  // a page header, of which head holds the first bytes
 	inZeros                   // what XLOG_SWITCH left empty; part holds the switch record
 )
@@ -54,8 +56,12 @@ type Scanner struct {
 	state scanState
 	whole bool    // part is the record last returned
 	head  []byte  // a page header that arrived in pieces
+	keeps bool    // part has all of the record, for a Decoder, not only its beginning
 	part  []byte  // a record that arrived in pieces or crosses a page
-	start wal.LSN // LSN of part's record
+	have  int     // how many bytes of that record have come, with its padding
+	crc   uint32  // of what has come behind its header
+	pad   uint64  // what has come of its padding
+	start wal.LSN // LSN of that record
 	prev  wal.LSN // LSN of the last whole record, zero before the first
 
 	overwrites  bool    // the next record must be OVERWRITE_CONTRECORD
@@ -98,7 +104,8 @@ func (s *Scanner) Next() (bool, error) {
 }
 
 // next returns the bytes of the next record, valid until the next call, or nil if it
-// needs more. The record's LSN is then prev, and its end is end.
+// needs more: all of them, or, unless the scanner keeps them, at least the header. The
+// record's LSN is then prev, and its end is end.
 func (s *Scanner) next() ([]byte, error) {
 	if s.err != nil {
 		return nil, s.err
@@ -106,7 +113,7 @@ func (s *Scanner) next() ([]byte, error) {
 	if s.whole {
 		s.dropPart()
 	}
-	if s.state == inRecord && len(s.part) == 0 {
+	if s.state == inRecord && s.have == 0 {
 		if raw := s.inPlace(); raw != nil {
 			return raw, nil
 		}
@@ -116,7 +123,7 @@ func (s *Scanner) next() ([]byte, error) {
 
 // dropPart forgets the record in part, and its memory if that is unusually large.
 func (s *Scanner) dropPart() {
-	s.part, s.whole = s.part[:0], false
+	s.part, s.whole, s.have, s.crc, s.pad = s.part[:0], false, 0, 0, 0
 	if cap(s.part) > retainMax {
 		s.part = nil
 	}
@@ -161,7 +168,7 @@ func (s *Scanner) inPieces() (raw []byte, err error) {
 		}
 		switch s.state {
 		case inHeader:
-			if err = s.takeHeader(); err == nil && s.state == inRecord && len(s.part) == 0 {
+			if err = s.takeHeader(); err == nil && s.state == inRecord && s.have == 0 {
 				raw = s.inPlace()
 			}
 		case inRecord:
@@ -227,14 +234,14 @@ func (s *Scanner) checkContinuation(page wal.LSN, h pageHeader) error {
 	case h.info&pageOverwrites != 0:
 		// A crash abandoned the record in progress: its bytes are void. Only a reader that
 		// begins on this page has not seen it.
-		if len(s.part) == 0 && s.prev.IsValid() {
+		if s.have == 0 && s.prev.IsValid() {
 			return s.corrupt(page, "page that overwrites a record", "a record in progress", "none")
 		}
 		want = pageOverwrites
 		s.overwrites, s.overwritten = true, s.start
 		s.dropPart()
-	case len(s.part) > 0:
-		want, rest = pageContinues, binary.LittleEndian.Uint32(s.part)-uint32(len(s.part))
+	case s.have > 0:
+		want, rest = pageContinues, binary.LittleEndian.Uint32(s.part)-uint32(s.have)
 	}
 	if got := h.info & (pageContinues | pageOverwrites); got != want {
 		return s.corrupt(page, "page info bits of continuation", want, got)
@@ -247,18 +254,18 @@ func (s *Scanner) checkContinuation(page wal.LSN, h pageHeader) error {
 
 // takeRecord consumes bytes of a record, as far as this page has them.
 func (s *Scanner) takeRecord() ([]byte, error) {
-	if len(s.part) == 0 {
+	if s.have == 0 {
 		s.start = s.pos
 	}
-	if len(s.part) < recordHeaderSize {
-		if err := s.takeRecordHeader(); err != nil || len(s.part) < recordHeaderSize {
+	if s.have < recordHeaderSize {
+		if err := s.takeRecordHeader(); err != nil || s.have < recordHeaderSize {
 			return nil, err
 		}
 	}
 	total := int(binary.LittleEndian.Uint32(s.part))
 	size := align(total)
-	s.part = s.take(s.part, min(s.pageLeft(), size-len(s.part)))
-	if len(s.part) < size {
+	s.takeRecordBody(min(s.pageLeft(), size-s.have), total)
+	if s.have < size {
 		return nil, nil
 	}
 	if err := s.checkRecord(total); err != nil {
@@ -272,20 +279,41 @@ func (s *Scanner) takeRecord() ([]byte, error) {
 	return s.finish(), nil
 }
 
+// takeRecordBody consumes up to n bytes behind the header of a record of total bytes,
+// and of its padding. Large records cross pages, so that all of one is there only if it
+// is copied: its checksum is taken of its pieces as they come.
+func (s *Scanner) takeRecordBody(n, total int) {
+	n = min(n, len(s.in)-s.off)
+	p := s.in[s.off : s.off+n]
+	body := p[:min(n, max(0, total-s.have))]
+	s.crc = crc32.Update(s.crc, castagnoli, body)
+	for i, b := range p[len(body):] {
+		s.pad |= uint64(b) << (8 * (s.have + len(body) + i - total))
+	}
+	if s.keeps {
+		s.part = append(s.part, p...)
+	} else {
+		s.part = append(s.part, p[:min(n, max(0, overwriteSize-len(s.part)))]...)
+	}
+	s.have += n
+	s.skip(n)
+}
+
 // takeRecordHeader consumes bytes of a record's header, and checks its length as soon
 // as it is there, for everything after depends on it.
 func (s *Scanner) takeRecordHeader() error {
 	const lengthSize = 4
-	before := len(s.part)
+	before := s.have
 	s.part = s.take(s.part, min(s.pageLeft(), recordHeaderSize-before))
-	if before < lengthSize && len(s.part) >= lengthSize {
+	s.have = len(s.part)
+	if before < lengthSize && s.have >= lengthSize {
 		total := binary.LittleEndian.Uint32(s.part)
 		if total < recordHeaderSize || total > recordSizeMax {
 			want := fmt.Sprintf("%d to %d", recordHeaderSize, recordSizeMax)
 			return s.corrupt(s.start, "record length", want, total)
 		}
 	}
-	if len(s.part) < recordHeaderSize {
+	if s.have < recordHeaderSize {
 		return nil
 	}
 	return s.checkHeader()
@@ -308,8 +336,9 @@ func (s *Scanner) takeZeros() ([]byte, error) {
 
 // finish notes that the record in part is whole and ends at pos.
 func (s *Scanner) finish() []byte {
-	total := binary.LittleEndian.Uint32(s.part)
+	total := int(binary.LittleEndian.Uint32(s.part))
 	s.whole, s.prev, s.end = true, s.start, s.pos
+	total = min(total, len(s.part))
 	return s.part[:total:total]
 }
 
@@ -332,33 +361,35 @@ func (s *Scanner) checkHeader() error {
 	return nil
 }
 
-// checkRecord checks the record of total bytes in part, and the padding behind it.
+// checkRecord checks the record of total bytes that has come, and the padding behind it.
 func (s *Scanner) checkRecord(total int) error {
-	raw := s.part[:total]
-	want := binary.LittleEndian.Uint32(raw[20:])
-	if got := recordCRC(raw); got != want {
+	want := binary.LittleEndian.Uint32(s.part[recordCRCSize:])
+	if got := crc32.Update(s.crc, castagnoli, s.part[:recordCRCSize]); got != want {
 		return s.corrupt(s.start, "record checksum", fmt.Sprintf("%08X", want), fmt.Sprintf("%08X", got))
 	}
-	if pad := padding(s.part, total); pad != 0 {
-		return s.corrupt(s.start, "record padding", 0, fmt.Sprintf("%X", pad))
+	if s.pad != 0 {
+		return s.corrupt(s.start, "record padding", 0, fmt.Sprintf("%X", s.pad))
 	}
 	if s.overwrites {
-		return s.checkOverwrite(raw, s.start)
+		return s.checkOverwrite(total)
 	}
 	return nil
 }
 
-// checkOverwrite checks the first record of a page that overwrites an abandoned one:
-// it must say so, and name it.
-func (s *Scanner) checkOverwrite(raw []byte, lsn wal.LSN) error {
-	const size = recordHeaderSize + 2 + 16 // LSN and time, behind a short main data header
-	if RMgr(raw[17]) != RMgrXLOG || raw[16]&infoMask != OpXLOGOverwriteContrecord || len(raw) != size {
-		return s.corrupt(lsn, "first record of a page that overwrites a record",
-			"OVERWRITE_CONTRECORD", fmt.Sprintf("%v %02X", RMgr(raw[17]), raw[16]))
+// overwriteSize is that of an OVERWRITE_CONTRECORD: LSN and time, behind a short main
+// data header.
+const overwriteSize = recordHeaderSize + 2 + 16
+
+// checkOverwrite checks the first record, of total bytes, of a page that overwrites an
+// abandoned one: it must say so, and name it.
+func (s *Scanner) checkOverwrite(total int) error {
+	if RMgr(s.part[17]) != RMgrXLOG || s.part[16]&infoMask != OpXLOGOverwriteContrecord || total != overwriteSize {
+		return s.corrupt(s.start, "first record of a page that overwrites a record",
+			"OVERWRITE_CONTRECORD", fmt.Sprintf("%v %02X", RMgr(s.part[17]), s.part[16]))
 	}
-	named := wal.LSN(binary.LittleEndian.Uint64(raw[recordHeaderSize+2:]))
+	named := wal.LSN(binary.LittleEndian.Uint64(s.part[recordHeaderSize+2:]))
 	if s.overwritten.IsValid() && named != s.overwritten {
-		return s.corrupt(lsn, "overwritten record", s.overwritten, named)
+		return s.corrupt(s.start, "overwritten record", s.overwritten, named)
 	}
 	s.overwrites, s.overwritten = false, 0
 	return nil

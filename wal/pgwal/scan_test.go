@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -276,4 +277,46 @@ func TestDecoderDoesNotAllocate(t *testing.T) {
 	allocs := testing.AllocsPerRun(100, func() { step(5000) })
 	require.Greater(t, records-warm, 100)
 	require.Zero(t, allocs)
+}
+
+// A scanner checks a record that crosses pages as it comes, and a decoder keeps it: they
+// must find the same damage, whatever byte it is in and however the bytes are cut.
+func TestScannerFindsWhatADecoderFinds(t *testing.T) {
+	const at = 0x3001f00
+	e := pgwal.NewEncoder(at, 0, systemID)
+	e.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrXLOG, Info: pgwal.OpXLOGNoop, MainData: bytes.Repeat([]byte{7}, 9003)})
+	second, _ := e.Append(pgwal.Commit(3, 1, nil, nil))
+	for i := range e.Bytes() {
+		log := bytes.Clone(e.Bytes())
+		log[i] ^= 0x10
+		for _, size := range []int{1000, len(log)} {
+			d, want := pgwal.NewDecoder("log", at), error(nil)
+			var record pgwal.Record
+			for piece := range slices.Chunk(log, size) {
+				d.Feed(piece)
+				for more := want == nil; more; {
+					more, want = d.Next(&record)
+				}
+			}
+			if length := i < 4 || i >= int(second-at) && i < int(second-at)+4; !length {
+				require.ErrorIs(t, want, wal.ErrCorruption, "byte %d", i)
+			}
+			s := pgwal.NewScanner("log", at)
+			_, got := scan(s, log, size)
+			require.Equal(t, want, got, "byte %d", i)
+			require.Equal(t, d.Position(), s.Position(), "byte %d", i)
+		}
+	}
+}
+
+func TestScannerKeepsNoRecord(t *testing.T) {
+	e := pgwal.NewEncoder(0x3000028, 0, systemID)
+	e.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrXLOG, Info: pgwal.OpXLOGNoop, MainData: make([]byte, 4<<20)})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	ends, err := scan(pgwal.NewScanner("log", 0x3000028), e.Bytes(), 128<<10)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.Len(t, ends, 1)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<10))
 }
