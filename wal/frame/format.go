@@ -58,15 +58,25 @@ type Frame struct {
 // AppendTo appends the encoded frame to dst. The payload must not be larger than
 // MaxPayload.
 func (f *Frame) AppendTo(dst []byte) []byte {
-	if len(f.Payload) > MaxPayload {
-		assert.Failf("a payload of %d bytes is at most %d", len(f.Payload), MaxPayload)
-	}
 	start := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(f.Payload)))
-	dst = append(dst, f.Type, version, 0, 0)
-	dst = binary.LittleEndian.AppendUint64(dst, f.ID)
-	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
-	dst = append(dst, f.Payload...)
+	return finish(append(appendHeader(dst, f.Type, f.ID), f.Payload...), start)
+}
+
+// appendHeader begins a frame whose payload is appended next; finish ends it.
+func appendHeader(dst []byte, typ uint8, id uint64) []byte {
+	dst = append(dst, 0, 0, 0, 0, typ, version, 0, 0)
+	dst = binary.LittleEndian.AppendUint64(dst, id)
+	return append(dst, 0, 0, 0, 0)
+}
+
+// finish writes the length and both checks of the frame that begins at dst[start].
+func finish(dst []byte, start int) []byte {
+	size := len(dst) - start - headerSize
+	if size > MaxPayload {
+		assert.Failf("a payload of %d bytes is at most %d", size, MaxPayload)
+	}
+	binary.LittleEndian.PutUint32(dst[start:], uint32(size))
+	binary.LittleEndian.PutUint32(dst[start+16:], crc32.Checksum(dst[start:start+16], castagnoli))
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 

@@ -201,29 +201,37 @@ func (j *jammed) Write(ctx context.Context, b []byte) (int, error) {
 	return j.pipe.Write(ctx, b)
 }
 
+const largeBytes = 1 << 20
+
+// large is a message that tells which it is.
+type large struct{ n int }
+
+func (l large) AppendTo(dst []byte) []byte {
+	return append(dst, bytes.Repeat([]byte{byte(l.n)}, largeBytes)...)
+}
+
 func TestASenderQueuesUpToItsBound(t *testing.T) {
 	e := newEnv(t)
 	j := &jammed{pipe: pipe{step: 1 << 20}, lock: env.NewLock(e.Tasks)}
 	require.NoError(t, j.lock.Lock(t.Context()))
 	s := NewSender(e, NewConn(j))
-	chunk := Frame{Type: 1, Payload: make([]byte, 1<<20)}
-	queued := uint64(0)
-	for ; s.Queue(chunk); queued++ {
-		chunk.ID = queued + 1
+	queued := 0
+	for s.Queue(1, large{queued}) {
+		queued++
 	}
-	require.Equal(t, queueBytesMax/(len(chunk.Payload)+Overhead), int(queued))
+	require.Equal(t, queueBytesMax/(largeBytes+Overhead), queued)
 	group := e.Tasks.NewGroup(t.Context())
 	group.Go("sender", s.Run)
 	j.lock.Unlock()
 	require.NoError(t, s.Send(t.Context(), Frame{Type: 2})) // waits for room
 	group.Stop()
 	require.NoError(t, group.Wait())
-	require.False(t, s.Queue(Frame{Type: 3}), "the sender has ended")
+	require.False(t, s.Queue(3, large{}), "the sender has ended")
 	c := NewConn(&j.pipe)
 	for i := range queued {
 		f, err := c.Read(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, i, f.ID)
+		require.Equal(t, Frame{Type: 1, Payload: large{i}.AppendTo(nil)}, f)
 	}
 }
 

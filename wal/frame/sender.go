@@ -75,13 +75,29 @@ func (s *Sender) put(f Frame) error {
 	return nil
 }
 
+// Message is a payload that is encoded where it is sent from.
+type Message interface {
+	// AppendTo appends at most MaxPayload bytes to dst.
+	AppendTo(dst []byte) []byte
+}
+
 // Queue queues a frame without waiting, for callers that bound what they queue by
 // other means. False means that the frame was not queued: the queue is full, or Run
 // has ended. The caller then closes the connection, since a frame is missing.
-func (s *Sender) Queue(f Frame) bool {
+func (s *Sender) Queue(typ uint8, m Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.queued)+len(f.Payload) <= queueBytesMax && s.put(f) == nil
+	if s.err != nil {
+		return false
+	}
+	start := len(s.queued)
+	s.queued = finish(m.AppendTo(appendHeader(s.queued, typ, 0)), start)
+	if len(s.queued) > queueBytesMax {
+		s.queued = s.queued[:start]
+		return false
+	}
+	s.notEmpty.Signal()
+	return true
 }
 
 // Run writes what is queued until the connection or ctx ends.

@@ -3,7 +3,6 @@ package walapi
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/env"
@@ -16,9 +15,6 @@ import (
 type Session struct {
 	conn   *frame.Conn
 	sender *frame.Sender
-
-	mu      sync.Mutex
-	encoded []byte // of the message that was queued last
 }
 
 // DialSession connects a proposer to a safekeeper. The caller runs Run, and closes.
@@ -40,12 +36,7 @@ func (s *Session) Run(ctx context.Context) error { return s.sender.Run(ctx) }
 
 // Queue queues a message without waiting. False means that it was not queued, so
 // that the session is of no more use: none may be skipped.
-func (s *Session) Queue(m quorum.Message) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.encoded = m.AppendTo(s.encoded[:0])
-	return s.sender.Queue(frame.Frame{Type: TypeQuorum, Payload: s.encoded})
-}
+func (s *Session) Queue(m quorum.Message) bool { return s.sender.Queue(TypeQuorum, m) }
 
 // Receive returns the next message, which is the caller's.
 func (s *Session) Receive(ctx context.Context) (quorum.Message, error) {
