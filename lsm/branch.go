@@ -243,15 +243,15 @@ func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index
 	return become(ctx, manifest.Doomed)
 }
 
-// revive makes a timeline live again whose deletion was begun and is not decided: that it
-// failed may be all that is missing. The caller writes the index, and of that PUT and the
-// one that decides only one succeeds.
+// revive makes a timeline live again whose deletion was begun and is not decided: it may have
+// failed, or have missed a branch. The caller writes the index, and of that PUT and the one
+// that decides only one succeeds.
 func (s *Store) revive(x *manifest.Index) error {
 	if x.State == manifest.Doomed {
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
 	}
 	if x.State == manifest.Deleting {
-		s.env.Trace.Cover("lsm deletion undone at attachment")
+		s.env.Trace.Cover("lsm deletion undone")
 		x.State = manifest.Live
 	}
 	return nil

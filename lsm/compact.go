@@ -299,13 +299,14 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 	for _, d := range m.outputs {
 		x.Layers = insertLayer(x.Layers, d)
 	}
-	// What is dropped and for whom is one PUT: see hasMissed.
-	if m.level == 2 || m.keep.cutoff() > x.Start {
+	// What is dropped and for whom is one PUT: see hasMissed. Where nothing is dropped nobody
+	// is missed, nor were the branches listed.
+	if m.keep.cutoff() > x.Start {
+		if t.newcomer {
+			return errNewcomer
+		}
 		x.PinsGone = x.PinsGone || haveGone(x.Pins, m.keep.points)
 		x.Pins = stillKept(x.Pins, m.keep.points)
-	}
-	if t.newcomer {
-		return errNewcomer
 	}
 	if err := t.commit(ctx, x); err != nil {
 		return err

@@ -188,8 +188,9 @@ func has(rising []wal.LSN, at wal.LSN) bool {
 	return found
 }
 
-// mayAttach refuses a branch that its parent's collections have missed, and undoes it. If
-// the cutoff is above it and nothing was dropped yet, nothing that it reads will be.
+// mayAttach refuses a branch that its parent's collections or its deletion have missed, and
+// undoes it. If the cutoff is above it and nothing was dropped yet, nothing that it reads
+// will be; if the deletion is not decided yet, it will not be.
 func (s *Store) mayAttach(ctx context.Context, x *manifest.Index) error {
 	if x.IsRoot() {
 		return nil
@@ -199,15 +200,19 @@ func (s *Store) mayAttach(ctx context.Context, x *manifest.Index) error {
 	if err != nil {
 		return err
 	}
-	missed := hasMissed(parent, x.BranchLSN)
-	if !missed && x.BranchLSN < parent.Cutoff {
+	missed := parent.State == manifest.Doomed || hasMissed(parent, x.BranchLSN)
+	switch {
+	case missed:
+	case parent.State == manifest.Deleting:
+		err = s.fence(ctx, parent, object, tag)
+	case x.BranchLSN < parent.Cutoff:
 		missed, err = s.announce(ctx, x.BranchLSN, parent, object, tag)
 	}
 	if err != nil || !missed {
 		return err
 	}
 	s.env.Trace.Cover("lsm late branch undone")
-	err = fmt.Errorf("%w: it came to be when history of its parent %v above %v had been collected", ErrNoTimeline, x.Parent, x.BranchLSN)
+	err = fmt.Errorf("%w: it came to be when its parent %v was being deleted, or its history above %v had been collected", ErrNoTimeline, x.Parent, x.BranchLSN)
 	s.forget(x.Timeline)
 	return errors.Join(err, s.indexAt(x.Parent, x.Timeline).Delete(ctx))
 }
@@ -233,11 +238,14 @@ func (t *Timeline) noteNewcomer(ctx context.Context, at wal.LSN) (missed bool, e
 	return missed, nil
 }
 
-// fence ends what an attachment elsewhere may be about to commit. That the sequence is 0
-// says that nobody has attached the timeline since.
+// fence ends what an attachment elsewhere, or a deletion, may be about to commit. That the
+// sequence is 0 says that nobody has written the index since.
 func (s *Store) fence(ctx context.Context, x *manifest.Index, object remote.Index, tag env.ETag) error {
-	if x.Sequence == 0 {
+	if x.Sequence == 0 && x.State == manifest.Live {
 		return nil
+	}
+	if err := s.revive(x); err != nil {
+		return err
 	}
 	s.env.Trace.Cover("lsm parent fenced for a branch")
 	x.Generation++
