@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/wal"
 )
 
@@ -118,7 +118,7 @@ func (o Options) Validate() error {
 	bound("index cache bytes", o.IndexCacheBytes, 1, IndexCacheBytesMax)
 	bound("memtable bytes", o.MemtableBytes, 1, 1<<30)
 	bound("frozen memtables", int64(o.FrozenMax), 1, 64)
-	bound("block bytes", int64(o.BlockBytes), 64, kv.ValueBytesMax)
+	bound("block bytes", int64(o.BlockBytes), 64, layer.BlockBytesMax)
 	bound("layer bytes", o.LayerBytes, 1, 1<<30)
 	bound("flushed layers", int64(o.FlushedMax), 1, flushedInputsMax)
 	bound("tier fanout", int64(o.TierFanout), 2, 64)

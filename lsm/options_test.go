@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/layer"
 )
 
 // TestAllThatIsWrongWithOptionsIsToldAtOnce: every field out of its bounds has its line.
@@ -19,4 +20,6 @@ func TestAllThatIsWrongWithOptionsIsToldAtOnce(t *testing.T) {
 	}.Validate()
 	require.Error(t, err)
 	require.Len(t, strings.Split(err.Error(), "\n"), 13, "%v", err)
+	require.NoError(t, lsm.Options{Tenant: tenant, BlockBytes: layer.BlockBytesMax}.Validate())
+	require.Error(t, lsm.Options{Tenant: tenant, BlockBytes: layer.BlockBytesMax + 1}.Validate())
 }

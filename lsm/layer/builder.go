@@ -36,7 +36,7 @@ const (
 )
 
 // NewBuilder starts a layer. The key range in id is ignored: it becomes that of
-// what is added. blockBytes is the size at which a block is closed.
+// what is added. blockBytes is the size at which a block is closed, at most BlockBytesMax.
 func NewBuilder(id ID, blockBytes int) *Builder {
 	return &Builder{id: id, blockBytes: blockBytes, file: make([]byte, headerSize)}
 }

@@ -22,3 +22,11 @@ func Reseal(data []byte) {
 		at += size
 	}
 }
+
+// CheckFilterBlock makes a filter block of a size and checks it as a reader does.
+func CheckFilterBlock(size int) error {
+	id := ID{Kind: Delta, LSNHi: 1}
+	block := appendBlock(nil, typeFilter, make([]byte, size), nil)
+	sealBlock(block, id.seed(), headerSize)
+	return checkBlock("layer", id.seed(), headerSize, block, typeFilter)
+}

@@ -21,7 +21,8 @@ const (
 	blockHeader  = 16
 	footerSize   = 52
 
-	// rawBytesMax bounds a decoded block: the largest value with room to spare.
+	// rawBytesMax bounds a decoded data block: the largest value with room to spare. Those of
+	// filter and index grow with the layer.
 	rawBytesMax = kv.ValueBytesMax + 1<<20
 	// lz4RatioMax: an lz4 block decodes to at most 255 times its size.
 	lz4RatioMax = 255
@@ -31,6 +32,11 @@ const (
 // an eighth small changes of pages took 6 % more bytes and as much time, since what is written
 // is hashed; less than a sixteenth is not worth decoding.
 const poorShare = 16
+
+// BlockBytesMax bounds the size at which a data block is closed. LSN and place of a version
+// count 8 bytes then and take up to 13, and without values there is little else: it must not
+// outgrow rawBytesMax.
+const BlockBytesMax = kv.ValueBytesMax / 2
 
 const (
 	typeData   = 1
@@ -162,7 +168,7 @@ func checkBlock(name string, seed uint32, off int64, block []byte, wantType byte
 	case block[14] != 0 || block[15] != 0:
 		return wal.Corruptf(name, off, "block padding", 0, fmt.Sprintf("%x", block[14:16]))
 	case codec == codecNone && raw != stored,
-		codec == codecLZ4 && raw > lz4RatioMax*stored, raw > rawBytesMax:
+		codec == codecLZ4 && raw > lz4RatioMax*stored, wantType == typeData && raw > rawBytesMax:
 		return wal.Corruptf(name, off, "decoded block size", "a size that fits the payload", raw)
 	case codec != codecNone && codec != codecLZ4:
 		return fmt.Errorf("layer %s: block at offset %d has codec %d; this program knows 0 and 1", name, off, codec)
