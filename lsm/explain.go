@@ -35,10 +35,10 @@ type PinCost struct {
 	Only  int64 // of those, that no other pin keeps: what would go with it
 }
 
-// Explain reads all of the timeline's own layers and says what keeps each byte, or what
-// would if cutoff were the timeline's: then Garbage is what a collection up to there drops.
-// A cutoff below the timeline's counts as that. What is in memtables is not counted. It
-// changes nothing.
+// Explain reads all of the timeline's own layers and says what keeps each byte; or, unless
+// cutoff is zero, what would after a collection up to there, of which Garbage is what it
+// drops. A cutoff below the timeline's counts as that. What is in memtables is not counted.
+// It changes nothing.
 func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, err error) {
 	if err := t.compacting.Lock(ctx); err != nil {
 		return e, err
@@ -46,7 +46,9 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 	defer t.compacting.Unlock()
 	w := t.snapshot()
 	planned := *w.index
-	planned.Cutoff = max(planned.Cutoff, min(cutoff, planned.Durable))
+	if cutoff != 0 {
+		planned.Cutoff, planned.Leases = max(planned.Cutoff, min(cutoff, planned.Durable)), t.notEnded(planned.Leases)
+	}
 	keep, pins, err := t.planned(ctx, &planned)
 	if err != nil {
 		return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)

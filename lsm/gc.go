@@ -83,9 +83,9 @@ func thin(marks []manifest.Mark) (kept []manifest.Mark) {
 	return kept
 }
 
-// raiseCutoff commits a new cutoff: from then on no branch is made below it and no read
-// served there, but at branch points and leases. Only then does anybody look for what
-// still is read below. The caller holds t.compacting.
+// raiseCutoff commits a new cutoff, and the end of the leases that have ended: from then on no
+// branch is made below it and no read served there, but at branch points and leases. Only
+// then does anybody look for what still is read below. The caller holds t.compacting.
 func (t *Timeline) raiseCutoff(ctx context.Context, cutoff wal.LSN) error {
 	if err := t.flushing.Lock(ctx); err != nil {
 		return err
@@ -95,12 +95,11 @@ func (t *Timeline) raiseCutoff(ctx context.Context, cutoff wal.LSN) error {
 		return err
 	}
 	x := t.nextIndex()
-	if cutoff <= x.Cutoff {
+	x.Leases = t.notEnded(x.Leases)
+	if cutoff <= x.Cutoff && len(x.Leases) == len(t.index().Leases) {
 		return nil
 	}
-	now := t.store.env.Clock.Wall().Unix()
-	x.Leases = slices.DeleteFunc(slices.Clone(x.Leases), func(l manifest.Lease) bool { return l.End <= now })
-	x.Cutoff = cutoff
+	x.Cutoff = max(x.Cutoff, cutoff)
 	if err := t.commit(ctx, x); err != nil {
 		return fmt.Errorf("raise cutoff of timeline %v to %v: %w", t.node.id, cutoff, err)
 	}
@@ -266,8 +265,8 @@ func (t *Timeline) planned(ctx context.Context, x *manifest.Index) (keep retaine
 			pins = append(pins, p)
 		}
 	}
-	if x.Cutoff != t.index().Cutoff {
-		t.pinned = pinned{} // they were listed before the cutoff was committed
+	if now := t.index(); x.Cutoff != now.Cutoff || len(x.Leases) != len(now.Leases) {
+		t.pinned = pinned{} // they were listed before that was committed
 	}
 	return keep, pins, nil
 }
@@ -366,7 +365,7 @@ func (t *Timeline) Collect(ctx context.Context, opts CollectOptions) (c Collecti
 		}
 	}
 	planned := *t.index()
-	planned.Cutoff = c.Cutoff
+	planned.Cutoff, planned.Leases = c.Cutoff, t.notEnded(planned.Leases)
 	keep, pins, err := t.planned(ctx, &planned)
 	if err != nil {
 		return c, err

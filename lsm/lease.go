@@ -18,13 +18,20 @@ type (
 )
 
 // Leases lists the timeline's leases in order of their ids. One whose end has passed is
-// listed until the next cutoff is committed.
+// listed until it is forgotten: see isLeased.
 func (t *Timeline) Leases() []LeaseInfo { return slices.Clone(t.index().Leases) }
 
 // isLeased reports whether a lease keeps an LSN of the index's timeline readable. One that
-// has ended does until the next cutoff is committed, and is in the index as long.
+// has ended does until the next cutoff is committed, all history is collected, or there is
+// no room for another, and is in the index as long.
 func isLeased(x *manifest.Index, at wal.LSN) bool {
 	return slices.ContainsFunc(x.Leases, func(l manifest.Lease) bool { return l.LSN == at })
+}
+
+// notEnded is the leases whose end has not come yet.
+func (t *Timeline) notEnded(leases []manifest.Lease) []manifest.Lease {
+	now := t.store.env.Clock.Wall().Unix()
+	return slices.DeleteFunc(slices.Clone(leases), func(l manifest.Lease) bool { return l.End <= now })
 }
 
 // Lease keeps an LSN of this timeline's own history readable until a time, whatever
@@ -39,6 +46,9 @@ func (t *Timeline) Lease(ctx context.Context, id LeaseID, at wal.LSN, until time
 			return fmt.Errorf("%w: lease at %v, applied up to %v", ErrFutureLSN, at, t.LastLSN())
 		}
 		x.Leases = slices.DeleteFunc(x.Leases, func(l manifest.Lease) bool { return l.ID == id })
+		if len(x.Leases) == manifest.LeasesMax {
+			x.Leases = t.notEnded(x.Leases)
+		}
 		if len(x.Leases) == manifest.LeasesMax {
 			return fmt.Errorf("there are %d leases, which is the most", manifest.LeasesMax)
 		}
