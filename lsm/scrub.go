@@ -264,7 +264,7 @@ func (s *scrub) noteMissing(ctx context.Context, t *scrubbed, key string) error 
 // namedNow reads the index once more: nil if it names nothing that has to be there.
 func (s *scrub) namedNow(ctx context.Context, t *scrubbed) (map[string]bool, error) {
 	x, found, err := s.loadIndex(ctx, t)
-	if err != nil || !found || x == nil || x.State != manifest.Live {
+	if err != nil || !found || x == nil || x.State == manifest.Doomed {
 		return nil, err
 	}
 	return s.layersOf(x), nil

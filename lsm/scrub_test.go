@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/wal"
 )
 
@@ -220,4 +221,28 @@ func TestScrubOfABucketThatIsAway(t *testing.T) {
 		_, err := lsm.Scrub(t.Context(), w.env, lsm.ScrubOptions{Tenant: tenant})
 		require.ErrorIs(t, err, errBucket, bad)
 	}
+}
+
+// TestScrubOfATimelineThatIsToBeDeleted: its deletion ended before it was decided, so that
+// nothing may be missing yet.
+func TestScrubOfATimelineThatIsToBeDeleted(t *testing.T) {
+	b, w := rotWorld(t)
+	s := w.openSmall()
+	b.setBefore(func(op, key string, body []byte) error {
+		if x, err := manifest.Decode(key, body); op == "put" && err == nil && x.State == manifest.Doomed {
+			return errBucket
+		}
+		return nil
+	})
+	require.ErrorIs(t, s.Delete(t.Context(), timelineID(2)), errBucket)
+	require.NoError(t, s.Close(t.Context()))
+	b.setBefore(nil)
+	require.Empty(t, scrubbed(t, w).Flaws)
+	layer := b.keys("/layers/" + timelineID(2).String())[0]
+	b.objects[layer+".copy"] = []byte("some bytes")
+	delete(b.objects, layer)
+	flaws := scrubbed(t, w).Flaws
+	require.Len(t, flaws, 2)
+	require.Equal(t, lsm.FlawMissing, flaws[0].Kind)
+	require.Equal(t, lsm.FlawLeaked, flaws[1].Kind)
 }
