@@ -11,6 +11,7 @@ import (
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/picker"
 	"github.com/varvedb/varve/lsm/remote"
+	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
 )
 
@@ -42,7 +43,9 @@ func (t *Timeline) compactLoop(ctx context.Context) error {
 			continue
 		}
 		t.store.env.Trace.Event("lsm.compact.error", "timeline", t.node.id, "error", err)
-		if t.store.env.Clock.Sleep(ctx, pause) != nil {
+		if errors.As(err, new(*branchesError)) {
+			t.awaitOlder(ctx, seen, pause) // what is flushed meanwhile can be merged
+		} else if t.store.env.Clock.Sleep(ctx, pause) != nil {
 			return nil
 		}
 		pause = min(2*pause, compactPauseMax)
@@ -148,12 +151,16 @@ func (t *Timeline) runJobs(ctx context.Context) error {
 	if err := t.sweepOrphans(ctx); err != nil {
 		return err
 	}
+	var unlisted *branchesError
 	for {
-		job, ok, err := t.nextJob(ctx)
+		job, ok, err := t.nextJob(ctx, unlisted == nil)
+		if err == nil && !ok && unlisted != nil {
+			return unlisted
+		}
 		if err != nil || !ok {
 			return err
 		}
-		if err := t.runJob(ctx, job); err != nil && !t.setAside(err) {
+		if err := t.runJob(ctx, job); err != nil && !t.setAside(err) && !errors.As(err, &unlisted) {
 			return err
 		}
 	}
@@ -161,10 +168,14 @@ func (t *Timeline) runJobs(ctx context.Context) error {
 
 // nextJob picks a job. If that is to collect what lies below the horizon, the horizon
 // is made the cutoff first. The caller holds t.compacting.
-func (t *Timeline) nextJob(ctx context.Context) (work, bool, error) {
+func (t *Timeline) nextJob(ctx context.Context, mayCollect bool) (work, bool, error) {
 	horizon := t.horizon()
 	w := t.snapshot()
-	job, ok := picker.Pick(w.layers, max(horizon, w.index.Cutoff), t.store.pickerOptions())
+	below := max(horizon, w.index.Cutoff)
+	if !mayCollect {
+		below = 0
+	}
+	job, ok := picker.Pick(w.layers, below, t.store.pickerOptions())
 	if !ok {
 		return work{}, false, nil
 	}
@@ -225,6 +236,9 @@ var errNewcomer = errors.New("a branch has come below the cutoff")
 
 func (t *Timeline) tryJob(ctx context.Context, w work) error {
 	keep, err := t.retained(ctx, w.index)
+	if errors.As(err, new(*branchesError)) && w.job.Kind != picker.Collect {
+		keep, err = retained{points: []wal.LSN{w.index.Cutoff}, all: true}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -301,7 +315,7 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 	}
 	// What is dropped and for whom is one PUT: see hasMissed. Where nothing is dropped nobody
 	// is missed, nor were the branches listed.
-	if m.keep.cutoff() > x.Start {
+	if m.keep.cutoff() > x.Start && !m.keep.all {
 		if t.newcomer {
 			return errNewcomer
 		}

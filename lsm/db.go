@@ -190,8 +190,12 @@ func (s *Store) noteStray(key string) {
 	}
 	s.mu.Unlock()
 	if !seen {
-		s.env.Trace.Event("lsm.stray", "object", key, "error", wal.Corruptf(key, 0, "key of an object among timelines", "that of an index", key))
+		s.env.Trace.Event("lsm.stray", "object", key, "error", strayError(key))
 	}
+}
+
+func strayError(key string) error {
+	return wal.Corruptf(key, 0, "key of an object among timelines", "that of an index", key)
 }
 
 // indexObject finds a timeline's index object. A parent never changes, so what

@@ -129,7 +129,7 @@ func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, e
 	}
 	defer t.flushing.Unlock()
 	t.keeping = points
-	return retained{points}, nil
+	return retained{points: points}, nil
 }
 
 // listPinned lists the branches if they are not listed, or one has come since. A branch
@@ -147,6 +147,9 @@ func (t *Timeline) listPinned(ctx context.Context, x *manifest.Index) error {
 		return nil
 	}
 	children, err := t.store.children(ctx, x.Timeline)
+	if errors.Is(err, wal.ErrCorruption) {
+		return &branchesError{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -294,6 +297,13 @@ func (p *pinned) holds(x *manifest.Index) bool {
 		!slices.ContainsFunc(p.leases, func(l manifest.Lease) bool { return l.LSN < x.Cutoff && !isLeased(x, l.LSN) })
 }
 
+// branchesError is why it is not known who reads below a cutoff: the index of a branch is
+// damaged. History is not collected then; merges that drop nothing go on.
+type branchesError struct{ err error }
+
+func (e *branchesError) Error() string { return e.err.Error() }
+func (e *branchesError) Unwrap() error { return e.err }
+
 // children lists a timeline's branches. It fails if the index of one cannot be read:
 // that might pin anything.
 func (s *Store) children(ctx context.Context, parent wal.TimelineID) ([]Pin, error) {
@@ -305,7 +315,7 @@ func (s *Store) children(ctx context.Context, parent wal.TimelineID) ([]Pin, err
 	for _, o := range objects {
 		_, id, ok := remote.ParseIndexKey(s.opts.Tenant, o.Key)
 		if !ok {
-			return nil, fmt.Errorf("list children of timeline %v: %s is not the key of an index", parent, o.Key)
+			return nil, fmt.Errorf("list children of timeline %v: %w", parent, strayError(o.Key))
 		}
 		child, _, err := s.indexAt(parent, id).Load(ctx)
 		if errors.Is(err, env.ErrNoObject) {

@@ -40,7 +40,7 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 		return err
 	}
 	m, err := t.merge(ctx, func() *merge {
-		m := &merge{t: t, keep: retained{[]wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
+		m := &merge{t: t, keep: retained{points: []wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
 			job: picker.Job{Kind: picker.Collect, LSNHi: at}}
 		t.store.mu.Lock()
 		inherited := t.node.parent.flat.get().Clipped(at)

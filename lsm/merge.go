@@ -48,6 +48,7 @@ type merge struct {
 // last is the cutoff itself, from which on all is read.
 type retained struct {
 	points []wal.LSN
+	all    bool // who reads below the cutoff is not known: nothing is dropped
 }
 
 func (k *retained) cutoff() wal.LSN { return k.points[len(k.points)-1] }
@@ -169,7 +170,10 @@ func (m *merge) reduce(ctx context.Context, key Key, items []item) error {
 	}
 	cutoff := m.keep.cutoff()
 	for i := range items {
-		items[i].keep = items[i].at > cutoff
+		items[i].keep = m.keep.all || items[i].at > cutoff
+	}
+	if m.keep.all {
+		return nil
 	}
 	for _, point := range m.keep.points {
 		if items[0].at > point {
