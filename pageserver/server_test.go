@@ -116,6 +116,9 @@ func (l *logs) Read(ctx context.Context, m walapi.ReadRequest) (walapi.Chunk, er
 		}
 		end := c.start + wal.LSN(len(c.bytes))
 		if m.Begin < end || limited.Err() != nil {
+			if m.Begin > end { // another has more
+				return walapi.Chunk{Begin: m.Begin, Limit: m.Begin}, nil
+			}
 			n := min(end-m.Begin, 1000) // small pieces, cut anywhere
 			at := m.Begin - c.start
 			return walapi.Chunk{Begin: m.Begin, Limit: end, Bytes: c.bytes[at : at+n]}, nil
