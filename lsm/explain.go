@@ -74,13 +74,8 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 }
 
 func (t *Timeline) explain(ctx context.Context, w work, m *merge, e *Explanation) error {
-	for _, r := range w.readers { // in order of LSN, as the index has them
-		c, err := r.Cursor(ctx, Key{})
-		if err != nil {
-			return err
-		}
-		m.inputs, m.cursors = append(m.inputs, r), append(m.cursors, c)
-	}
+	m.inputs = w.readers // in order of LSN, as the index has them
+	m.await()
 	var items []item
 	for {
 		key, ok := m.leastKey()

@@ -20,8 +20,9 @@ const (
 )
 
 // merge makes new layers of a job's inputs. It streams: in memory are some blocks of
-// each input (layer.Cursor), the versions of one key up to keyBytesMax, and the layer
-// that is being built, up to Options.LayerBytes and one key's versions more.
+// each input that has the current key in its range (layer.Cursor), the versions of one key
+// up to keyBytesMax, and the layer that is being built, up to Options.LayerBytes and one
+// key's versions more.
 type merge struct {
 	t       *Timeline
 	job     picker.Job
@@ -36,7 +37,8 @@ type merge struct {
 	walk    walk
 	settled bool            // what the ancestors have is in the view of walk
 	spilled bool            // older versions of the current key went out before the others came in
-	cursors []*layer.Cursor // of inputs; delta layers rise in LSN for each key
+	cursors []*layer.Cursor // of inputs that are begun and not ended, else nil; delta layers rise in LSN for each key
+	waiting []int           // inputs that are not begun, by their first keys
 
 	out     output
 	outputs []layer.Desc
@@ -79,13 +81,7 @@ func (it *item) bytes() int64 { return int64(len(it.Key)+len(it.Value)) + 8 }
 
 // run merges, uploading each layer when it is full.
 func (m *merge) run(ctx context.Context) error {
-	for _, r := range m.inputs {
-		c, err := r.Cursor(ctx, Key{})
-		if err != nil {
-			return &inputError{r.Desc().ID, err}
-		}
-		m.cursors = append(m.cursors, c)
-	}
+	m.await()
 	var items []item
 	for {
 		key, ok := m.leastKey()
@@ -107,20 +103,54 @@ func (m *merge) run(ctx context.Context) error {
 	return m.finish(ctx)
 }
 
+// await lays out the inputs, none of which is begun.
+func (m *merge) await() {
+	m.cursors = make([]*layer.Cursor, len(m.inputs))
+	m.waiting = make([]int, len(m.inputs))
+	for i := range m.waiting {
+		m.waiting[i] = i
+	}
+	slices.SortStableFunc(m.waiting, func(a, b int) int { return m.inputs[a].Desc().KeyLo.Compare(m.inputs[b].Desc().KeyLo) })
+}
+
 func (m *merge) leastKey() (least Key, ok bool) {
+	if len(m.waiting) > 0 {
+		least, ok = m.inputs[m.waiting[0]].Desc().KeyLo, true
+	}
 	for _, c := range m.cursors {
-		if !c.Done() && (!ok || c.Version().Key.Less(least)) {
+		if c != nil && (!ok || c.Version().Key.Less(least)) {
 			least, ok = c.Version().Key, true
 		}
 	}
 	return least, ok
 }
 
+// begin opens the inputs that key is the first of.
+func (m *merge) begin(ctx context.Context, key Key) error {
+	for ; len(m.waiting) > 0; m.waiting = m.waiting[1:] {
+		i := m.waiting[0]
+		if desc := m.inputs[i].Desc(); key.Less(desc.KeyLo) {
+			return nil
+		} else if c, err := m.inputs[i].Cursor(ctx, Key{}); err != nil {
+			return &inputError{desc.ID, err}
+		} else {
+			m.cursors[i] = c
+		}
+	}
+	return nil
+}
+
 // gather takes the versions of key from all inputs, in order of where reads meet them.
 func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, error) {
+	if err := m.begin(ctx, key); err != nil {
+		return nil, err
+	}
 	bytes, mixed := 0, false
 	m.spilled = false
 	for i, c := range m.cursors {
+		if c == nil {
+			continue
+		}
 		desc := m.inputs[i].Desc()
 		for !c.Done() && c.Version().Key == key {
 			it := item{Version: c.Version(), at: c.Version().LSN}
@@ -144,6 +174,9 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 			if err := c.Next(ctx); err != nil {
 				return nil, &inputError{desc.ID, err}
 			}
+		}
+		if c.Done() {
+			m.cursors[i] = nil
 		}
 	}
 	if mixed {
