@@ -135,7 +135,31 @@ type indexView struct {
 	Sequence   uint64          `json:"sequence"` // of the writer's PUTs
 	Label      *labelView      `json:"label,omitempty"`
 	LabelHex   string          `json:"label_hex,omitempty"` // if it is none of ours
-	Layers     []layerView     `json:"layers"`
+	Layers     []leveledView   `json:"layers"`
+	Dead       []string        `json:"dead_layers"` // names of those whose objects may be there still
+	Leases     []leaseView     `json:"leases"`
+	Marks      []markView      `json:"marks"`
+	Pins       []wal.LSN       `json:"pins"`      // the last cutoff collected for, and what was kept below it
+	PinsGone   bool            `json:"pins_gone"` // what was kept for others may be there still
+}
+
+// leveledView is a layer as an index has it.
+type leveledView struct {
+	layerView
+	Level uint8 `json:"level"` // 0 flushed, 1 merged, 2 collected
+}
+
+// leaseView is a lease in JSON.
+type leaseView struct {
+	ID    string    `json:"id"`
+	LSN   wal.LSN   `json:"lsn"`
+	Until time.Time `json:"until"`
+}
+
+// markView is a moment at which log up to an LSN was durable, in JSON.
+type markView struct {
+	Time time.Time `json:"time"`
+	LSN  wal.LSN   `json:"lsn"`
 }
 
 // labelView is what an index carries for whoever names timelines: its branch.
@@ -148,7 +172,8 @@ func newIndexView(x *manifest.Index) indexView {
 	view := indexView{
 		Timeline: x.Timeline, BranchLSN: x.BranchLSN, Start: x.Start, Durable: x.Durable, Cutoff: x.Cutoff,
 		State: "live", Generation: x.Generation, Writer: hex.EncodeToString(x.Writer[:]), Sequence: x.Sequence,
-		Layers: make([]layerView, len(x.Layers)),
+		Layers: make([]leveledView, len(x.Layers)), Dead: make([]string, len(x.Dead)),
+		Leases: make([]leaseView, len(x.Leases)), Marks: make([]markView, len(x.Marks)), Pins: append([]wal.LSN{}, x.Pins...), PinsGone: x.PinsGone,
 	}
 	if !x.IsRoot() {
 		view.Parent = &x.Parent
@@ -166,7 +191,16 @@ func newIndexView(x *manifest.Index) indexView {
 		view.LabelHex = hex.EncodeToString(x.Meta)
 	}
 	for i, l := range x.Layers {
-		view.Layers[i] = newLayerView(l)
+		view.Layers[i] = leveledView{newLayerView(l), l.Level}
+	}
+	for i, id := range x.Dead {
+		view.Dead[i] = id.Name()
+	}
+	for i, l := range x.Leases {
+		view.Leases[i] = leaseView{hex.EncodeToString(l.ID[:]), l.LSN, time.Unix(l.End, 0).UTC()}
+	}
+	for i, m := range x.Marks {
+		view.Marks[i] = markView{time.Unix(m.Time, 0).UTC(), m.LSN}
 	}
 	return view
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,7 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/compute/control"
+	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/manifest"
+	"github.com/varvedb/varve/wal"
 )
 
 func TestInspectIndexSaysWhatAFileIsNot(t *testing.T) {
@@ -33,4 +36,24 @@ func TestInspectIndexTellsStatesApart(t *testing.T) {
 	for state, says := range map[manifest.State]string{manifest.Live: "live", manifest.Deleting: "deleting", manifest.Doomed: "doomed"} {
 		require.Equal(t, says, newIndexView(&manifest.Index{Head: manifest.Head{State: state}}).State)
 	}
+}
+
+// TestInspectIndexTellsTheWholeIndex: beside the layers, what the collection of history goes by.
+func TestInspectIndexTellsTheWholeIndex(t *testing.T) {
+	id := layer.ID{Kind: layer.Delta, LSNHi: 0x20, Number: 7}
+	body, err := json.Marshal(newIndexView(&manifest.Index{
+		Layers: []layer.Desc{{ID: id, Level: 2}}, Dead: []layer.ID{id},
+		Leases: []manifest.Lease{{ID: manifest.LeaseID{0xab}, LSN: 0x18, End: 60}},
+		Marks:  []manifest.Mark{{Time: 120, LSN: 0x20}}, Pins: []wal.LSN{0x10, 0x18}, Head: manifest.Head{PinsGone: true},
+	}))
+	require.NoError(t, err)
+	var told map[string]any
+	require.NoError(t, json.Unmarshal(body, &told))
+	require.EqualValues(t, 2, told["layers"].([]any)[0].(map[string]any)["level"])
+	require.Equal(t, id.Name(), told["layers"].([]any)[0].(map[string]any)["name"])
+	require.Equal(t, []any{id.Name()}, told["dead_layers"])
+	require.Equal(t, []any{map[string]any{"id": "ab000000000000000000000000000000", "lsn": "0/18", "until": "1970-01-01T00:01:00Z"}}, told["leases"])
+	require.Equal(t, []any{map[string]any{"time": "1970-01-01T00:02:00Z", "lsn": "0/20"}}, told["marks"])
+	require.Equal(t, []any{"0/10", "0/18"}, told["pins"])
+	require.Equal(t, true, told["pins_gone"])
 }
