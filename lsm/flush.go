@@ -145,8 +145,6 @@ func (t *Timeline) upload(ctx context.Context, desc *layer.Desc, data []byte) er
 		return err
 	}
 	t.store.files.Put(ctx, desc, data)
-	t.counts.flushes.Add(1)
-	t.counts.flushedBytes.Add(uint64(desc.Size))
 	return nil
 }
 
@@ -196,6 +194,10 @@ func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) error {
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
 		return ErrDetached
+	}
+	if desc != nil {
+		t.counts.flushes.Add(1)
+		t.counts.flushedBytes.Add(uint64(desc.Size))
 	}
 	t.frozen = slices.Delete(slices.Clone(t.frozen), 0, 1)
 	t.node.tables = t.tableRefs()
