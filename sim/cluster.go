@@ -239,7 +239,7 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 		if c.opts.Duel && !c.ended.calm && c.clients.Below(scribblers) > 0 {
 			defer c.reach(s.node, len(c.safekeepers))
 			cfg.Reach = func(won bool) bool { return c.narrow(s.node, won) }
-			return workload.Scribble(ctx, e, cfg)
+			return workload.Scribble(ctx, e, cfg, c.ledger)
 		}
 		return workload.Live(ctx, e, cfg, c.ledger)
 	})

@@ -72,6 +72,7 @@ func Run(opts Options, play Play) *Result {
 	}
 	c.run.Ops = append(c.ledger.Ops(), c.cutoffs...)
 	slices.SortStableFunc(c.run.Ops, func(a, b check.Op) int { return cmp.Compare(a.Call, b.Call) })
+	c.run.Wins = c.ledger.Wins
 	c.run.Faults = c.episodes.faults()
 	r.Run, r.Damaged, r.Done = c.run, c.damaged, c.operations()
 	if r.Err == nil {

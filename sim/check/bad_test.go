@@ -171,6 +171,8 @@ var moreBad = []bad{
 	{"a prefix that changed", "truth", "with digest", func(r *Run) { r.Prefixes[1].Digest++ }},
 	{"a prefix that was cut off", "truth", "the log ends before", func(r *Run) { r.Prefixes[1].LSN = 900 }},
 	{"a prefix that is no record's end", "truth", "where no record of the log ends", func(r *Run) { r.Prefixes[1].LSN = 219 }},
+	{"a term that was won and is not in the log", "truth", "and the log has terms", func(r *Run) { r.Wins[1].Term = 3 }},
+	{"a term that begins elsewhere than its winner was told", "truth", "and the log has terms", func(r *Run) { r.Wins[1].LSN = 510 }},
 	{"a term that falls", "truth", "was in term 2", func(r *Run) { r.Terms[2].Life = 0 }},
 	// Replicas.
 	{"a commit LSN beyond the log", "replicas", "its log ends at", func(r *Run) { r.Replicas[0].Commit = 113 }},

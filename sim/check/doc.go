@@ -13,7 +13,8 @@
 //
 //	Truth      the log is one sound order; what was acknowledged is in it exactly
 //	           once, at its LSN and in its term; what failed is not; no sampled
-//	           prefix of it ever changed; terms never fall (P-durable, P-prefix, P-fence)
+//	           prefix of it ever changed; terms never fall, and one that a writer was told
+//	           to have won is the log's, from where it was told (P-durable, P-prefix, P-fence)
 //	Replicas   safekeepers hold the same bytes up to the commit LSN (P-prefix)
 //	Bucket     every layer that a live index names is there, whole; indexes never
 //	           go back; parents outlive children (P-fence, P-local)

@@ -40,6 +40,7 @@ func goodRun() *Run {
 		Ops:      goodOps(),
 		Log:      goodLog(),
 		Prefixes: []PrefixSample{{20, 1, mainLine, Prefix{220, 0xD220}}, {21, 2, mainLine, Prefix{220, 0xD220}}, {99, 1, mainLine, Prefix{800, 0xD800}}},
+		Wins:     []Win{{20, mainLine, quorum.TermStart{Term: 1, LSN: 100}}, {50, mainLine, quorum.TermStart{Term: 2, LSN: 500}}},
 		Terms:    []TermSample{{1, 1, 0, mainLine, 1}, {50, 1, 0, mainLine, 2}, {51, 1, 1, mainLine, 0}, {52, 2, 0, mainLine, 2}, {53, 2, 0, mainLine, 2}},
 		Bucket:   []BucketSample{goodBucket(10), goodBucket(90)},
 		Progress: []Progress{
@@ -161,7 +162,7 @@ func TestTheGoodRunPasses(t *testing.T) {
 	}
 	truth := Truth(goodRun())
 	require.Equal(t, "2 branches, 4 commits in the log, 9 versions in the log, 3 acknowledged writes, 1 unknown writes that happened, "+
-		"1 branch creations, 1 failed writes, 1 unknown writes that did not, 3 prefixes of the log, 5 terms of nodes", truth.Counts.String())
+		"1 branch creations, 1 failed writes, 1 unknown writes that did not, 3 prefixes of the log, 5 terms of nodes, 2 terms won", truth.Counts.String())
 }
 
 // TestAnEmptyRunIsSeenToBeEmpty: no checker fails, none says that it judged anything.

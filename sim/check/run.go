@@ -17,6 +17,7 @@ type Run struct {
 	Log      Log
 	Prefixes []PrefixSample
 	Terms    []TermSample
+	Wins     []Win
 	Bucket   []BucketSample // in order of events
 	Progress []Progress
 	Replicas []Replica
@@ -91,6 +92,14 @@ type TermSample struct {
 	Life   uint32
 	Branch wal.TimelineID
 	Term   wal.Term
+}
+
+// Win is a term of which a writer was told that it is won and that the log up to its start
+// is committed.
+type Win struct {
+	At     Event
+	Branch wal.TimelineID
+	quorum.TermStart
 }
 
 // BucketSample is the whole bucket at an event of the run; [SampleBucket] makes it.

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"slices"
+
 	"github.com/varvedb/varve/wal"
 )
 
@@ -31,6 +33,7 @@ func Truth(r *Run) Verdict {
 	t.phantoms(writers, made)
 	t.prefixes()
 	t.terms()
+	t.wins()
 	return t.done()
 }
 
@@ -290,5 +293,21 @@ func (t *truth) terms() {
 			t.flag("node %d was in term %d of branch %s at event %d, and in term %d at event %d", s.Node, before.Term, short(s.Branch), before.At, s.Term, s.At)
 		}
 		last[h] = s
+	}
+}
+
+// wins checks that every term that a writer was told to have won is one of the log's, and
+// begins where it was told: a majority has it, so that no later winner is without it.
+func (t *truth) wins() {
+	for _, w := range t.run.Wins {
+		b := t.replay.Branch(w.Branch)
+		if b == nil || len(b.Terms) == 0 {
+			t.skip("terms won of a log without a history of terms")
+			continue
+		}
+		t.count("terms won")
+		if !slices.Contains(b.Terms, w.TermStart) {
+			t.flag("term %d of branch %s was won at event %d, with the log committed up to its start %v, and the log has terms %v", w.Term, short(w.Branch), w.At, w.LSN, b.Terms)
+		}
 	}
 }

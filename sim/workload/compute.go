@@ -99,7 +99,7 @@ func (c *Compute) win(ctx context.Context) error {
 	if c.term, c.start, err = c.proposer.Elected(ctx); err != nil {
 		return err
 	}
-	c.cfg.Branch.Learned(c.start)
+	c.ledger.won(c.cfg.Branch, c.term, c.start)
 	prev, err := c.proposer.LastRecord(ctx)
 	if err != nil {
 		return err

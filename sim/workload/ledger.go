@@ -8,6 +8,7 @@ import (
 	"github.com/varvedb/varve/sim/world"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
+	"github.com/varvedb/varve/wal/quorum"
 )
 
 // Ledger is what all clients of a run share: the recorder, the numbers that are
@@ -18,6 +19,7 @@ type Ledger struct {
 	Branches []*Branch // in order of creation; the first is the root
 	Deleted  []*Branch // that were deleted, or may have been, in order of their deletions
 	Leases   []Lease   // that hold
+	Wins     []check.Win
 
 	value   check.Value
 	tx      check.TxID
@@ -118,6 +120,13 @@ func (l *Ledger) Stop() { l.stopped = true }
 
 // Stopped reports whether the clients were asked to stop.
 func (l *Ledger) Stopped() bool { return l.stopped }
+
+// won notes that a writer of b was told that it has won a term, and that the log is
+// committed up to where that begins.
+func (l *Ledger) won(b *Branch, term wal.Term, start wal.LSN) {
+	l.Wins = append(l.Wins, check.Win{At: l.Tick(), Branch: b.ID, TermStart: quorum.TermStart{Term: term, LSN: start}})
+	b.Learned(start)
+}
 
 // Learned notes that the log of b is committed up to lsn.
 func (b *Branch) Learned(lsn wal.LSN) { b.Head = max(b.Head, lsn) }
