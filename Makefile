@@ -61,7 +61,7 @@ crash-sweep: ## crash one short simulated history at each of its calls of Env: e
 
 .PHONY: soak
 soak: ## simulate seed after seed for SOAK, with every profile in turn
-	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,rivals,branches,worst,quiet
+	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,rivals,losses,branches,worst,quiet
 
 .PHONY: bench
 bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour or so); results in bench/results/latest

@@ -148,6 +148,14 @@ func (c *cluster) deceived(safekeeper int) bool {
 	return false
 }
 
+// deceivers is the safekeepers whose disks may deceive.
+func (c *cluster) deceivers() (nodes []*world.Node) {
+	for _, i := range c.opts.Deceived {
+		nodes = append(nodes, c.safekeepers[i])
+	}
+	return nodes
+}
+
 func (c *cluster) start() {
 	for i, n := range c.safekeepers {
 		n.Start(c.safekeeperMain(i))
@@ -234,6 +242,9 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 		Branch: branch, Identity: identityOf(branch), Proposer: c.proposers, Safekeepers: c.members,
 		Pageserver: c.homeAddr, CachePages: c.opts.CachePages, Sessions: c.opts.Sessions, Shape: c.opts.Shape, Choices: c.clients,
 	}
+	if c.opts.Duel && !c.ended.calm && !c.hasLog(branch) {
+		c.hinder(s.node)
+	}
 	group := e.Tasks.NewGroup(ctx)
 	group.Go("life", func(ctx context.Context) error {
 		if c.opts.Duel && !c.ended.calm && c.clients.Below(scribblers) > 0 {
@@ -254,6 +265,18 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 	return group.Wait()
 }
 
+// hindered is for how long a first start is held up.
+var hindered = world.Range{Lo: 500 * time.Millisecond, Hi: 4 * time.Second}
+
+// hinder cuts every other compute that may make the log off from some safekeepers for a
+// while, so that of first starts that began at once one goes on when others have long won.
+func (c *cluster) hinder(n *world.Node) {
+	if c.clients.Below(2) == 1 {
+		c.reach(n, int(c.clients.Below(uint32(len(c.safekeepers)))))
+		c.w.After(c.clients.Between(hindered), func() { c.reach(n, len(c.safekeepers)) })
+	}
+}
+
 // narrow leaves to a compute a majority of the safekeepers, which is enough to win, and
 // when it has won often fewer, so that what it writes is on those and nowhere else. The
 // logs that the next elections find then differ. It reports whether a majority is left.
@@ -261,7 +284,10 @@ func (c *cluster) narrow(n *world.Node, won bool) bool {
 	if c.ended.calm {
 		return true
 	}
-	left := c.quorum() + int(c.clients.Below(2))
+	left := c.quorum()
+	if !c.opts.Losing {
+		left += int(c.clients.Below(2))
+	}
 	if won && c.clients.Below(2) == 1 {
 		left = 1 + int(c.clients.Below(uint32(c.quorum()-1)))
 	}

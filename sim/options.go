@@ -28,6 +28,7 @@ type Options struct {
 	Historians  int
 	Operations  int  `json:",omitempty"` // that clients begin; 0: any number. With a bound, nobody demands that commits go on
 	Duel        bool `json:",omitempty"` // all computes serve the first branch, again and again, and pageservers are spared
+	Losing      bool `json:",omitempty"` // in a duel: a bare majority elects, and the storm blows at safekeepers whose disks deceive
 
 	CrashAt    uint64           `json:",omitempty"` // a node falls at this call of Env in the storm, counted over all nodes; 0: at none
 	CrashPoint world.CrashPoint `json:",omitempty"` // of the call
@@ -77,17 +78,19 @@ var families = map[string][]string{
 	"bucket":   {"bucket."},
 	"sched":    {"sched."},
 	"rivals":   {"net.", "crash.", "pause", "cpu.", "disk.slow", "disk.loss", "disk.torn", "disk.early", "sched."},
-	"branches": {"crash.node", "crash.process", "crash.cover", "pause", "net.delay", "bucket.error", "bucket.unknown", "bucket.late", "bucket.slow", "sched."},
+	"losses":   {"net.", "crash.node", "crash.process", "pause", "disk.wipe", "disk.lost-write", "disk.misdirect", "disk.rot", "disk.loss", "disk.torn", "disk.early"},
+	"branches": {"crash.node", "crash.process", "crash.cover", "pause", "net.delay", "bucket.error", "bucket.unknown", "bucket.late", "bucket.slow", "bucket.corrupt", "sched."},
 }
 
 // Profiles names the profiles: quiet has no faults, swarm draws each, all has every one
 // at a rate at which work goes on, worst has every one at its worst, which lets little
 // work be done, and the others draw those of one family. In rivals there is one branch,
-// for which all computes fight. In branches there are many, which are made, detached and
+// for which all computes fight. In losses they do so for a short time, and a minority of
+// the safekeepers loses what it had. In branches there are many, which are made, detached and
 // deleted all the time, and short histories of small layers. In sweep every seed is the same short history but for
 // the call at which a node falls: see [Sweep].
 func Profiles() []string {
-	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "branches", "swarm", "all", "worst", "sweep"}
+	return []string{"quiet", "net", "process", "disk", "clock", "bucket", "sched", "rivals", "losses", "branches", "swarm", "all", "worst", "sweep"}
 }
 
 // all is every fault, with those rarer that stop the work.
@@ -149,7 +152,7 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.BlocksBytes = 256 << 10
 	o.BranchPer = 10_000
 	o.Shape = drawShape(c)
-	if profile == "rivals" {
+	if profile == "rivals" || profile == "losses" {
 		o.rival(c)
 	}
 	o.LayerBytes = 16 << 10 << c.Below(8)
@@ -158,12 +161,15 @@ func Draw(seed uint64, profile string) (Options, error) {
 	o.HistoryBytes = 16 << 10 << c.Below(10)
 	o.HistoryTime = time.Second + c.Skewed(world.Range{Hi: time.Minute})
 	o.Shape.Truncate, o.Shape.Drop = c.Below(6), c.Below(3)
-	if profile != "rivals" {
+	if !o.Duel {
 		o.Upkeep = world.Range{Lo: 500 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 10 * time.Second})}
 	}
 	o.Shape.Lazy = c.Below(4) == 3
-	if profile == "branches" {
+	switch profile {
+	case "branches":
 		o.branching(c)
+	case "losses":
+		o.losing(c)
 	}
 	o.NearBucket = c.Below(2) == 1
 	return o, nil
@@ -182,6 +188,14 @@ func (o *Options) branching(c *world.Choices) {
 	o.Shape.Relations, o.Shape.Blocks = 3+int(c.Below(3)), 2+c.Below(3)
 	o.Shape.Branch, o.Shape.BranchesMax = 4+c.Below(8), 5+int(c.Below(4))
 	o.Shape.Truncate, o.Shape.Drop = c.Below(8), c.Below(8)
+	// What is done with branches are few requests each: only a bucket that fails often
+	// fails in the middle.
+	switch c.Below(4) {
+	case 0:
+		o.Faults[world.BucketCorrupt].PerMillion = 50_000 + c.Below(100_000)
+	case 1:
+		o.Faults[world.BucketError].PerMillion = 50_000 + c.Below(150_000)
+	}
 	for _, kind := range []world.FaultKind{world.CrashNode, world.CrashProcess, world.PauseNode} {
 		o.Faults[kind].Every.Lo, o.Faults[kind].Every.Hi = o.Faults[kind].Every.Lo*rarer, o.Faults[kind].Every.Hi*rarer
 		o.Faults[kind].Lasts.Hi /= rarer
@@ -196,6 +210,10 @@ func (o *Options) rival(c *world.Choices) {
 	if c.Below(2) == 1 {
 		o.Safekeepers, o.Core = 5, 3+int(c.Below(3))
 	}
+	// A log that is read while it is cut takes reads that last.
+	if c.Below(3) == 0 {
+		o.Faults[world.DiskSlow] = world.Fault{PerMillion: 100_000 + c.Below(200_000), Lasts: world.Range{Lo: time.Millisecond, Hi: 4 * time.Second}}
+	}
 	// What comes after the storm takes the same time, however many elections were in it.
 	o.Storm += 2 * time.Minute
 	o.Conduct = world.Range{Lo: 100 * time.Millisecond, Hi: 2*time.Second + c.Between(world.Range{Hi: 4 * time.Second})}
@@ -207,6 +225,35 @@ func (o *Options) rival(c *world.Choices) {
 		for _, r := range []*world.Range{&o.Faults[kind].Every, &o.Faults[kind].Lasts} {
 			r.Lo, r.Hi = r.Lo/shorter, r.Hi/shorter
 		}
+	}
+}
+
+// losing makes of a run of rivals a short one, in which a minority of the safekeepers loses
+// what it had: all of it, or what the disk said was written. A sound product leaves out a
+// safekeeper that lost something, so that a run shows what comes of it once: it is the
+// number of runs that counts.
+func (o *Options) losing(c *world.Choices) {
+	o.Losing, o.Storm = true, 8*time.Second+c.Skewed(world.Range{Hi: 16 * time.Second})
+	if c.Below(2) == 1 {
+		o.Safekeepers, o.Core, o.Deceived = 3, 2+int(c.Below(2)), nil
+	}
+	o.Conduct = world.Range{Lo: time.Second, Hi: 3*time.Second + c.Between(world.Range{Hi: 5 * time.Second})}
+	for len(o.Deceived) < (o.Safekeepers-1)/2 {
+		if n := int(c.Below(uint32(o.Safekeepers))); !slices.Contains(o.Deceived, n) {
+			o.Deceived = append(o.Deceived, n)
+		}
+	}
+	o.Rest, o.Points = 2*time.Second, 8
+	o.EarlyLog, o.Sessions = c.Below(4) > 0, 1+int(c.Below(2))
+	o.Faults[world.CrashNode] = world.Fault{
+		Every: world.Range{Lo: 100 * time.Millisecond, Hi: 900 * time.Millisecond}, Lasts: world.Range{Lo: 10 * time.Millisecond, Hi: 300 * time.Millisecond},
+	}
+	// A disk that is wiped shows no more of what else it lost.
+	wipe, lost := &o.Faults[world.DiskWipe], &o.Faults[world.DiskLostWrite]
+	if *wipe, *lost = (world.Fault{}), (world.Fault{}); c.Below(2) == 1 {
+		wipe.PerMillion = 300_000 + c.Below(700_000)
+	} else {
+		lost.PerMillion = 20_000 + c.Below(400_000)
 	}
 }
 

@@ -134,6 +134,9 @@ func (c *cluster) setUp() error {
 
 // stormed is the nodes that episodes of faults hit.
 func (c *cluster) stormed() []*world.Node {
+	if c.opts.Losing {
+		return c.deceivers()
+	}
 	if c.opts.Duel {
 		return slices.DeleteFunc(c.nodes(), func(n *world.Node) bool { return slices.Contains(c.pageservers, n) })
 	}

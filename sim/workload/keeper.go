@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varvedb/varve/lsm"
@@ -83,6 +84,23 @@ func (k *keeper) do(ctx context.Context, fn func(ctx context.Context, c *pageapi
 	return k.pages.Do(ctx, fn)
 }
 
+// insistMax bounds how often what has failed is asked for again at once.
+const insistMax = 3
+
+// insist asks again for what has failed, some times or not at all: when the branch is being
+// attached anew, maybe.
+func (k *keeper) insist(ctx context.Context, failed error, ask func(context.Context, *pageapi.Client) error) error {
+	for range k.Choices.Below(insistMax + 1) {
+		if err := k.e.Clock.Sleep(ctx, retryDelay); err != nil {
+			return errors.Join(failed, err)
+		}
+		if failed = k.do(ctx, ask); failed == nil {
+			break
+		}
+	}
+	return failed
+}
+
 // delete deletes any branch but the root, its computes having left it, even one that
 // others branch from: that must be refused.
 func (k *keeper) delete(ctx context.Context, b *Branch) error {
@@ -93,13 +111,18 @@ func (k *keeper) delete(ctx context.Context, b *Branch) error {
 	}
 	k.Ledger.doom(b)
 	op := k.begin(check.Op{Kind: check.BranchDelete, Branch: b.ID})
-	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) error { return c.Delete(ctx, b.ID) })
+	ask := func(ctx context.Context, c *pageapi.Client) error { return c.Delete(ctx, b.ID) }
+	err := k.do(ctx, ask)
+	refused := errors.Is(err, pageapi.ErrHasChildren)
+	if err != nil && !refused {
+		err = k.insist(ctx, err, ask)
+	}
 	switch {
 	case err == nil:
 		k.e.Trace.Cover("sim branch deleted")
 		b.Gone = true
 		k.Ledger.End(op, check.OK)
-	case errors.Is(err, pageapi.ErrHasChildren):
+	case refused:
 		k.e.Trace.Cover("sim deletion refused")
 		op.Reason = check.HasChildren
 		k.Ledger.End(op, check.Failed)
@@ -148,7 +171,17 @@ func (k *keeper) detach(ctx context.Context, b *Branch) error {
 	}
 	k.e.Trace.Cover("sim branch detached")
 	k.Ledger.End(op, check.OK)
-	return nil
+	return k.promote(ctx, b)
+}
+
+// promote has a branch that has left its parent take its place, now and then: the parent,
+// if it is not the root, is deleted. Others may branch from it still.
+func (k *keeper) promote(ctx context.Context, b *Branch) error {
+	parent := slices.IndexFunc(k.Ledger.Branches, func(o *Branch) bool { return o.ID == b.Parent })
+	if parent <= 0 || k.InTurn || k.Over() || k.Choices.Below(2) == 0 {
+		return nil
+	}
+	return k.delete(ctx, k.Ledger.Branches[parent])
 }
 
 // leaseTime is longer than any run, however far the clocks of its nodes are off.
