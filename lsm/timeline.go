@@ -273,6 +273,17 @@ func (t *Timeline) Meta() []byte { return slices.Clone(t.index().Meta) }
 // the index lists.
 func (t *Timeline) DurableLSN() wal.LSN { return t.index().Durable }
 
+// Awaited is the highest LSN at which a timeline that is in use here leaves this one, 0 if
+// none does: none of them can be read before that was applied.
+func (t *Timeline) Awaited() (lsn wal.LSN) {
+	t.store.mu.Lock()
+	defer t.store.mu.Unlock()
+	for _, child := range t.node.children {
+		lsn = max(lsn, child.index.BranchLSN)
+	}
+	return lsn
+}
+
 // LastLSN is the end of what was applied last.
 func (t *Timeline) LastLSN() wal.LSN { return t.node.state.lastLSN() }
 

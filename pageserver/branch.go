@@ -47,6 +47,7 @@ type branch struct {
 	looked    bool          // whether children were looked for since it was attached
 	stoppedAt wal.LSN       // where the timeline stopped last
 	healPause time.Duration // before it is resumed there again
+	still     standstill    // of the safekeepers, while a branch waits for log that none gives
 
 	mu      sync.Mutex
 	changed env.Cond           // something below changed

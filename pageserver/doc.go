@@ -21,9 +21,14 @@
 // has damaged another has not. It is left alone when trying is of no use: it was
 // fenced, a record lacks its image, it was never imported.
 //
+// A branch needs its parent's log up to where it leaves it. If safekeepers have that, but
+// have forgotten that it is committed, and nobody writes that log who could tell them, the
+// server holds an election for it, which writes nothing (seal.go).
+//
 // Import and Branch make timelines, Delete removes them; the protocol is package
-// pageapi's. Follow has a timeline served here and says which safekeepers have its log;
-// until then those of [Config] are asked. Every start of an endpoint sends one.
+// pageapi's. Follow has a timeline served here and says which safekeepers have its log,
+// all of them, by their numbers from 1; until then those of [Config] are asked. Every start
+// of an endpoint sends one.
 //
 // # Whose a timeline is
 //

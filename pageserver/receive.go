@@ -66,6 +66,9 @@ func (b *branch) receive(ctx context.Context, t *timeline.Timeline) error {
 			continue
 		}
 		failures = 0
+		if t.LastLSN() == before {
+			b.sealForgotten(ctx, t, sources)
+		}
 	}
 }
 

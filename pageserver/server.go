@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Tenant      wal.TenantID
 	Listen      string   // address, as env.Net has them
-	Safekeepers []string // addresses; those of a timeline until a Follow names others
+	Safekeepers []string // addresses, of all; their ids count from 1; those of a timeline until a Follow names others
 
 	// OpenDir opens a directory that is to be imported. Nil refuses imports.
 	OpenDir func(path string) (fs.FS, error)

@@ -67,8 +67,9 @@ func (c *Client) List(ctx context.Context) ([]TimelineInfo, error) {
 
 // Follow has a timeline served by this pageserver, from now on: it attaches it and its
 // ancestors if it does not keep them or another has taken them over, so it is sent by
-// whoever directs where the tenant is served. It says where the log is received from,
-// and makes the pageserver look there at once; without addresses it keeps those it has.
+// whoever directs where the tenant is served. It says where the log is received from, with
+// the addresses of all its safekeepers, whose ids count from 1, and makes the pageserver look
+// there at once; without addresses it keeps those it has.
 func (c *Client) Follow(ctx context.Context, id wal.TimelineID, safekeepers ...string) error {
 	_, err := c.call(ctx, TypeFollow, FollowRequest{Timeline: id, Safekeepers: safekeepers}.AppendTo(nil))
 	return err

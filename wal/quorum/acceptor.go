@@ -22,6 +22,7 @@ type Acceptor struct {
 
 	flushed     wal.LSN
 	durableTerm wal.Term
+	kept        wal.LSN // the commit LSN of the last state that was written or queued
 
 	// The session whose Elected was accepted in this term; from 0 when there is none.
 	from    wal.NodeID
@@ -65,6 +66,7 @@ func NewAcceptor(id wal.NodeID, state AcceptorState, flushed wal.LSN) *Acceptor 
 		syncing:     flushed,
 		flushed:     flushed,
 		durableTerm: state.Term,
+		kept:        state.Commit,
 	}
 	if lost {
 		a.persist()
@@ -216,6 +218,15 @@ func (a *Acceptor) Step(from wal.NodeID, m Message) {
 	}
 }
 
+// Leave reports that the connection of a session is gone. If it was the leader's, nobody
+// may tell the commit LSN again for long, so that what was told of it is made durable: readers
+// of a log that is not written any more then have all of it, whoever restarts.
+func (a *Acceptor) Leave(from wal.NodeID, session Session) {
+	if from == a.from && session == a.session && a.state.Commit > a.kept {
+		a.persist()
+	}
+}
+
 // serves refuses what an amnesiac must not answer and what comes from an older term.
 // A vote request of an older term is denied instead, by its own handler.
 func (a *Acceptor) serves(from wal.NodeID, m Message) bool {
@@ -324,7 +335,8 @@ func above(l, limit wal.LSN) wal.LSN {
 }
 
 // adopt takes over the leader's commit LSN. It becomes durable with the next state; so that a
-// restart does not forget too much, one is written each time it has passed a segment.
+// restart does not forget too much, one is written each time it has passed a segment, and
+// when the leader's session ends.
 func (a *Acceptor) adopt(commit wal.LSN) {
 	before := a.state.Commit
 	a.state.Commit = max(before, commit)
@@ -377,7 +389,7 @@ func (a *Acceptor) sync() {
 }
 
 func (a *Acceptor) persist() {
-	a.state.Durable = a.flushed
+	a.state.Durable, a.kept = a.flushed, a.state.Commit
 	token := a.promise(promise{term: a.state.Term})
 	a.disk = append(a.disk, PersistState{Token: token, State: a.state})
 }

@@ -34,6 +34,8 @@
 //
 // Commit LSN: the highest LSN that a majority has flushed in this term, once it is at least X.
 // It travels with the next Append, or at once in an empty one when there is nothing to send.
+// What an acceptor knows of it is durable when the leader's session has ended. If it falls
+// before that, it may know less afterwards, until somebody is elected: see Seal below.
 //
 // Only ends of records count. Bytes may be cut anywhere into appends; an append names the last
 // record end in it. Flush LSN, votes, X, commit LSN and cuts are ends of whole
@@ -71,7 +73,8 @@
 //     WriteLog when a read would see it.
 //  5. Speak. Sends of a Ready may leave at once. What waits for the disk is not in them: a
 //     message appears in a later Ready, when all effects queued before it were reported.
-//     Send it over the connection of its session, or drop it if that is gone.
+//     Send it over the connection of its session, or drop it if that is gone; report with
+//     Leave that it is.
 //  6. Fail. If an effect fails (no space, I/O error), never report its token: stop this acceptor
 //     and start again at duty 2. A failed sync may have lost bytes for good.
 //  7. Serve. Readers get the log up to Readable. The proposer of a term, filling another
@@ -97,7 +100,8 @@
 //     and is asked of another node that has it and is in the term.
 //  6. Lead. After Leading the log ends at Start and is committed. Propose bytes from there on, at
 //     most Room() at once. Acknowledge to the writer only what Commit has reached.
-//  7. Seal. An election is all it takes to learn the head: wait for Leading, and, if readers must
+//  7. Seal. An election is all it takes to learn the head, which acceptors may have forgotten and
+//     no writer tell any more: wait for Leading, and, if readers must
 //     get there, until Status().Announced is at Start; then drop the proposer.
 //
 // # Not here

@@ -141,6 +141,10 @@ func (w *world) disconnect(wr *writer, n *node) {
 	w.late = append(append(w.late, c.to...), c.from...)
 	delete(wr.conns, n.id)
 	wr.p.Disconnected(n.id, c.session)
+	if n.a != nil {
+		n.a.Leave(wr.id, c.session)
+		w.drainNode(n)
+	}
 }
 
 // drainNode takes the effects that the acceptor is ready with.

@@ -104,6 +104,10 @@ func (t *timeline) leave(key sessionKey, conn *walapi.Session) {
 	if s := t.sessions[key]; s != nil && s.conn == conn {
 		delete(t.sessions, key)
 	}
+	if t.failed == nil {
+		t.acceptor.Leave(key.proposer, key.session)
+		t.kick()
+	}
 }
 
 // fail takes the timeline out of service: whoever waits for it learns why. The first
