@@ -192,7 +192,12 @@ func (s *Store) remap(n *node) error {
 }
 
 // inherit has the layer maps of a node and its descendants made of their parent's new one.
+// One that has left its parent, which still has it for a child for a moment, has nothing
+// of it.
 func (n *node) inherit() {
+	if n.parent == nil {
+		return
+	}
 	n.flat = &layers{from: n.parent.flat, at: n.index.BranchLSN, own: n.readers}
 	n.publish()
 	for _, c := range n.children {

@@ -84,6 +84,19 @@ func TestAParentsMergeMakesNoMapOfItsBranches(t *testing.T) {
 	require.Len(t, got[grandchild], 20+1+1, "its parent's and its grandparent's below the branch points, and its own")
 }
 
+// TestABranchThatHasLeftInheritsNothing: its former parent still has it for a child.
+func TestABranchThatHasLeftInheritsNothing(t *testing.T) {
+	s, parent := family(t, 20, 1)
+	left := parent.children[0]
+	left.parent = nil
+	left.index.Parent, left.index.BranchLSN = wal.TimelineID{}, 0
+	require.NoError(t, s.setIndex(left, left.index))
+	before := left.flat
+	require.NoError(t, s.setIndex(parent, parentOf(20, 2)))
+	require.Same(t, before, left.flat)
+	require.Len(t, itemsOf(left.flat.get()), 2)
+}
+
 func itemsOf(flat *flatMap) (items []flatItem) {
 	flat.All(func(it *flatItem) bool {
 		items = append(items, *it)
