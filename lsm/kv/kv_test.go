@@ -2,6 +2,7 @@ package kv_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,4 +43,15 @@ func TestParseKeyRefusesWhatIsNotAKey(t *testing.T) {
 		_, err := kv.ParseKey(text)
 		require.Error(t, err, "%q", text)
 	}
+}
+
+func FuzzParseKey(f *testing.F) {
+	f.Add(kv.MaxKey.String())
+	f.Add(strings.ToUpper(kv.MaxKey.String()))
+	f.Add("00")
+	f.Fuzz(func(t *testing.T, text string) {
+		if key, err := kv.ParseKey(text); err == nil {
+			require.Equal(t, strings.ToLower(text), key.String())
+		}
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -129,19 +128,4 @@ func TestWhatTheBucketHasWrongIsNotKept(t *testing.T) {
 	_, err = files.Source(key, &layer.Desc{ID: desc.ID, Size: 1000}).ReadRange(ctx, 950, 50, func([]byte) error { return nil })
 	require.NoError(t, err, "the copy is there still")
 	require.NoError(t, files.Close(ctx))
-}
-
-func TestKeysRoundTrip(t *testing.T) {
-	for _, parent := range []wal.TimelineID{{}, {9}} {
-		key := remote.IndexKey(tenant, parent, timeline)
-		gotParent, got, ok := remote.ParseIndexKey(tenant, key)
-		require.True(t, ok)
-		require.Equal(t, []wal.TimelineID{parent, timeline}, []wal.TimelineID{gotParent, got})
-		for _, bad := range []string{"", key + "x", key[1:], fmt.Sprintf("%s/more", key)} {
-			_, _, ok := remote.ParseIndexKey(tenant, bad)
-			require.False(t, ok, "%q", bad)
-		}
-	}
-	_, _, ok := remote.ParseIndexKey(wal.TenantID{3}, remote.IndexKey(tenant, wal.TimelineID{}, timeline))
-	require.False(t, ok, "of another tenant")
 }
