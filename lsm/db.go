@@ -219,7 +219,7 @@ func (s *Store) indexObject(ctx context.Context, id wal.TimelineID) (remote.Inde
 }
 
 func (s *Store) indexAt(parent, id wal.TimelineID) remote.Index {
-	return remote.Index{Env: s.env, Key: remote.IndexKey(s.opts.Tenant, parent, id), Timeline: id}
+	return remote.Index{Env: s.env, Key: remote.IndexKey(s.opts.Tenant, parent, id), Timeline: id, Parent: parent}
 }
 
 // loadIndex reads a timeline's index.

@@ -199,11 +199,8 @@ func (s *scrub) loadIndex(ctx context.Context, t *scrubbed) (x *manifest.Index, 
 		return nil, found, err
 	}
 	x, bad := manifest.Decode(t.key, body)
-	if bad == nil && x.Timeline != t.id {
-		bad = wal.Corruptf(t.key, 16, "timeline", t.id, x.Timeline)
-	}
-	if bad == nil && x.Parent != t.parent && !x.IsRoot() { // a root may have been detached
-		bad = wal.Corruptf(t.key, 32, "parent", t.parent, x.Parent)
+	if bad == nil {
+		bad = remote.Index{Key: t.key, Timeline: t.id, Parent: t.parent}.CheckIdentity(&x.Head)
 	}
 	if bad == nil {
 		return x, true, nil

@@ -25,9 +25,11 @@ var ErrTaken = errors.New("index was written by another")
 
 // Index is a timeline's index object in the bucket.
 type Index struct {
-	Env      env.Env
-	Key      string
-	Timeline wal.TimelineID // an object of another is damage
+	Env env.Env
+	Key string
+
+	// An object of another timeline is damage, and so is one of another parent, if it has one.
+	Timeline, Parent wal.TimelineID
 }
 
 // Load reads the object. It matches env.ErrNoObject if there is none.
@@ -38,7 +40,7 @@ func (o Index) Load(ctx context.Context) (*manifest.Index, env.ETag, error) {
 	}
 	x, err := manifest.Decode(o.Key, body)
 	if err == nil {
-		err = o.checkIdentity(&x.Head)
+		err = o.CheckIdentity(&x.Head)
 	}
 	if err != nil {
 		return nil, "", err
@@ -72,12 +74,17 @@ func (o Index) loadHead(ctx context.Context) (*manifest.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return head, o.checkIdentity(head)
+	return head, o.CheckIdentity(head)
 }
 
-func (o Index) checkIdentity(head *manifest.Head) error {
-	if head.Timeline != o.Timeline {
+// CheckIdentity says whether the head is of the timeline whose object it is to be. One that
+// has left its parent keeps its object where it was made.
+func (o Index) CheckIdentity(head *manifest.Head) error {
+	switch {
+	case head.Timeline != o.Timeline:
 		return wal.Corruptf(o.Key, 16, "timeline", o.Timeline, head.Timeline)
+	case head.Parent != o.Parent && !head.IsRoot():
+		return wal.Corruptf(o.Key, 32, "parent", o.Parent, head.Parent)
 	}
 	return nil
 }
