@@ -43,7 +43,7 @@ func conformance(t *testing.T, cfg world.Config) {
 	}
 	for name, addr := range map[string]string{"Unix": "unix:dir/socket", "TCP": "tcp:127.0.0.1:0"} {
 		t.Run(name, func(t *testing.T) {
-			envtest.Run(t, envtest.World{Run: run, Addr: func(*testing.T) string { return addr }})
+			envtest.Run(t, envtest.World{Run: run, Near: cfg.Near, Addr: func(*testing.T) string { return addr }})
 		})
 	}
 }

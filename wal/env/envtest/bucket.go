@@ -24,10 +24,14 @@ func RunBucket(t *testing.T, w World) {
 		"Ranges":         bucketRanges,
 		"List":           bucketList,
 		"MissingObjects": bucketMissing,
-		"Opened":         bucketOpened,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.Run(t, func(ctx context.Context, e env.Env) { body(t, ctx, e.Bucket) })
+		})
+	}
+	if w.Near {
+		t.Run("Opened", func(t *testing.T) {
+			w.Run(t, func(ctx context.Context, e env.Env) { bucketOpened(t, ctx, e.Bucket.(env.Near)) })
 		})
 	}
 	for name, body := range map[string]func(*testing.T, context.Context, env.Env){
@@ -135,11 +139,7 @@ func bucketMissing(t *testing.T, ctx context.Context, b env.Bucket) {
 }
 
 // bucketOpened: a near bucket's opened object stays what it was.
-func bucketOpened(t *testing.T, ctx context.Context, b env.Bucket) {
-	near, ok := b.(env.Near)
-	if !ok {
-		t.Skip("the bucket is not near")
-	}
+func bucketOpened(t *testing.T, ctx context.Context, near env.Near) {
 	_, err := near.Put(ctx, "a/b", []byte("0123456789"), env.Condition{})
 	require.NoError(t, err)
 	for _, missing := range []string{"a", "a/c"} {

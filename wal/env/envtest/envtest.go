@@ -19,6 +19,8 @@ type World struct {
 	Run func(t *testing.T, body func(ctx context.Context, e env.Env))
 	// Addr returns an address that nobody listens on yet.
 	Addr func(t *testing.T) string
+	// Near says that the bucket is near, so that what that promises is tested too.
+	Near bool
 }
 
 // Run runs the suite.

@@ -26,13 +26,13 @@ func newEnv(t *testing.T) env.Env {
 func run(t *testing.T, body func(context.Context, env.Env)) { body(t.Context(), newEnv(t)) }
 
 func TestConformanceOverUnixSockets(t *testing.T) {
-	envtest.Run(t, envtest.World{Run: run, Addr: func(t *testing.T) string {
+	envtest.Run(t, envtest.World{Run: run, Near: true, Addr: func(t *testing.T) string {
 		return "unix:" + filepath.Join(t.TempDir(), "s")
 	}})
 }
 
 func TestConformanceOverTCP(t *testing.T) {
-	envtest.Run(t, envtest.World{Run: run, Addr: func(*testing.T) string { return "tcp:127.0.0.1:0" }})
+	envtest.Run(t, envtest.World{Run: run, Near: true, Addr: func(*testing.T) string { return "tcp:127.0.0.1:0" }})
 }
 
 func TestListenReplacesADeadSocketOnly(t *testing.T) {
