@@ -261,10 +261,12 @@ func upset(e world.Entry) string {
 	return ""
 }
 
-// standing is what an event says of the node's role: its term or generation, and LSN.
+// standing is what an event says of the node's role: its term or generation, and LSN;
+// of a safekeeper its flush LSN and commit LSN.
 func standing(text string) string {
 	role := ""
 	for _, known := range []struct{ begins, role string }{
+		{"safekeeper voted ", "voter"}, {"safekeeper follows ", "follower"}, {"timeline lost ", "amnesiac"},
 		{"elected ", "leader"}, {"compute runs ", "compute"}, {"lsm.attach ", "owner"}, {"lsm.fenced ", "fenced"}, {"timeline stopped ", "stopped"},
 	} {
 		if strings.HasPrefix(text, known.begins) {
@@ -281,8 +283,10 @@ func standing(text string) string {
 			role += " t" + value
 		case "generation":
 			role += " g" + value
-		case "start", "durable", "at":
+		case "start", "durable", "at", "flush":
 			role += " " + value
+		case "commit":
+			role += " c" + value
 		}
 	}
 	return role

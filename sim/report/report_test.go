@@ -2,10 +2,13 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/varvedb/varve/sim"
 	"github.com/varvedb/varve/sim/check"
+	"github.com/varvedb/varve/sim/world"
 )
 
 func options(t *testing.T, without ...string) sim.Options {
@@ -53,6 +57,29 @@ func TestTheRunIsRecordedAsItWas(t *testing.T) {
 		require.LessOrEqual(t, e.Sent, e.At)
 		require.True(t, e.At >= time.Second && e.At <= 2*time.Second)
 	}
+}
+
+// TestEachNodeSaysWhatItIs: every lane of a node has its roles, with term or generation
+// and LSN.
+func TestEachNodeSaysWhatItIs(t *testing.T) {
+	rec := record(options(t), nil, keep{near: -1})
+	roles := map[string][]string{}
+	for _, e := range rec.marks {
+		if text := standing(e.Text); e.Kind == world.KindEvent && text != "" {
+			roles[e.Node] = append(roles[e.Node], text)
+		}
+	}
+	opts := rec.result.Options
+	has := func(kind string, nodes int, role string) {
+		for n := range nodes {
+			name := fmt.Sprint(kind, n+1)
+			require.True(t, slices.ContainsFunc(roles[name], regexp.MustCompile(role).MatchString), "%s: %v of %s", name, roles[name], role)
+		}
+	}
+	has("sk", opts.Safekeepers, `^voter t[1-9]\d* 0/[0-9A-F]+ c0/[0-9A-F]+$`)
+	has("sk", opts.Safekeepers, `^follower t[1-9]\d* 0/[0-9A-F]+ c0/[0-9A-F]+$`)
+	has("ps", 1, `^owner g[1-9]\d* 0/[0-9A-F]+$`)
+	has("compute", 1, `^leader t[1-9]\d* 0/[0-9A-F]+$`)
 }
 
 func TestRunsAreTheSameUpToTheDivergence(t *testing.T) {

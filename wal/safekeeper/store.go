@@ -175,6 +175,7 @@ func (t *timeline) load(ctx context.Context, node wal.NodeID, id wal.TimelineID)
 	t.acceptor = quorum.NewAcceptor(node, state, t.log.End())
 	t.scanFrom(t.log.End())
 	t.readable = t.acceptor.Readable()
+	t.note(state)
 	return nil
 }
 

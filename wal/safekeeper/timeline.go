@@ -238,10 +238,25 @@ func (t *timeline) carryOut(ctx context.Context, effect quorum.DiskEffect) error
 		t.e.Trace.Cover("safekeeper cut its log")
 		return t.persisted(effect.Token, err)
 	case quorum.PersistState:
-		return t.persisted(effect.Token, writeState(ctx, t.e.FS, t.dir, effect.State))
+		if err := t.persisted(effect.Token, writeState(ctx, t.e.FS, t.dir, effect.State)); err != nil {
+			return err
+		}
+		t.note(effect.State)
+		return nil
 	}
 	assert.Failf("disk effect %T is known", effect)
 	return nil
+}
+
+// note tells of a state that is durable: whom the safekeeper voted for or follows, and how
+// far it has the log and knows it to be committed. States are written on a vote, for a new
+// leader, once for each segment and when a leader's session ends, so that these notes are few.
+func (t *timeline) note(s quorum.AcceptorState) {
+	name := "safekeeper follows"
+	if s.Term > s.History.Last().Term {
+		name = "safekeeper voted"
+	}
+	t.e.Trace.Event(name, "timeline", s.Timeline.String(), "term", uint64(s.Term), "flush", t.status().Flush.String(), "commit", s.Commit.String())
 }
 
 // scanFrom begins the check of what is written at an LSN where the log ends.
