@@ -19,8 +19,9 @@ func newMinimizeCommand() *cobra.Command {
 		Short: "Make a failed run small: fewer nodes, faults, operations and delays",
 		Long: `Make a failed run small: fewer nodes, faults, operations and delays.
 
-FILE is what a failed run left behind. Every change is run again, and kept if the run fails in the same way as FILE's. The result
-is a file that "varve-sim replay" takes; the last line says how small it is. The same file gives the same result.`,
+FILE is what a failed run left behind. Every change is run again, and kept if the run fails in the same way as FILE's and is
+not larger: nodes count first, then faults, operations and time, so that fewer nodes may cost operations. The result is a file that
+"varve-sim replay" takes; the last line says how small it is. The same file gives the same result.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if out == "" {

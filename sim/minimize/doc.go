@@ -1,9 +1,13 @@
 // Package minimize makes a failed run small: fewer nodes, fewer faults, fewer
 // operations, then less delay.
 //
-// The promise: what comes out fails in the same way as what went in ([Way]), is no
-// larger by any of these counts, and is replayed from its options and its tape by the
-// same build. The same failure and bound give the same result.
+// The promise: what comes out fails in the same way as what went in ([Way]), is not larger,
+// and is replayed from its options and its tape by the same build. The same failure and
+// bound give the same result.
+//
+// Larger is meant in that order: fewer nodes are smaller whatever else grows, then fewer
+// faults, and so on. A failure that three nodes show without any fault is read more easily
+// than one of seven with a hundred, even if it takes more operations until it comes.
 //
 // # How
 //

@@ -98,8 +98,8 @@ func (m *Minimizer) Runs() int { return m.runs }
 // Run makes the failure small: all steps, again and again, until none of them helps or
 // the runs are used up.
 func (m *Minimizer) Run() *sim.Result {
-	for before := -1; before != m.kept() && m.runs < m.most; {
-		before = m.kept()
+	for before := (Size{}); before != SizeOf(m.best) && m.runs < m.most; {
+		before = SizeOf(m.best)
 		m.nodes()
 		m.kinds()
 		m.operations()
@@ -109,17 +109,11 @@ func (m *Minimizer) Run() *sim.Result {
 	return m.best
 }
 
-// kept tells whether anything changed since.
-func (m *Minimizer) kept() int {
-	s := SizeOf(m.best)
-	return s.Nodes + s.Operations + s.Faults
-}
-
 // Fresh seeds that a change of options is tried on when the tape leads nowhere.
 const freshSeeds = 4
 
 // options tries a change of options, and reports whether it was kept. A change that
-// changes nothing, or makes another count grow, is not.
+// changes nothing, or makes the run larger, is not.
 func (m *Minimizer) options(what string, seeds int, change func(*sim.Options)) bool {
 	opts := m.best.Options
 	opts.Deceived = append([]int(nil), opts.Deceived...)
@@ -156,7 +150,7 @@ func (m *Minimizer) try(what string, opts sim.Options, tape *world.Tape) bool {
 }
 
 // fits reports whether a run is no larger than another one: nodes come first, then
-// faults, then operations, and what comes first may cost what comes later.
+// faults, then operations, then time, and what comes first may cost what comes later.
 func (s Size) fits(t Size) bool {
 	switch {
 	case s.Nodes != t.Nodes:

@@ -81,6 +81,49 @@ func TestAPlantedFailureIsMadeSmall(t *testing.T) {
 	require.Equal(t, m.Best(), again.Best())
 }
 
+// TestWhatComesFirstMayCostWhatComesLater: fewer nodes, then fewer faults, then fewer
+// operations, then less time.
+func TestWhatComesFirstMayCostWhatComesLater(t *testing.T) {
+	sizes := []Size{
+		{Nodes: 3, Faults: 9, Operations: 9, Virtual: 9},
+		{Nodes: 5, Faults: 0, Operations: 221, Virtual: 9},
+		{Nodes: 5, Faults: 1, Operations: 4, Virtual: 9},
+		{Nodes: 5, Faults: 1, Operations: 5, Virtual: 1},
+		{Nodes: 5, Faults: 1, Operations: 5, Virtual: 2},
+	}
+	for i, s := range sizes {
+		for j, other := range sizes {
+			require.Equal(t, i <= j, s.fits(other), "%v %v", s, other)
+		}
+	}
+}
+
+// TestARoundThatMovesCountsIsFollowedByAnother: two nodes went and two operations came, so
+// that the sum is what it was.
+func TestARoundThatMovesCountsIsFollowedByAnother(t *testing.T) {
+	opts, err := sim.Draw(1, "all")
+	require.NoError(t, err)
+	opts.Safekeepers, opts.Pageservers, opts.Computes = 3, 1, 3
+	rounds := 0
+	run := func(o sim.Options, tape *world.Tape) *sim.Result {
+		r := &sim.Result{Options: o, Tape: &world.Tape{}, Begun: 4 + 3 - o.Computes}
+		if o.Storm < opts.Storm {
+			rounds++
+		}
+		if o.Computes != opts.Computes && o.Computes != 1 || o.Safekeepers != 3 || o.Operations > 0 || o.Storm != opts.Storm {
+			return r
+		}
+		r.Verdicts = []check.Verdict{{Checker: "truth"}}
+		return r
+	}
+	m := &Minimizer{run: run, most: 1000, log: func(string, Size) {}}
+	m.best = run(opts, nil)
+	m.way = WayOf(m.best)
+	m.Run()
+	require.Equal(t, "5 nodes, 6 operations, 0 faults", SizeOf(m.Best()).String())
+	require.Equal(t, 4, rounds, "a storm is made shorter by the tape and by one seed, in each of two rounds")
+}
+
 func TestRunsAreBounded(t *testing.T) {
 	m, _ := minimized(t, 20)
 	require.Equal(t, 20, m.Runs())
