@@ -31,6 +31,9 @@ func newViewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if record.Commit != sim.Commit() {
+				fmt.Fprintf(os.Stderr, "the file is of commit %s, this build of %s: the run may differ\n", record.Commit, sim.Commit())
+			}
 			if out == "" {
 				out = strings.TrimSuffix(args[0], filepath.Ext(args[0])) + ".view.html"
 			}

@@ -31,6 +31,9 @@ type page struct {
 	Broke      bool   // the run ended where it failed
 	Summary    string
 	Command    string
+	Commit     string
+	Seed       uint64
+	Profile    string
 	Options    string
 	Verdicts   []string
 	Faults     check.Counts
@@ -50,7 +53,7 @@ type history struct {
 	Error string
 }
 
-// Write runs a run again and writes its page. command is what runs it again. An invalid
+// Write runs a run again and writes its page. command is what runs it again from its file. An invalid
 // window is replaced by the last second of a run in which code panicked, else by a second
 // around the first divergence from a neighbour that passes, or, if there is none, by the
 // last second of the storm.
@@ -61,7 +64,18 @@ func Write(w io.Writer, opts sim.Options, tape *world.Tape, command string, wind
 		window = choose(first.result, apart)
 	}
 	full := record(opts, tape, keep{near: -1, window: window})
-	return write(w, full, apart, command, window)
+	return write(w, full, apart, commands(command, full.result), window)
+}
+
+// commands is what runs a run again: from its file, and without it where its seed is enough,
+// which it is not once options or tape were changed, as those of a run that was made small.
+func commands(fromFile string, r *sim.Result) string {
+	o := r.Options
+	drawn, err := sim.Draw(o.Seed, o.Profile)
+	if err != nil || drawn.Without(o.Off...) != nil || drawn.String() != o.String() || sim.Run(drawn, sim.Play{}).Hash != r.Hash {
+		return fromFile
+	}
+	return o.Command() + "\n" + fromFile
 }
 
 // choose chooses a window.
@@ -90,8 +104,8 @@ func write(w io.Writer, rec *recording, apart *divergence, command string, windo
 		Title:   fmt.Sprintf("seed %d of profile %s", r.Options.Seed, r.Options.Profile),
 		OK:      r.OK(),
 		Failure: failure,
-		Summary: fmt.Sprintf("%d events in %v of virtual time; trace %016x; commit %s", r.Events, r.Virtual, r.Hash, sim.Commit()),
-		Command: command,
+		Summary: fmt.Sprintf("%d events in %v of virtual time; trace %016x", r.Events, r.Virtual, r.Hash),
+		Command: command, Commit: sim.Commit(), Seed: r.Options.Seed, Profile: r.Options.Profile,
 		Options: fmt.Sprint(r.Options),
 		Whole:   draw("the whole run", rec, Window{0, max(r.Virtual, 1)}),
 		Close:   draw(fmt.Sprintf("from %v to %v", window.From, window.To), rec, window),

@@ -105,6 +105,25 @@ func TestAPassingRunHasNoDivergence(t *testing.T) {
 	require.Nil(t, diverge(rec, nil))
 }
 
+// TestTheCommandsGiveTheRun: a seed is told only where it alone gives the run.
+func TestTheCommandsGiveTheRun(t *testing.T) {
+	const file = "varve-sim replay out/sim/sweep-0.json"
+	opts := sim.Sweep(0)
+	r := sim.Run(opts, sim.Play{})
+	require.Equal(t, "go run ./cmd/varve-sim run --seed 0 --profile sweep\n"+file, commands(file, r))
+	quieter := *r
+	for i := range r.Tape.Streams {
+		quiet := &world.Tape{Seed: r.Tape.Seed, Streams: slices.Delete(slices.Clone(r.Tape.Streams), i, i+1)}
+		if quieter.Hash = sim.Run(opts, sim.Play{Tape: quiet}).Hash; quieter.Hash != r.Hash {
+			break
+		}
+	}
+	require.Equal(t, file, commands(file, &quieter), "the tape is another one")
+	other := *r
+	other.Options.Computes++
+	require.Equal(t, file, commands(file, &other), "the options are others")
+}
+
 // TestThePageInABrowser opens the page of a failed run in Chromium.
 func TestThePageInABrowser(t *testing.T) {
 	browser, err := exec.LookPath("chromium")
@@ -134,7 +153,7 @@ func TestThePageInABrowser(t *testing.T) {
 		return string(out)
 	}
 	dom := run("--dump-dom")
-	for _, want := range []string{`id="failure"`, `id="divergence"`, `class="arrow"`, `class="up"`, "srcdoc", "varve-sim replay", ">sk1<", ">network<"} {
+	for _, want := range []string{`id="failure"`, `id="options"`, "seed 3 of profile all, commit ", `id="divergence"`, `class="arrow"`, `class="up"`, "srcdoc", "varve-sim replay", ">sk1<", ">network<"} {
 		require.Contains(t, dom, want)
 	}
 	require.Equal(t, 2, strings.Count(dom, `role="img"`), "the whole run, and closer")
