@@ -34,16 +34,32 @@ var (
 type one struct {
 	profile string
 	seed    uint64
+	off     string // faults that are switched off, separated by commas
 }
 
-func (o one) String() string { return fmt.Sprintf("%s-%d", o.profile, o.seed) }
+func (o one) String() string {
+	name := fmt.Sprintf("%s-%d", o.profile, o.seed)
+	if o.off != "" {
+		name += "-without-" + o.off
+	}
+	return name
+}
+
+// options draws the options.
+func (o one) options(t *testing.T) sim.Options {
+	t.Helper()
+	opts, err := sim.Draw(o.seed, o.profile)
+	require.NoError(t, err)
+	if o.off != "" {
+		require.NoError(t, opts.Without(strings.Split(o.off, ",")...))
+	}
+	return opts
+}
 
 // run runs a seed and fails the test with all that is needed to see why.
 func (o one) run(t *testing.T) *sim.Result {
 	t.Helper()
-	opts, err := sim.Draw(o.seed, o.profile)
-	require.NoError(t, err)
-	r := sim.Run(opts, sim.Play{})
+	r := sim.Run(o.options(t), sim.Play{})
 	if !r.OK() {
 		t.Fatal(r.Report() + o.keep(r))
 	}
@@ -65,19 +81,38 @@ func (o one) keep(r *sim.Result) string {
 }
 
 // kept reads the seeds that are always run.
-func kept(t *testing.T) (all []one) {
+func kept(t *testing.T) []one {
 	text, err := os.ReadFile("testdata/seeds/kept.txt")
 	require.NoError(t, err)
-	for line := range strings.Lines(string(text)) {
-		var o one
+	return parseKept(t, string(text))
+}
+
+// parseKept reads lines of a profile, a seed, maybe "--without" and faults, and what it is for.
+func parseKept(t *testing.T, text string) (all []one) {
+	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
 			continue
 		}
+		var o one
 		_, err := fmt.Sscan(line, &o.profile, &o.seed)
 		require.NoError(t, err, line)
+		if words := strings.Fields(line); len(words) > 3 && words[2] == "--without" {
+			o.off = words[3]
+		}
+		o.options(t)
 		all = append(all, o)
 	}
 	return all
+}
+
+func TestKeptSeedsMayLackFaults(t *testing.T) {
+	all := parseKept(t, "# a remark\n\nall 5 what it is for\nall 5 --without disk.rot,disk.slow what it is for\n")
+	require.Equal(t, []one{{profile: "all", seed: 5}, {"all", 5, "disk.rot,disk.slow"}}, all)
+	require.Equal(t, "all-5-without-disk.rot,disk.slow", all[1].String())
+	with, without := all[0].options(t), all[1].options(t)
+	require.False(t, with.Faults[world.DiskRot].Off())
+	require.True(t, without.Faults[world.DiskRot].Off())
+	require.Equal(t, with.Faults.Without(world.DiskRot, world.DiskSlow), without.Faults)
 }
 
 // checkout is the commit of the working directory; empty if git has none.
@@ -103,7 +138,7 @@ func fresh(n int) (all []one) {
 	h.Write([]byte(checkout()))
 	base := h.Sum64() >> 24
 	for i := range n {
-		o := one{"swarm", base + uint64(i)}
+		o := one{profile: "swarm", seed: base + uint64(i)}
 		if i%3 == 0 {
 			o.profile = "all"
 		}
@@ -117,7 +152,7 @@ func fresh(n int) (all []one) {
 func TestSeeds(t *testing.T) {
 	batch := append(kept(t), fresh(*seeds)...)
 	if *seed != 0 {
-		batch = []one{{*profile, *seed}}
+		batch = []one{{profile: *profile, seed: *seed}}
 	}
 	var tally sim.Tally
 	for _, o := range batch {
@@ -172,7 +207,7 @@ func TestTheTraceIsNoDifference(t *testing.T) {
 // TestThePictureOfAFailureHasTheFaults: a page of a run with faults is made wrong in
 // the evidence, and drawn.
 func TestThePictureOfAFailureHasTheFaults(t *testing.T) {
-	r := one{"all", 9}.run(t)
+	r := one{profile: "all", seed: 9}.run(t)
 	lanes := map[string]bool{}
 	for _, f := range r.Run.Faults {
 		require.NotZero(t, f.Begin)
@@ -201,7 +236,7 @@ func TestThePictureOfAFailureHasTheFaults(t *testing.T) {
 
 // TestTheSweptHistoryHasEverything: if it has not, another seed is named whose has.
 func TestTheSweptHistoryHasEverything(t *testing.T) {
-	lacks := sim.SweepLacks(one{"sweep", 0}.run(t))
+	lacks := sim.SweepLacks(one{profile: "sweep"}.run(t))
 	if len(lacks) == 0 {
 		return
 	}
@@ -217,7 +252,7 @@ func TestTheSweptHistoryHasEverything(t *testing.T) {
 // TestACrashAtAnyCall takes one short history and has, in turn, each call of Env in it
 // be the one at which its node loses power: some of them, or all with -sweep 0.
 func TestACrashAtAnyCall(t *testing.T) {
-	whole := one{"sweep", 0}.run(t)
+	whole := one{profile: "sweep"}.run(t)
 	points := 2 * whole.Calls
 	stride := uint64(1)
 	if *sweep > 0 {
@@ -227,7 +262,7 @@ func TestACrashAtAnyCall(t *testing.T) {
 	for point := 2 + fresh(1)[0].seed%stride; point < 2+points; point += stride {
 		// All points are tried, whatever fails.
 		t.Run(fmt.Sprint(point), func(t *testing.T) {
-			r := one{"sweep", point}.run(t)
+			r := one{profile: "sweep", seed: point}.run(t)
 			require.NotNil(t, r.Fell, "nobody fell")
 			fell[*r.Fell]++
 		})

@@ -32,7 +32,7 @@ func TestABatchSaysWhatNeverHappened(t *testing.T) {
 // TestEveryKindOfOperationIsCounted: a run names all that clients and operators do, done
 // or not.
 func TestEveryKindOfOperationIsCounted(t *testing.T) {
-	r := one{"quiet", 1}.run(t)
+	r := one{profile: "quiet", seed: 1}.run(t)
 	for _, name := range []string{
 		"sim compute failover", "sim rival computes", "sim pageserver moved", "sim everything wiped but bucket and safekeepers",
 		"sim relation truncated", "sim relation dropped", "transactions committed", "latest reads, confirmed",
