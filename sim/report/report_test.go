@@ -83,7 +83,7 @@ func TestEachNodeSaysWhatItIs(t *testing.T) {
 }
 
 func TestRunsAreTheSameUpToTheDivergence(t *testing.T) {
-	d := compare(options(t), options(t, "net.delay"), nil, "net.delay")
+	d := compare(options(t), nil, withoutDelay(t))
 	require.Positive(t, d.Index)
 	for _, r := range d.rows() {
 		if r.Index < d.Index {
@@ -94,10 +94,40 @@ func TestRunsAreTheSameUpToTheDivergence(t *testing.T) {
 			require.True(t, r.Differs)
 		}
 	}
-	same := compare(options(t), options(t), nil, "nothing")
+	same := compare(options(t), nil, neighbour{"the same", options(t), nil})
 	for _, r := range same.rows() {
 		require.False(t, r.Differs, "%v", r)
 	}
+}
+
+func withoutDelay(t *testing.T) neighbour {
+	return neighbour{"without net.delay", options(t, "net.delay"), nil}
+}
+
+// TestARunWithoutFaultsHasNeighbours: each has half of a stream drawn anew, and is the same
+// run up to there.
+func TestARunWithoutFaultsHasNeighbours(t *testing.T) {
+	opts := sim.Sweep(0)
+	r := sim.Run(opts, sim.Play{})
+	all := redrawn(r)
+	require.Len(t, all, min(len(r.Tape.Streams), neighboursMax))
+	require.Equal(t, all, redrawn(r), "the same run has the same neighbours")
+	for _, n := range all {
+		require.Equal(t, opts, n.opts)
+		changed := 0
+		for i, s := range n.tape.Streams {
+			was := r.Tape.Streams[i]
+			require.Equal(t, was.Name, s.Name)
+			require.Equal(t, was.Values[:len(was.Values)/2], s.Values[:len(was.Values)/2])
+			if !slices.Equal(was.Values, s.Values) {
+				changed++
+			}
+		}
+		require.Equal(t, 1, changed, n.what)
+	}
+	d := compare(opts, nil, all[0])
+	require.Positive(t, d.Index)
+	require.NotEqual(t, d.Failed, d.Passed)
 }
 
 func TestAPassingRunHasNoDivergence(t *testing.T) {
@@ -134,7 +164,7 @@ func TestThePageInABrowser(t *testing.T) {
 		t.Skip("NOT SEEN IN A BROWSER: chromium is not installed")
 	}
 	window := Window{time.Second, 1500 * time.Millisecond}
-	apart := compare(options(t), options(t, "net.delay"), nil, "net.delay")
+	apart := compare(options(t), nil, withoutDelay(t))
 	var body bytes.Buffer
 	require.NoError(t, write(&body, spoiled(t, window), apart, "varve-sim replay out/sim/all-3.json", window))
 	require.NotRegexp(t, `(src|href)="?https?:`, body.String(), "the page needs nothing from elsewhere")
