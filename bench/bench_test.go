@@ -76,7 +76,8 @@ func TestAResultSurvivesItsFile(t *testing.T) {
 	require.Len(t, read.Pairs()[0].Arms, 2)
 	h, err := read.Latencies[0].Histogram()
 	require.NoError(t, err)
-	require.EqualValues(t, 3, h.Count())
+	require.EqualValues(t, read.Latencies[0].Rounds, h.Count(), "one operation in each round")
+	require.Equal(t, made.Latencies, read.Latencies)
 
 	csv, err := os.ReadFile(filepath.Join(opts.Out, "s.csv"))
 	require.NoError(t, err)
@@ -108,6 +109,47 @@ func TestAnInterruptedRunLeavesCompleteRounds(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, results[0].Rounds, 1)
 	require.Contains(t, results[0].Failure, "interrupted")
+}
+
+func TestLatenciesAreOfQuietRounds(t *testing.T) {
+	s := &Session{Result: &Result{}}
+	round := func(n int, echo, took time.Duration) {
+		h := latency.New()
+		h.Record(took)
+		s.record("c", "A", h)
+		s.add(paired.Round{Number: n, Canary: paired.Canary{EchoNanos: float64(echo)}})
+	}
+	merged := func() (ms []int64) {
+		for _, b := range s.Result.Latencies[0].Buckets {
+			require.EqualValues(t, 1, b.Count)
+			ms = append(ms, b.Nanos/1e6)
+		}
+		return ms
+	}
+	round(0, 20*time.Microsecond, 50*time.Millisecond)
+	require.Equal(t, []int64{50}, merged())
+	round(1, 10*time.Microsecond, 5*time.Millisecond)
+	require.Equal(t, []int64{5}, merged(), "a later round shows that the first was disturbed")
+	round(2, 10*time.Microsecond, 2*time.Millisecond)
+	require.Equal(t, []int64{2, 5}, merged())
+	require.Equal(t, "2 quiet rounds of 3", s.Result.Latencies[0].From(s.Result))
+
+	h := latency.New()
+	h.Record(time.Second)
+	s.record("c", "A", h)
+	s.pending = nil // What Measure does with a round that failed.
+	round(3, 10*time.Microsecond, 9*time.Millisecond)
+	require.Equal(t, []int64{2, 5, 9}, merged())
+
+	s.Result.Rounds[3].Canary.CopyNanos = 1
+	for n := range 3 {
+		s.Result.Rounds[n].Canary.CopyNanos = 10
+	}
+	s.Result.Rounds[3].Canary.EchoNanos = 100_000
+	s.Result.Latencies = latenciesOf(s.recorded, s.Result.Rounds)
+	require.Equal(t, []int64{2, 5, 9, 50}, merged(), "each is disturbed in one way or the other")
+	require.Equal(t, "4 rounds, NONE of them quiet", s.Result.Latencies[0].From(s.Result))
+	require.Equal(t, "all 4 rounds, 4 of them disturbed", (&Latencies{}).From(s.Result), "a file from before")
 }
 
 func TestRoundsEndWhenTheTimeIsUp(t *testing.T) {

@@ -53,11 +53,13 @@ type Missing struct {
 	Why  string `json:"why"`
 }
 
-// Latencies are those of one arm of one case, of all rounds.
+// Latencies are those of one arm of one case, of the quiet rounds.
 type Latencies struct {
-	Case    string           `json:"case"`
-	Arm     string           `json:"arm"`
-	Buckets []latency.Bucket `json:"-"`
+	Case      string           `json:"case"`
+	Arm       string           `json:"arm"`
+	Rounds    int              `json:"rounds"`              // that they are of; absent in older files: all
+	Disturbed bool             `json:"disturbed,omitempty"` // no round was quiet, so all are in it
+	Buckets   []latency.Bucket `json:"-"`
 	// Flat is Buckets as pairs of nanoseconds and count, which takes a quarter of the space.
 	Flat []int64 `json:"ns_count"`
 }
@@ -71,6 +73,7 @@ type Series struct {
 	XS     []float64 `json:"xs"`
 	YS     []float64 `json:"ys"`
 	Labels []string  `json:"labels,omitempty"` // of the points, or of bands and events
+	Seed   uint64    `json:"seed,omitempty"`   // of the run that it shows, where that is not the result's
 }
 
 // Machine is where a result comes from.

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/paired"
 )
 
@@ -62,8 +61,9 @@ type Session struct {
 	begun    time.Time
 	rounds   time.Duration // that they took
 	cleanups []func() error
-	hists    map[[2]string]*latency.Histogram
 	scratch  string
+	pending  []recorded // of the round that runs
+	recorded []recorded // of complete rounds
 }
 
 // Run runs a suite and saves its result after every round. When ctx ends, or the suite
@@ -77,7 +77,7 @@ func Run(ctx context.Context, suite Suite, opts Options, progress *Progress) (*R
 		return nil, fmt.Errorf("make scratch directory: %w", err)
 	}
 	s := &Session{
-		Options: opts, progress: progress, begun: time.Now(), scratch: scratch, hists: map[[2]string]*latency.Histogram{},
+		Options: opts, progress: progress, begun: time.Now(), scratch: scratch,
 		Result: &Result{
 			Version: Version, Suite: suite.Name, Letter: suite.Letter, Title: suite.Title, About: suite.About,
 			Commit: Commit(ctx), Machine: ThisMachine(scratch), Seed: opts.Seed, Quick: opts.Quick,
@@ -180,7 +180,7 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 		Begin: func(c, arm string) { s.progress.step(c + " " + arm) },
 		End: func(m paired.Measured, sample paired.Sample) {
 			s.progress.advance(m)
-			s.keepLatency(m.Case, m.Arm, sample.Latency)
+			s.record(m.Case, m.Arm, sample.Latency)
 		},
 	}
 	longest := time.Duration(0)
@@ -190,6 +190,7 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 			s.Note("the time was up after %d of %d rounds", n, s.Result.RoundsAsked)
 			return s.Result.Save(s.Out)
 		}
+		s.pending = nil
 		round, err := paired.Run(ctx, n, cases, s.scratch, watch)
 		s.rounds += time.Since(begin)
 		longest = max(longest, time.Since(begin))
@@ -213,9 +214,14 @@ func (s *Session) add(round paired.Round) {
 		have := &r.Rounds[round.Number]
 		have.Samples = append(have.Samples, round.Samples...)
 		have.Canary = have.Canary.Worse(round.Canary)
-		return
+	} else {
+		r.Rounds = append(r.Rounds, round)
 	}
-	r.Rounds = append(r.Rounds, round)
+	for i := range s.pending {
+		s.pending[i].round = round.Number
+	}
+	s.recorded, s.pending = append(s.recorded, s.pending...), nil
+	r.Latencies = latenciesOf(s.recorded, r.Rounds)
 }
 
 // keepSettings notes how an arm is tuned: by its name alone, unless another case has an
@@ -226,20 +232,6 @@ func (s *Session) keepSettings(c string, arm paired.Arm) {
 		name = c + " " + name
 	}
 	s.Result.Settings[name] = arm.Settings
-}
-
-func (s *Session) keepLatency(c, arm string, h *latency.Histogram) {
-	if h == nil {
-		return
-	}
-	at := [2]string{c, arm}
-	if s.hists[at] == nil {
-		s.hists[at] = latency.NewCoarse()
-		s.Result.Latencies = append(s.Result.Latencies, Latencies{Case: c, Arm: arm})
-	}
-	s.hists[at].Merge(h)
-	i := slices.IndexFunc(s.Result.Latencies, func(l Latencies) bool { return l.Case == c && l.Arm == arm })
-	s.Result.Latencies[i].Buckets = s.hists[at].Buckets()
 }
 
 // MarshalConfig prints a Config for a reader.

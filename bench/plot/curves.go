@@ -176,7 +176,7 @@ func (f *Figure) cumulative(r *bench.Result, arms []bench.Latencies, y func(floa
 		f.plot.Add(line)
 		legend.Add(fmt.Sprintf("%s (n=%d)", arm.Arm, total), line)
 	}
-	f.Caption = caption(r, fmt.Sprintf("n = %d operations", count))
+	f.Caption = caption(r, fmt.Sprintf("n = %d operations of %s", count, arms[0].From(r)))
 	return nil
 }
 

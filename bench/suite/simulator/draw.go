@@ -17,6 +17,7 @@ const (
 // picture is a simulated run over virtual time: how often something was made durable,
 // and its faults.
 type picture struct {
+	seed   uint64
 	end    time.Duration
 	counts []float64 // syncs of all nodes, by bin
 	bands  bench.Series
@@ -35,6 +36,7 @@ func (b *suite) draw() error {
 		}
 		opts.Storm = min(opts.Storm, drawnStorm)
 		p := newPicture(opts.Storm)
+		p.seed = opts.Seed
 		sim.Run(opts, sim.Play{Log: p.see})
 		if most == nil || len(p.bands.XS)+len(p.events.XS) > len(most.bands.XS)+len(most.events.XS) {
 			most = p
@@ -102,7 +104,7 @@ func (p *picture) toggle(label, where string, begins bool, at time.Duration) {
 }
 
 func (p *picture) series() bench.Series {
-	s := bench.Series{Figure: p.bands.Figure, Name: "syncs of all nodes", X: p.bands.X, Y: "syncs per virtual second"}
+	s := bench.Series{Figure: p.bands.Figure, Name: "syncs of all nodes", X: p.bands.X, Y: "syncs per virtual second", Seed: p.seed}
 	for i, n := range p.counts {
 		s.XS, s.YS = append(s.XS, (time.Duration(i)*binWidth).Seconds()), append(s.YS, n/binWidth.Seconds())
 	}
