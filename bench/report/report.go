@@ -90,6 +90,7 @@ func Document(in Input) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	in.Suites = described(in)
 	var d document
 	d.WriteString(intro)
 	d.where(in.Results)
@@ -100,6 +101,19 @@ func Document(in Input) (string, error) {
 		d.suite(s, &in)
 	}
 	return d.String(), nil
+}
+
+// described are the suites as the results tell of them, for the code may have changed
+// since it measured; those without a result are as they are today.
+func described(in Input) []bench.Suite {
+	suites := slices.Clone(in.Suites)
+	for i := range suites {
+		at := slices.IndexFunc(in.Results, func(r *bench.Result) bool { return r.Suite == suites[i].Name })
+		if at >= 0 {
+			suites[i].Title, suites[i].About = in.Results[at].Title, in.Results[at].About
+		}
+	}
+	return suites
 }
 
 type document struct{ strings.Builder }

@@ -16,7 +16,7 @@ import (
 )
 
 func input(quick bool) report.Input {
-	r := &bench.Result{Suite: "append", Letter: "a", Quick: quick, Commit: "abc123", Settings: map[string]string{"varve": "tuned so", "floor": "plain"}, Options: json.RawMessage(`{"Ops": 5}`)}
+	r := &bench.Result{Suite: "append", Letter: "a", Title: "the log", About: "As it was measured.", Quick: quick, Commit: "abc123", Settings: map[string]string{"varve": "tuned so", "floor": "plain"}, Options: json.RawMessage(`{"Ops": 5}`)}
 	for n := range 3 {
 		r.Rounds = append(r.Rounds, paired.Round{Number: n, Samples: []paired.Measured{
 			{Case: "c", Arm: "varve", Metrics: map[string]float64{"p50_us": 30 + float64(n), "flushes_per_commit": 3}},
@@ -30,7 +30,7 @@ func input(quick bool) report.Input {
 	}
 	results := []*bench.Result{r}
 	return report.Input{
-		Suites:  []bench.Suite{{Name: "append", Letter: "a", Title: "the log", About: "How."}},
+		Suites:  []bench.Suite{{Name: "append", Letter: "a", Title: "the log of today", About: "As it is today."}},
 		Results: results, Outcomes: goal.Judge(goals, results), Figures: []string{"goals", "throughput-faults"}, Folder: "figures/bench",
 	}
 }
@@ -51,6 +51,8 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 		require.Contains(t, text, want)
 	}
 	require.NotContains(t, text, "| c | varve | p50_us |", "no time of a machine is stated")
+	require.Contains(t, text, "\n## (a) append: the log\n\nAs it was measured.\n")
+	require.NotContains(t, text, "today")
 }
 
 func TestADocumentWithoutResultsListsTheGoals(t *testing.T) {
