@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -73,12 +75,45 @@ func Commit(ctx context.Context) string {
 	return commit
 }
 
-// Commits are those that results are of, "+" left out.
+// Commits are those that results are of, with "+" where there were changes.
 func Commits(results []*Result) (ids []string) {
 	for _, r := range results {
-		if id := strings.TrimSuffix(r.Commit, "+"); !slices.Contains(ids, id) {
-			ids = append(ids, id)
+		if !slices.Contains(ids, r.Commit) {
+			ids = append(ids, r.Commit)
 		}
 	}
 	return ids
+}
+
+// ErrNotOfRecord is matched by the error of results that nobody can measure again.
+var ErrNotOfRecord = errors.New("no run of record")
+
+// OfRecord refuses results of changes that were not committed, and of commits that the
+// repository around the working directory does not have below HEAD. Outside of one, and
+// for what a shallow one does not hold, nobody can tell.
+func OfRecord(ctx context.Context, results []*Result) error {
+	for _, r := range results {
+		if strings.HasSuffix(r.Commit, "+") {
+			return fmt.Errorf("%w: suite %s was measured with changes that are not committed (%s): commit them and measure it anew", ErrNotOfRecord, r.Suite, r.Commit)
+		}
+		if r.Commit != "unknown" && !isBelowHead(ctx, r.Commit) {
+			return fmt.Errorf("%w: suite %s was measured at %s, which is not below HEAD: check out a branch that has it, or measure it anew here", ErrNotOfRecord, r.Suite, r.Commit)
+		}
+	}
+	return nil
+}
+
+// isBelowHead reports whether HEAD is a commit or has it as an ancestor, as far as git
+// can tell.
+func isBelowHead(ctx context.Context, commit string) bool {
+	shallow, err := exec.CommandContext(ctx, "git", "rev-parse", "--is-shallow-repository").Output()
+	if err != nil {
+		return true
+	}
+	err = exec.CommandContext(ctx, "git", "merge-base", "--is-ancestor", commit, "HEAD").Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() != 1 { // It does not know the commit.
+		return strings.TrimSpace(string(shallow)) != "false"
+	}
+	return err == nil
 }

@@ -72,7 +72,7 @@ func TestCommitsOfARunInPartsAreTold(t *testing.T) {
 	in.Results = append(in.Results, &bench.Result{Suite: "flush", Commit: "def456"}, &bench.Result{Suite: "getpage", Commit: "abc123+"})
 	text, err := report.Document(in)
 	require.NoError(t, err)
-	require.Contains(t, text, "Commits abc123 and def456, seed 0")
+	require.Contains(t, text, "Commits abc123 and def456 and abc123+, seed 0")
 	require.Contains(t, text, "\n3 rounds of commit abc123, 0 of them dropped for times")
 }
 

@@ -45,13 +45,16 @@ func newGateCommand() *cobra.Command {
 				return errLost
 			}
 			if raise {
+				if err := bench.OfRecord(cmd.Context(), results); err != nil {
+					return err
+				}
 				return baseline.Raise(results[0].Commit, outcomes).Write(path)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&path, "baseline", baselinePath, "the goals that were reached before")
-	cmd.Flags().BoolVar(&raise, "raise", false, "add what these results reach to the baseline")
+	cmd.Flags().BoolVar(&raise, "raise", false, "add what these results reach to the baseline, if they are of a commit below HEAD")
 	return cmd
 }
 

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/goal"
+	"github.com/varvedb/varve/bench/plot"
 	"github.com/varvedb/varve/bench/report"
 	"github.com/varvedb/varve/bench/suite"
 )
@@ -18,13 +21,14 @@ func newReportCommand() *cobra.Command {
 		Use:   "report [DIR]",
 		Short: "Write docs/BENCHMARKS.md, its figures, and README's part, from the results in a directory",
 		Long: "Write docs/BENCHMARKS.md, its figures, and the part of README between its marks, from the results in a directory.\n" +
-			"Without a directory the document lists goals and suites only, and README is left alone. Smoke runs are refused.",
+			"Without a directory the document lists goals and suites only, and README is left alone. Refused are\n" +
+			"smoke runs, and results of changes that are not committed or of a commit that is not below HEAD.",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return writeEmpty(doc)
 			}
-			return writeDocs(args[0], doc, figures, readme)
+			return writeDocs(cmd.Context(), args[0], doc, figures, readme)
 		},
 	}
 	cmd.Flags().StringVar(&doc, "doc", "docs/BENCHMARKS.md", "the document")
@@ -45,46 +49,60 @@ func writeEmpty(doc string) error {
 	return write(doc, text)
 }
 
-func writeDocs(dir, doc, figures, readme string) error {
-	outcomes, results, err := judge(dir)
+func writeDocs(ctx context.Context, dir, doc, figures, readme string) error {
+	docs, err := render(ctx, dir, doc, figures, readme)
 	if err != nil {
 		return err
 	}
-	in := report.Input{Suites: suite.All(), Results: results, Outcomes: outcomes}
-	drawn, err := figuresOf(results, outcomes, mutantsPath)
-	if err != nil {
-		return err
-	}
-	for _, f := range drawn {
-		in.Figures = append(in.Figures, f.Name)
-	}
-	if in.Folder, err = filepath.Rel(filepath.Dir(doc), figures); err != nil {
-		return fmt.Errorf("place figures: %w", err)
-	}
-	text, err := report.Document(in)
-	if err != nil {
-		return err
-	}
-	for _, f := range drawn {
+	for _, f := range docs.figures {
 		if err := f.SaveVector(figures); err != nil {
 			return err
 		}
 	}
-	if err := write(doc, text); err != nil || readme == "" {
+	if err := write(doc, docs.doc); err != nil || readme == "" {
 		return err
 	}
+	return write(readme, docs.readme)
+}
+
+// rendered is what a report writes.
+type rendered struct {
+	doc, readme string
+	figures     []*plot.Figure
+}
+
+// render makes a report of the results in dir, and writes nothing. The paths say where
+// its parts will be, which link to each other; an empty readme is left out.
+func render(ctx context.Context, dir, doc, figures, readme string) (r rendered, err error) {
+	outcomes, results, err := judge(dir)
+	if err != nil {
+		return r, err
+	}
+	if err := bench.OfRecord(ctx, results); err != nil {
+		return r, err
+	}
+	if r.figures, err = figuresOf(results, outcomes, mutantsPath); err != nil {
+		return r, err
+	}
+	in := report.Input{Suites: suite.All(), Results: results, Outcomes: outcomes}
+	for _, f := range r.figures {
+		in.Figures = append(in.Figures, f.Name)
+	}
+	if in.Folder, err = filepath.Rel(filepath.Dir(doc), figures); err != nil {
+		return r, fmt.Errorf("place figures: %w", err)
+	}
+	if r.doc, err = report.Document(in); err != nil || readme == "" {
+		return r, err
+	}
 	if in.Folder, err = filepath.Rel(filepath.Dir(readme), figures); err != nil {
-		return fmt.Errorf("place figures: %w", err)
+		return r, fmt.Errorf("place figures: %w", err)
 	}
 	before, err := os.ReadFile(readme)
 	if err != nil {
-		return fmt.Errorf("read README: %w", err)
+		return r, fmt.Errorf("read README: %w", err)
 	}
-	after, err := report.Readme(string(before), in)
-	if err != nil {
-		return err
-	}
-	return write(readme, after)
+	r.readme, err = report.Readme(string(before), in)
+	return r, err
 }
 
 func write(path, text string) error {
