@@ -22,19 +22,19 @@ var latencyCases = map[string][]string{
 
 // titles of the figures that suites plot.
 var titles = map[string]string{
-	"read-cost-deltas":     "cost of a read against the deltas of its page",
-	"read-cost-layers":     "cost of a read against flushes of its page, merged",
-	"read-cost-size":       "cost of a read against the size of the database",
-	"read-cost-depth":      "cost of a read against the depth of its branch",
-	"amplification":        "what reads visit against what writes cost",
-	"wal-per-transaction":  "log per TPC-B transaction",
-	"throughput-faults":    "throughput of a real PostgreSQL while a safekeeper is away",
-	"throughput-simulated": "log flushes of a simulated run, with its faults",
-	"heatmap-latency":      "latencies while a safekeeper is away",
+	"read-cost-deltas":    "cost of a read against the deltas of its page",
+	"read-cost-layers":    "cost of a read against flushes of its page, merged",
+	"read-cost-size":      "cost of a read against the size of the database",
+	"read-cost-depth":     "cost of a read against the depth of its branch",
+	"amplification":       "what reads visit against what writes cost",
+	"wal-per-transaction": "log per TPC-B transaction",
+	"throughput-faults":   "throughput of a real PostgreSQL while a safekeeper is away",
+	simulated:             "disk flushes of a simulated run, all nodes, with its faults",
+	"heatmap-latency":     "latencies while a safekeeper is away",
 }
 
 // All draws every picture that there are data for.
-func All(results []*bench.Result, outcomes []goal.Outcome, mutants []Mutant) (figures []*Figure, err error) {
+func All(results []*bench.Result, outcomes []goal.Outcome, bank Bank) (figures []*Figure, err error) {
 	add := func(f *Figure, err error) error {
 		if f != nil && err == nil {
 			figures = append(figures, f)
@@ -65,7 +65,7 @@ func All(results []*bench.Result, outcomes []goal.Outcome, mutants []Mutant) (fi
 	if err := add(Goals(outcomes, &judged)); err != nil {
 		return nil, err
 	}
-	return figures, add(Mutants(mutants, results[0].Commit))
+	return figures, add(Mutants(bank))
 }
 
 func latenciesOf(r *bench.Result, c string) (arms []bench.Latencies) {

@@ -2,6 +2,7 @@ package plot
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"image/color"
@@ -73,7 +74,7 @@ func bars(r *bench.Result, name, title string, s bench.Series) (*Figure, error) 
 		return nil, err
 	}
 	f.plot.X.Min, f.plot.X.Max = 0, high*1.15
-	f.Caption = caption(r, s.Name+"; medians of rounds")
+	f.Caption = caption(r, fmt.Sprintf("%s; n = %d rounds, all of them, medians", s.Name, len(r.Rounds)))
 	return f, nil
 }
 
@@ -98,7 +99,7 @@ func waterfall(r *bench.Result, s bench.Series) (*Figure, error) {
 		return nil, err
 	}
 	f.plot.X.Min, f.plot.X.Max = 0, high*1.15
-	f.Caption = caption(r, "medians of rounds; absolute times are this machine's, under this run's load")
+	f.Caption = caption(r, fmt.Sprintf("n = %d rounds, all of them, medians; times are this machine's, under this run's load", len(r.Rounds)))
 	return f, nil
 }
 
@@ -112,31 +113,48 @@ type Mutant struct {
 // found it, and the seeds.
 var mutantRow = regexp.MustCompile("(?m)^\\| `([^`]+)`: .* \\| (.*) \\| ([0-9]+) \\| [^|]* \\| [^|]* \\|$")
 
-// ParseMutants reads a list of mutants: JSON, or a document with the table that varve-sim
-// mutants writes. There may be none.
-func ParseMutants(text []byte) (mutants []Mutant, err error) {
+// Bank is a run of planted bugs.
+type Bank struct {
+	Mutants []Mutant
+	Commit  string // empty: nobody says which
+}
+
+// Where the table begins, and which commit a text names.
+const tableBegin = "<!-- mutants: begin -->"
+
+var commitNamed = regexp.MustCompile(`\bcommit ([0-9a-f]{7,40}\b\+?)`)
+
+// ParseMutants reads a run of mutants: a list in JSON, or a document with the table that
+// varve-sim mutants writes; its commit is the one that the text names last before it.
+// There may be none.
+func ParseMutants(text []byte) (bank Bank, err error) {
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
-		if err := json.Unmarshal(text, &mutants); err != nil {
-			return nil, fmt.Errorf("read mutants: %w", err)
+		if err := json.Unmarshal(text, &bank.Mutants); err != nil {
+			return bank, fmt.Errorf("read mutants: %w", err)
 		}
-		return mutants, nil
+		return bank, nil
+	}
+	if before, _, ok := bytes.Cut(text, []byte(tableBegin)); ok {
+		if named := commitNamed.FindAllSubmatch(before, -1); len(named) > 0 {
+			bank.Commit = string(named[len(named)-1][1])
+		}
 	}
 	for _, row := range mutantRow.FindAllStringSubmatch(string(text), -1) {
 		seeds, err := strconv.Atoi(row[3])
 		if err != nil {
-			return nil, fmt.Errorf("read mutants: %w", err)
+			return bank, fmt.Errorf("read mutants: %w", err)
 		}
 		if strings.Contains(row[2], "survives") {
 			seeds = 0
 		}
-		mutants = append(mutants, Mutant{row[1], seeds})
+		bank.Mutants = append(bank.Mutants, Mutant{row[1], seeds})
 	}
-	return mutants, nil
+	return bank, nil
 }
 
 // Mutants draws how many seeds it took to find each.
-func Mutants(mutants []Mutant, commit string) (*Figure, error) {
-	if len(mutants) == 0 {
+func Mutants(bank Bank) (*Figure, error) {
+	if len(bank.Mutants) == 0 {
 		return nil, nil
 	}
 	f := newFigure("mutants", "seeds until a planted bug was found")
@@ -145,7 +163,7 @@ func Mutants(mutants []Mutant, commit string) (*Figure, error) {
 	var names, texts []string
 	var from, to []float64
 	high := 1.0
-	for _, m := range mutants {
+	for _, m := range bank.Mutants {
 		names, from, to = append(names, m.Name), append(from, 0.5), append(to, math.Max(0.5, float64(m.Seeds)))
 		text := fmt.Sprint(m.Seeds)
 		if m.Seeds == 0 {
@@ -160,7 +178,7 @@ func Mutants(mutants []Mutant, commit string) (*Figure, error) {
 	}
 	logAxis(&f.plot.X)
 	f.plot.X.Min, f.plot.X.Max = 0.5, high*2
-	f.Caption = fmt.Sprintf("n = %d mutants; commit %s", len(mutants), commit)
+	f.Caption = fmt.Sprintf("n = %d mutants; commit %s", len(bank.Mutants), cmp.Or(bank.Commit, "not told"))
 	return f, nil
 }
 
@@ -205,6 +223,6 @@ func Goals(outcomes []goal.Outcome, r *bench.Result) (*Figure, error) {
 	}
 	bound.LineStyle = draw.LineStyle{Color: color.Black, Width: vg.Points(1)}
 	f.plot.Add(bound)
-	f.Caption = caption(r, fmt.Sprintf("n = %d measured goals with a bound other than 0; cut at 1000", len(names)))
+	f.Caption = caption(r, fmt.Sprintf("n = %d goals with a bound other than 0, of quiet rounds, counters of all; cut at 1000", len(names)))
 	return f, nil
 }

@@ -19,9 +19,14 @@ var glyphs = []draw.GlyphDrawer{
 	draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.BoxGlyph{}, draw.CrossGlyph{},
 }
 
-// caption says where a figure's numbers come from.
-func caption(r *bench.Result, n string) string {
-	text := fmt.Sprintf("%s; %d rounds; seed %d; commit %s", n, len(r.Rounds), r.Seed, r.Commit)
+// caption says where a figure's numbers come from: of names them, with their n and the
+// rounds or the one run that they are of.
+func caption(r *bench.Result, of string) string {
+	return captionOf(r, of, fmt.Sprintf("seed %d", r.Seed))
+}
+
+func captionOf(r *bench.Result, of, seed string) string {
+	text := fmt.Sprintf("%s; %s; commit %s", of, seed, r.Commit)
 	if r.Quick {
 		text += "; SMOKE RUN: says nothing about time"
 	}
@@ -246,7 +251,7 @@ func lines(r *bench.Result, name, title string, series []bench.Series) (*Figure,
 	f.plot.X.Scale = plot.LogScale{}
 	f.plot.X.Tick.Marker = plot.ConstantTicks(ticks)
 	f.plot.X.Min, f.plot.X.Max = slices.Min(xs)/1.2, slices.Max(xs)*1.2
-	f.Caption = caption(r, fmt.Sprintf("n = %d points, medians of rounds", len(xs)))
+	f.Caption = caption(r, fmt.Sprintf("n = %d points, medians of all %d rounds", len(xs), len(r.Rounds)))
 	return f, nil
 }
 
@@ -291,6 +296,6 @@ func scatter(r *bench.Result, name, title string, series []bench.Series) (*Figur
 		legend.Add(s.Name, dots)
 	}
 	f.scale(xs, ys)
-	f.Caption = caption(r, fmt.Sprintf("n = %d points, medians of rounds", len(xs)))
+	f.Caption = caption(r, fmt.Sprintf("n = %d points, medians of all %d rounds", len(xs), len(r.Rounds)))
 	return f, nil
 }

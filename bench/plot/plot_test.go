@@ -22,7 +22,7 @@ func results() []*bench.Result {
 	}
 	r := &bench.Result{Version: bench.Version, Suite: "append", Letter: "a", Commit: "abc123", Seed: 42, Rounds: make([]paired.Round, 3)}
 	for _, arm := range []string{"varve", "floor"} {
-		r.Latencies = append(r.Latencies, bench.Latencies{Case: "commit/8KiB/c1", Arm: arm, Buckets: []latency.Bucket{{Nanos: 1000, Count: 90}, {Nanos: 10_000, Count: 9}, {Nanos: 100_000, Count: 1}}})
+		r.Latencies = append(r.Latencies, bench.Latencies{Case: "commit/8KiB/c1", Arm: arm, Rounds: 2, Buckets: []latency.Bucket{{Nanos: 1000, Count: 90}, {Nanos: 10_000, Count: 9}, {Nanos: 100_000, Count: 1}}})
 	}
 	r.Series = []bench.Series{
 		series("read-cost-deltas", "varve", []float64{0, 10, 100}, []float64{1, 2, 30}),
@@ -49,9 +49,10 @@ func outcomes() []goal.Outcome {
 
 func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 	dir := t.TempDir()
-	figures, err := plot.All(results(), outcomes(), []plot.Mutant{{Name: "m", Seeds: 7}, {Name: "never"}})
+	figures, err := plot.All(results(), outcomes(), plot.Bank{Mutants: []plot.Mutant{{Name: "m", Seeds: 7}, {Name: "never"}}, Commit: "def456"})
 	require.NoError(t, err)
 	var names []string
+	captions := map[string]string{}
 	for _, f := range figures {
 		names = append(names, f.Name)
 		require.NoError(t, f.Save(dir))
@@ -60,10 +61,20 @@ func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 			require.NoError(t, err)
 			require.Positive(t, info.Size())
 		}
-		if f.Name != "mutants" { // A table of its own, which knows no seed.
-			require.Contains(t, f.Caption, "3 rounds; seed 42; commit abc123")
-		}
+		captions[f.Name] = f.Caption
 	}
+	require.Equal(t, map[string]string{
+		"latency-append-commit-8KiB-c1": "n = 200 operations of 2 quiet rounds of 3; seed 42; commit abc123",
+		"cdf-append-commit-8KiB-c1":     "n = 200 operations of 2 quiet rounds of 3; seed 42; commit abc123",
+		"read-cost-deltas":              "n = 3 points, medians of all 3 rounds; seed 42; commit abc123",
+		"amplification":                 "n = 1 points, medians of all 3 rounds; seed 42; commit abc123",
+		"wal-per-transaction":           "TPC-B; n = 3 rounds, all of them, medians; seed 42; commit abc123",
+		"coldstart":                     "n = 3 rounds, all of them, medians; times are this machine's, under this run's load; seed 42; commit abc123",
+		"throughput-faults":             "n = 3 points of one run; seed 42; commit abc123",
+		"heatmap-latency":               "n = 15 transactions of one run, each in the cell of its end; seed 42; commit abc123",
+		"goals":                         "n = 2 goals with a bound other than 0, of quiet rounds, counters of all; cut at 1000; seed 42; commit abc123",
+		"mutants":                       "n = 2 mutants; commit def456",
+	}, captions)
 	require.Equal(t, []string{
 		"latency-append-commit-8KiB-c1", "cdf-append-commit-8KiB-c1", "read-cost-deltas", "amplification",
 		"wal-per-transaction", "coldstart", "throughput-faults", "heatmap-latency", "goals", "mutants",
@@ -72,7 +83,7 @@ func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 
 func TestTheCSVIsWhatThePictureShows(t *testing.T) {
 	dir := t.TempDir()
-	figures, err := plot.All(results(), outcomes(), nil)
+	figures, err := plot.All(results(), outcomes(), plot.Bank{})
 	require.NoError(t, err)
 	for _, f := range figures {
 		require.NoError(t, f.Save(dir))
@@ -93,7 +104,7 @@ func TestPicturesAreReproducible(t *testing.T) {
 	var texts [2]string
 	for i := range texts {
 		dir := t.TempDir()
-		figures, err := plot.All(results(), outcomes(), nil)
+		figures, err := plot.All(results(), outcomes(), plot.Bank{})
 		require.NoError(t, err)
 		require.NoError(t, figures[0].Save(dir))
 		text, err := os.ReadFile(filepath.Join(dir, figures[0].Name+".svg"))
@@ -104,23 +115,50 @@ func TestPicturesAreReproducible(t *testing.T) {
 	require.True(t, strings.Contains(texts[0], "share of operations that took longer"))
 }
 
+func TestASimulatedRunIsOneOfItsOwnSeed(t *testing.T) {
+	r := results()
+	r[0].Series = []bench.Series{
+		{Figure: "throughput-simulated", Name: "syncs", XS: []float64{0, 1}, YS: []float64{5, 6}, Seed: 44},
+		{Figure: "throughput-simulated", Name: "events", XS: []float64{0.4, 0.5}, YS: []float64{0, 0}, Labels: []string{"a dies", "b dies"}},
+	}
+	of := func() string {
+		figures, err := plot.All(r, nil, plot.Bank{})
+		require.NoError(t, err)
+		dir := t.TempDir()
+		for _, f := range figures {
+			if f.Name == "throughput-simulated" {
+				require.NoError(t, f.Save(dir))
+				text, err := os.ReadFile(filepath.Join(dir, f.Name+".svg"))
+				require.NoError(t, err)
+				require.Contains(t, string(text), "a dies")
+				require.Contains(t, string(text), "b dies", "names that would cover each other stand in rows")
+				return f.Caption
+			}
+		}
+		return ""
+	}
+	require.Equal(t, "n = 2 points of one run; seed 44; commit abc123", of())
+	r[0].Series[0].Seed = 0
+	require.Equal(t, "n = 2 points of one run; that of seeds 42 to 45 with most faults; commit abc123", of())
+}
+
 func TestAFigureOfNoKindIsRefused(t *testing.T) {
 	r := results()
 	r[0].Series[0].Figure = "unheard-of"
-	_, err := plot.All(r, outcomes(), nil)
+	_, err := plot.All(r, outcomes(), plot.Bank{})
 	require.ErrorContains(t, err, "unheard-of")
 }
 
 func TestMutantsAreReadFromTheirTable(t *testing.T) {
 	want := []plot.Mutant{{Name: "ack-early", Seeds: 12}, {Name: "quiet-one"}}
-	table, err := plot.ParseMutants([]byte("# Text\n| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n" +
+	table, err := plot.ParseMutants([]byte("# Text of commit 0123456\nThe run below is of commit 12b98c3, and 97190af.\n<!-- mutants: begin -->\n| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n" +
 		"| `ack-early`: answers before its sync | wal/safekeeper | order, truth | 12 | 3m0s | needs no fault |\n" +
 		"| `quiet-one`: a|b | lsm | **survives** | 500 | 9h0m0s | none |\n"))
 	require.NoError(t, err)
-	require.Equal(t, want, table)
+	require.Equal(t, plot.Bank{Mutants: want, Commit: "12b98c3"}, table)
 	list, err := plot.ParseMutants([]byte(`[{"name":"ack-early","seeds":12},{"name":"quiet-one","seeds":0}]`))
 	require.NoError(t, err)
-	require.Equal(t, want, list)
+	require.Equal(t, plot.Bank{Mutants: want}, list)
 	none, err := plot.ParseMutants([]byte("no table"))
 	require.NoError(t, err)
 	require.Empty(t, none)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/varvedb/varve/bench"
 )
+
+// simulated is the figure of a simulated run.
+const simulated = "throughput-simulated"
 
 // The names of series that are no curves, in a figure over time.
 const (
@@ -61,8 +65,22 @@ func overTime(r *bench.Result, name, title string, series []bench.Series) (*Figu
 			}
 		}
 	}
-	f.Caption = caption(r, fmt.Sprintf("n = %d points", points))
+	f.Caption = captionOf(r, fmt.Sprintf("n = %d points of one run", points), seedOf(r, series))
 	return f, nil
+}
+
+// seedOf tells the seed of the run that is drawn. The simulated one is the busiest of
+// four, and results from before it was kept do not say which.
+func seedOf(r *bench.Result, series []bench.Series) string {
+	for _, s := range series {
+		if s.Seed != 0 {
+			return fmt.Sprintf("seed %d", s.Seed)
+		}
+	}
+	if series[0].Figure == simulated {
+		return fmt.Sprintf("that of seeds %d to %d with most faults", r.Seed, r.Seed+3)
+	}
+	return fmt.Sprintf("seed %d", r.Seed)
 }
 
 func (f *Figure) curve(s bench.Series, n int, legend *plot.Legend) error {
@@ -111,14 +129,19 @@ func (f *Figure) bands(s bench.Series, high float64, legend *plot.Legend) error 
 	return nil
 }
 
-// apart is the share of the axis that a name above an event needs.
-const apart = 0.12
+// Names of events stand in rows, in shares of the axes.
+const (
+	letterWidth = 0.0105
+	rowHeight   = 0.045
+	nameRows    = 12
+)
 
-// events draws vertical lines, each with its name at the top where that does not cover
-// the one before; the CSV has them all.
+// events draws vertical lines, each with its name in the topmost row in which that does
+// not cover another's, if there is one; the CSV has them all.
 func (f *Figure) events(s bench.Series, high float64) error {
 	var labels plotter.XYLabels
-	room, free := apart*(f.plot.X.Max-f.plot.X.Min), math.Inf(-1)
+	width, tall := f.plot.X.Max-f.plot.X.Min, high-f.plot.Y.Min
+	free := slices.Repeat([]float64{math.Inf(-1)}, nameRows)
 	for i := range s.XS {
 		f.row("event: "+s.Labels[i], s.XS[i], 0.0)
 		line, err := plotter.NewLine(plotter.XYs{{X: s.XS[i], Y: f.plot.Y.Min}, {X: s.XS[i], Y: high}})
@@ -127,11 +150,13 @@ func (f *Figure) events(s bench.Series, high float64) error {
 		}
 		line.LineStyle = draw.LineStyle{Color: color.Gray{90}, Width: vg.Points(0.9), Dashes: []vg.Length{3, 2}}
 		f.plot.Add(line)
-		if s.XS[i] < free {
+		row := slices.IndexFunc(free, func(x float64) bool { return x <= s.XS[i] })
+		if row < 0 {
 			continue
 		}
-		free = s.XS[i] + room
-		labels.XYs, labels.Labels = append(labels.XYs, plotter.XY{X: s.XS[i], Y: high * 0.96}), append(labels.Labels, " "+s.Labels[i])
+		free[row] = s.XS[i] + width*letterWidth*float64(len(s.Labels[i])+2)
+		at := plotter.XY{X: s.XS[i], Y: high - tall*rowHeight*(float64(row)+0.9)}
+		labels.XYs, labels.Labels = append(labels.XYs, at), append(labels.Labels, " "+s.Labels[i])
 	}
 	texts, err := plotter.NewLabels(labels)
 	if err != nil {
@@ -227,7 +252,7 @@ func heatmap(r *bench.Result, name, title string, series []bench.Series) (*Figur
 			return nil, err
 		}
 	}
-	f.Caption = caption(r, fmt.Sprintf("n = %.0f transactions", total))
+	f.Caption = caption(r, fmt.Sprintf("n = %.0f transactions of one run, each in the cell of its end", total))
 	return f, nil
 }
 
@@ -239,7 +264,7 @@ func (f *Figure) counts(levels []bench.Series, most float64) {
 	legend, colors := f.withLegend(), shades{}.Colors()
 	for n := 1.0; n <= math.Max(10, most); n *= 10 {
 		at := int((shadeSteps - 1) * (depth(n) - m.Min) / (m.Max - m.Min))
-		legend.Add(number(n)+" ended in this time and range", shade{colors[at]})
+		legend.Add(number(n)+" transactions", shade{colors[at]})
 	}
 }
 
