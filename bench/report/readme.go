@@ -38,9 +38,9 @@ func Readme(readme string, in Input) (string, error) {
 	}
 	var d document
 	reached, missed, unknown := goal.Count(in.Outcomes)
-	d.linef("\n## Measured\n\n%d goals: %d reached, %d missed, %d not measured. Each ratio is to its neighbour in the same round.", len(in.Outcomes), reached, missed, unknown)
+	d.linef("\n## Measured\n\n%d goals: %d reached, %d missed, %d not measured. Each ratio is to its neighbour in the same round; n: rounds, of times the quiet ones.", len(in.Outcomes), reached, missed, unknown)
 	d.linef("%s; of %s.", commitsOf(in.Results), droppedOf(in.Results))
-	d.linef("How, and everything that is lost: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).\n\n| | wanted | pessimistic quartile | |\n|---|---|---|---|")
+	d.linef("How, and everything that is lost: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).\n\n| | wanted | pessimistic quartile | n | |\n|---|---|---|---|---|")
 	for _, id := range readmeGoals {
 		i := slices.IndexFunc(in.Outcomes, func(o goal.Outcome) bool { return o.ID == id })
 		if i < 0 || in.Outcomes[i].Why != "" {
@@ -51,7 +51,7 @@ func Readme(readme string, in Input) (string, error) {
 		if o.Met {
 			verdict = "reached"
 		}
-		d.linef("| %s: %s | %s %.4g | %s | %s |", o.Suite, o.Text, strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound, goal.Number(o.Measured), verdict)
+		d.linef("| %s: %s | %s %.4g | %s | %d | %s |", o.Suite, o.Text, strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound, goal.Number(o.Measured), o.Spread.N, verdict)
 	}
 	for _, f := range readmeFigures {
 		d.figure(&in, f.name, f.text)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/varvedb/varve/bench"
@@ -69,7 +70,7 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
   file system; a ratio is always one of two neighbours. Times in pictures are those of the machine they were drawn on.
 - **A canary in every round** (copy, CRC, flush, echo) finds rounds in which somebody else was busy: worse than 1.5 times the best, they are
   dropped for times and kept for counters. How many were dropped is told. Load, pressure, stolen time and collections are in the results.
-- **The pessimistic quartile** over the rounds is what a goal is judged by.
+- **The pessimistic quartile** over the rounds is what a goal is judged by; n is how many: the quiet ones, for a counter all.
 - **CPU time** is that of every process that serves the request. **Latencies** count from the moment at which an operation was meant to begin.
 - **Peers are real** and their settings are printed below. Both sides flush equally often for the same promise: disk_flushes_per_op and
   disk_flushes_per_txn count the flush requests that the disk completed, whoever sent them; those of tasks that flush at the same time may be one.
@@ -100,6 +101,7 @@ func Document(in Input) (string, error) {
 	for _, s := range in.Suites {
 		d.suite(s, &in)
 	}
+	d.mutants(&in)
 	return d.String(), nil
 }
 
@@ -153,10 +155,25 @@ func droppedOf(results []*bench.Result) string {
 }
 
 // figure shows a picture if it was drawn.
-func (d *document) figure(in *Input, name, text string) {
-	if slices.Contains(in.Figures, name) {
-		d.linef("\n![%s](%s/%s.svg)", text, in.Folder, name)
+func (d *document) figure(in *Input, name, text string) bool {
+	if !slices.Contains(in.Figures, name) {
+		return false
 	}
+	d.linef("\n![%s](%s/%s.svg)", text, in.Folder, name)
+	return true
+}
+
+// figureWithData shows a picture if it was drawn, and links what is in it; that of a
+// tail also its CDF, which is not shown.
+func (d *document) figureWithData(in *Input, name, text string) {
+	if !d.figure(in, name, text) {
+		return
+	}
+	links := fmt.Sprintf("[%[2]s.csv](%[1]s/%[2]s.csv)", in.Folder, name)
+	if of, tail := strings.CutPrefix(name, "latency-"); tail && slices.Contains(in.Figures, "cdf-"+of) {
+		links += fmt.Sprintf(" · as a CDF: [cdf-%[2]s.svg](%[1]s/cdf-%[2]s.svg), [CSV](%[1]s/cdf-%[2]s.csv)", in.Folder, of)
+	}
+	d.linef("\n%s", links)
 }
 
 func (d *document) summary(in *Input) {
@@ -172,7 +189,7 @@ func (d *document) summary(in *Input) {
 		}
 		d.linef("| (%s) [%s](#%s) | %d | %d | %d | %d | %s |", s.Letter, s.Name, anchor(s), len(own), reached, missed, unknown, worst)
 	}
-	d.figure(in, "goals", "distance from each goal")
+	d.figureWithData(in, "goals", "distance from each goal")
 }
 
 // heading is a suite's, and anchor what links to it are made of on most sites.
@@ -280,7 +297,7 @@ func (d *document) suite(s bench.Suite, in *Input) {
 	d.linef("\n%d rounds of commit %s, %d of them dropped for times; %.0f seconds in all.", len(r.Rounds), r.Commit, dropped, took)
 	for _, name := range in.Figures {
 		if belongs(name, r) {
-			d.figure(in, name, name)
+			d.figureWithData(in, name, name)
 		}
 	}
 	d.linef("\n<details><summary>Every ratio, counter and setting</summary>")
@@ -299,12 +316,12 @@ func belongs(name string, r *bench.Result) bool {
 }
 
 func (d *document) goals(letter string, outcomes []goal.Outcome) {
-	d.linef("\n| goal | kind | wanted | pessimistic quartile | |\n|---|---|---|---|---|")
+	d.linef("\n| goal | kind | wanted | pessimistic quartile | n | |\n|---|---|---|---|---|---|")
 	for _, o := range outcomes {
 		if o.ID[:1] != letter {
 			continue
 		}
-		measured, verdict, wanted := "", "not measured", ""
+		measured, n, verdict, wanted := "", "", "not measured", ""
 		if o.Suite != "" {
 			wanted = fmt.Sprintf("%s %.4g", strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound)
 		}
@@ -312,7 +329,7 @@ func (d *document) goals(letter string, outcomes []goal.Outcome) {
 			verdict = "not built"
 		}
 		if o.Why == "" {
-			verdict = "missed"
+			n, verdict = strconv.Itoa(o.Spread.N), "missed"
 			if o.Met {
 				verdict = "**reached**"
 			}
@@ -322,8 +339,17 @@ func (d *document) goals(letter string, outcomes []goal.Outcome) {
 				measured = goal.Number(o.Short()) + " of the bound"
 			}
 		}
-		d.linef("| %s: %s | %s | %s | %s | %s |", o.ID, o.Text, o.Kind, wanted, measured, verdict)
+		d.linef("| %s: %s | %s | %s | %s | %s | %s |", o.ID, o.Text, o.Kind, wanted, measured, n, verdict)
 	}
+}
+
+// mutants shows how soon planted bugs are found. Their table is another document's.
+func (d *document) mutants(in *Input) {
+	if !slices.Contains(in.Figures, "mutants") {
+		return
+	}
+	d.linef("\n## Planted bugs\n\nHow many simulated runs it took to find each, from the table in [TESTING](TESTING.md), which is of a run and a commit of its own.")
+	d.figureWithData(in, "mutants", "seeds until each planted bug was found")
 }
 
 // isTime reports whether a metric is a time or a rate, which is a fact about a machine.
@@ -347,7 +373,7 @@ func (d *document) ratios(r *bench.Result, quiet []paired.Round) {
 					continue
 				}
 				if !header {
-					d.linef("\n| case | ratio | metric | median | quartiles | least..greatest | rounds |\n|---|---|---|---|---|---|---|")
+					d.linef("\n| case | ratio | metric | median | quartiles | least..greatest | n |\n|---|---|---|---|---|---|---|")
 					header = true
 				}
 				d.linef("| %s | %s / %s | %s | %s | %s..%s | %s..%s | %d |", c.Name, c.Arms[0].Name, peer.Name, metric,
@@ -357,7 +383,8 @@ func (d *document) ratios(r *bench.Result, quiet []paired.Round) {
 	}
 }
 
-// counters lists what is no time: medians over all rounds, a row for each arm.
+// counters lists what is no time: medians over all rounds, a row for each arm, with the
+// number of rounds that the least measured of them is of.
 func (d *document) counters(r *bench.Result) {
 	var names []string
 	for _, c := range r.Pairs() {
@@ -373,19 +400,22 @@ func (d *document) counters(r *bench.Result) {
 		return
 	}
 	slices.Sort(names)
-	d.linef("\n| case | arm | %s |\n|---|---|%s", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
+	d.linef("\n| case | arm | n | %s |\n|---|---|---|%s", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
 	for _, c := range r.Pairs() {
 		for _, arm := range c.Arms {
-			row, any := "", false
+			row, n := "", 0
 			for _, name := range names {
 				cell := ""
 				if s := paired.SpreadOf(paired.Values(r.Rounds, c.Name, arm.Name, "", name)); s.N > 0 {
-					cell, any = goal.Number(s.Median), true
+					cell = goal.Number(s.Median)
+					if n == 0 || s.N < n {
+						n = s.N
+					}
 				}
 				row += " " + cell + " |"
 			}
-			if any {
-				d.linef("| %s | %s |%s", c.Name, arm.Name, row)
+			if n > 0 {
+				d.linef("| %s | %s | %d |%s", c.Name, arm.Name, n, row)
 			}
 		}
 	}

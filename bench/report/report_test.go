@@ -41,9 +41,9 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 	for _, want := range []string{
 		"3 goals: 1 reached, 1 missed, 1 not measured.",
 		"| c | varve / floor | p50_us | 3.1 | 3.05..3.15 | 3..3.2 | 3 |",
-		"| case | arm | flushes_per_commit |\n|---|---|---|\n| c | varve | 3 |\n",
-		"| a.floor: near the floor | time | &lt;= 1.25 | 3.15 | missed |",
-		"| a.later: some day |  |  |  | not built |", "- **a.later**: some day: no such thing",
+		"| case | arm | n | flushes_per_commit |\n|---|---|---|---|\n| c | varve | 3 | 3 |\n",
+		"| a.floor: near the floor | time | &lt;= 1.25 | 3.15 | 3 | missed |",
+		"| a.later: some day |  |  |  |  | not built |", "- **a.later**: some day: no such thing",
 		"| (a) [append](#a-append-the-log) | 3 | 1 | 1 | 1 | a.floor, 2.52x |",
 		"- **a.floor**, short by 2.52x: near the floor\n\n  Beside the flush",
 		"- floor: plain", `{"Ops":5}`, "![distance from each goal](figures/bench/goals.svg)", "Commit abc123, seed 0", "of 3 rounds of all suites, 0 were disturbed",
@@ -53,6 +53,19 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 	require.NotContains(t, text, "| c | varve | p50_us |", "no time of a machine is stated")
 	require.Contains(t, text, "\n## (a) append: the log\n\nAs it was measured.\n")
 	require.NotContains(t, text, "today")
+}
+
+func TestPicturesAreShownWithTheirData(t *testing.T) {
+	in := input(false)
+	in.Figures = []string{"goals", "latency-append-c", "cdf-append-c", "latency-flush-c", "mutants"}
+	text, err := report.Document(in)
+	require.NoError(t, err)
+	require.Contains(t, text, "![latency-append-c](figures/bench/latency-append-c.svg)\n\n[latency-append-c.csv](figures/bench/latency-append-c.csv) · "+
+		"as a CDF: [cdf-append-c.svg](figures/bench/cdf-append-c.svg), [CSV](figures/bench/cdf-append-c.csv)\n")
+	require.Contains(t, text, "[goals.csv](figures/bench/goals.csv)\n")
+	require.Contains(t, text, "\n## Planted bugs\n")
+	require.Contains(t, text, "(figures/bench/mutants.svg)\n\n[mutants.csv](figures/bench/mutants.csv)\n")
+	require.NotContains(t, text, "latency-flush-c", "it is of a suite that has no result")
 }
 
 func TestADocumentWithoutResultsListsTheGoals(t *testing.T) {
@@ -87,6 +100,7 @@ func TestTheReadmeIsWrittenBetweenItsMarks(t *testing.T) {
 	once, err := report.Readme("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n", input(false))
 	require.NoError(t, err)
 	require.NotContains(t, once, "old")
+	require.Contains(t, once, "| n | |\n|---|---|---|---|---|\n")
 	require.Regexp(t, `(?s)^a\n<!-- bench:begin -->.*throughput-faults\.svg.*<!-- bench:end -->\nb\n$`, once)
 	twice, err := report.Readme(once, input(false))
 	require.NoError(t, err)
