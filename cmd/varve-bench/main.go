@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -20,10 +21,7 @@ func main() {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newListCommand(), newRunCommand(), newCompareCommand(), newPlotCommand(), newGateCommand(), newReportCommand(), newTimesCommand())
-	// The first Ctrl-C ends the round; complete ones are on disk by then. The second does
-	// not wait for what is being set up or taken down: what was started dies with us.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop)
+	ctx, stop := interruptible(context.Background())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {
@@ -32,4 +30,13 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// interruptible returns a context that the first Ctrl-C or SIGTERM ends, and so the
+// round; complete ones are on disk by then. The second does not wait for what is being
+// set up or taken down: what was started dies with us.
+func interruptible(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, stop = signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

@@ -25,7 +25,7 @@ func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run SUITE...|all",
 		Short: "Run suites and save their results",
-		Long: "Run suites and save their results, after each round. Ctrl-C ends a run; complete rounds stay.\n" +
+		Long: "Run suites and save their results, after each round. Ctrl-C or SIGTERM ends a run; complete rounds stay.\n" +
 			"The rounds of a suite compare Varve with its peers in turns, so other load on the machine costs rounds, not truth.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) (err error) {
