@@ -264,7 +264,7 @@ func (f *Figure) counts(levels []bench.Series, most float64) {
 	legend, colors := f.withLegend(), shades{}.Colors()
 	for n := 1.0; n <= math.Max(10, most); n *= 10 {
 		at := int((shadeSteps - 1) * (depth(n) - m.Min) / (m.Max - m.Min))
-		legend.Add(number(n)+" transactions", shade{colors[at]})
+		legend.Add("count "+number(n), shade{colors[at]})
 	}
 }
 

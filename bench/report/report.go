@@ -75,7 +75,8 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
 - **Peers are real** and their settings are printed below. Both sides flush equally often for the same promise: disk_flushes_per_op and
   disk_flushes_per_txn count the flush requests that the disk completed, whoever sent them; those of tasks that flush at the same time may be one.
 - A goal is never changed to be reached ([goals.json](../bench/goal/goals.json)). What a run leaves behind: [bench/format.go](../bench/format.go).
-  A "+" behind a commit says that files differed from it when the suite began.
+  A "+" behind a commit says that files differed from it when the suite began: such results are refused here, as are those of a commit that
+  is not below HEAD.
 
 Clients and servers are not pinned to cores, and all three safekeepers share one disk.
 Peers that are not installed are missing, and said to be: ` + "`apt-get install btrfs-progs pgbackrest`" + ` adds two; ` + "`make bench-peers`" + ` builds Pebble and etcd.
