@@ -104,11 +104,12 @@ func (a *Acceptor) Readable() wal.LSN {
 }
 
 // ReadableBy returns the end of the log that the proposer of the term may read to fill
-// another acceptor, committed or not. It is the log's start if the acceptor is in
-// another term: then those bytes may be cut at any time, and others put in their place.
-// So the reader asks again after it has read.
+// another acceptor, committed or not. It is the log's start unless the acceptor is in
+// that term and has accepted its leader: else it may have bytes that the leader's log does
+// not have, which are cut at any time, and others put in their place. So the reader asks
+// again after it has read.
 func (a *Acceptor) ReadableBy(term wal.Term) wal.LSN {
-	if a.state.Standing != Admitted || a.state.Term != term {
+	if a.state.Standing != Admitted || a.state.Term != term || !a.accepted(term) {
 		return a.state.Start
 	}
 	return a.flushed

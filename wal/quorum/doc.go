@@ -79,7 +79,8 @@
 //     and start again at duty 2. A failed sync may have lost bytes for good.
 //  7. Serve. Readers get the log up to Readable. The proposer of a term, filling another
 //     acceptor, gets it up to ReadableBy(term), asked for again after the bytes were
-//     read and before they leave.
+//     read and before they leave. One that has voted in the term and not heard its leader
+//     yet has nothing to give.
 //  8. Bound. Read no more from connections while Busy.
 //
 // # Duties of the proposer's shell

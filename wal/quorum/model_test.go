@@ -225,9 +225,15 @@ func (m *model) disconnect() {
 }
 
 func (m *model) fetch() {
-	if wr := m.writer(); wr != nil && len(wr.fetches) > 0 {
-		m.w.fetchStep(wr, m.rng.IntN(len(wr.fetches)), 1+m.rng.IntN(60))
+	wr := m.writer()
+	if wr == nil || len(wr.fetches) == 0 {
+		return
 	}
+	i := m.rng.IntN(len(wr.fetches))
+	if f := wr.fetches[i]; !f.read && m.rng.IntN(3) == 0 {
+		f.donor = m.node().id // the chosen one gave nothing, so that another is asked
+	}
+	m.w.fetchStep(wr, i, 1+m.rng.IntN(60))
 }
 
 func (m *model) crash() {

@@ -19,7 +19,7 @@ import (
 //	break p1 n1                   break connections; what is on its way becomes late
 //	deliver from=p1 to=n1 [count=1]   hand over messages of a connection
 //	disk n1 [count=1]             carry out disk effects
-//	fetch p1                      carry out the reads asked for and answer them
+//	fetch p1 [from=n2]            carry out the reads asked for, at another node, and answer them
 //	late [drop]                   hand over, or drop, what is late
 //	settle [without=n3]           all of the above until nothing is left to do
 //	propose p1                    append the input; a record ends with '|'
@@ -171,6 +171,13 @@ func (s *script) disk(d *datadriven.TestData) {
 
 func (s *script) fetch(d *datadriven.TestData) {
 	wr := s.writer(s.first(d))
+	if d.HasArg("from") {
+		var from string
+		d.ScanArgs(s.t, "from", &from)
+		for _, f := range wr.fetches {
+			f.donor = s.node(from).id
+		}
+	}
 	for range 2 * len(wr.fetches) { // once to read, once to answer
 		if len(wr.fetches) > 0 {
 			s.w.fetchStep(wr, 0, AppendBytesMax)

@@ -72,11 +72,15 @@ func TestAppendsOfOtherSessionsAreDropped(t *testing.T) {
 	require.True(t, a.Ready().Empty(), "Elected of an older session")
 }
 
-// TestReadableByIsForTheTermAlone: a donor serves its uncommitted bytes to one proposer.
+// TestReadableByIsForTheTermAlone: a donor serves its uncommitted bytes to one proposer,
+// once it has cut what that one's log does not have.
 func TestReadableByIsForTheTermAlone(t *testing.T) {
 	state := NewState(1, Identity{Start: logStart})
 	state.Term = 3
 	a := NewAcceptor(1, state, logStart+8)
+	require.Equal(t, logStart, a.ReadableBy(3), "it has voted in the term and no more")
+	state.History = state.History.With(TermStart{Term: 3, LSN: logStart})
+	a = NewAcceptor(1, state, logStart+8)
 	require.Equal(t, logStart+8, a.ReadableBy(3))
 	require.Equal(t, logStart, a.ReadableBy(2))
 	require.Equal(t, logStart, a.ReadableBy(4))

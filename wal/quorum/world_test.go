@@ -69,6 +69,7 @@ type letterInFlight struct {
 
 type fetching struct {
 	f     Fetch
+	donor wal.NodeID // whom it is read from: the chosen, or another in its place
 	read  bool
 	bytes []byte
 }
@@ -204,7 +205,7 @@ func (w *world) drainWriter(wr *writer) {
 		}
 		for _, f := range effects.Fetches {
 			w.note("%s fetches [%v, %v) from n%d for n%d", wr.name, f.Begin, f.End, f.From, f.For)
-			wr.fetches = append(wr.fetches, &fetching{f: f})
+			wr.fetches = append(wr.fetches, &fetching{f: f, donor: f.From})
 		}
 		for _, r := range effects.Rejects {
 			w.note("%s leaves out n%d: %v", wr.name, r.Node, r.Reason)
@@ -332,11 +333,15 @@ func (w *world) arrive(l *letterInFlight) string {
 // fetchStep reads for a fetch, or answers it when it is read. Limit cuts the bytes short.
 func (w *world) fetchStep(wr *writer, i, limit int) {
 	f := wr.fetches[i]
-	from := w.node(f.f.From)
-	readable := from.a != nil && from.a.ReadableBy(f.f.Term) >= f.f.End
+	from := w.node(f.donor)
+	end := f.f.Begin
+	if from.a != nil {
+		end = min(f.f.End, from.a.ReadableBy(f.f.Term))
+	}
+	readable := end > f.f.Begin && end >= f.f.Begin+wal.LSN(len(f.bytes))
 	if readable && !f.read {
 		f.read = true
-		f.bytes = bytes.Clone(from.log[f.f.Begin-logStart : f.f.End-logStart])
+		f.bytes = bytes.Clone(from.log[f.f.Begin-logStart : end-logStart])
 		return
 	}
 	wr.fetches = append(wr.fetches[:i:i], wr.fetches[i+1:]...)
