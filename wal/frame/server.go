@@ -34,10 +34,12 @@ func Serve(ctx context.Context, e env.Env, l env.Listener, service string, handl
 	group.Go("accept", func(ctx context.Context) error {
 		for {
 			raw, err := l.Accept(ctx)
-			if err != nil && (ctx.Err() != nil || errors.Is(err, env.ErrListenerClosed)) {
+			switch {
+			case errors.Is(err, env.ErrListenerClosed):
 				return err
-			}
-			if err != nil {
+			case err != nil && ctx.Err() != nil:
+				return context.Cause(ctx)
+			case err != nil:
 				e.Trace.Event("connection not accepted", "service", service, "error", err)
 				if err := e.Clock.Sleep(ctx, acceptPause); err != nil {
 					return err

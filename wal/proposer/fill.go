@@ -58,7 +58,7 @@ func (p *Proposer) fill(ctx context.Context, node wal.NodeID) error {
 			p.core.Fetched(f, bytes, recordEnd)
 		})
 		if ctx.Err() != nil {
-			return err
+			return context.Cause(ctx)
 		}
 		if err != nil {
 			p.e.Trace.Event("fetch failed", "from", uint64(f.From), "for", uint64(f.For), "error", err)

@@ -23,7 +23,7 @@ func (p *Proposer) keepConnected(ctx context.Context, s Safekeeper) error {
 	for {
 		err := p.connect(ctx, s)
 		if ctx.Err() != nil {
-			return err
+			return context.Cause(ctx) // a connection that happened to fail first is no reason to have stopped
 		}
 		p.e.Trace.Event("safekeeper away", "node", uint64(s.ID), "error", err)
 		if err := p.e.Clock.Sleep(ctx, redialInterval); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -433,6 +434,29 @@ func TestPresenceNamesWhoIsMissing(t *testing.T) {
 	c.nodes[2].down()
 	await(proposer.Presence{Answer: 1, Majority: 2, Members: 3, Lost: 1, Missing: "safekeeper 1 is amnesiac, safekeeper 3 does not answer"})
 	group.Stop()
+	require.NoError(t, group.Wait())
+}
+
+// stopWhile is a network on which no dial succeeds, and during which the proposer is stopped.
+type stopWhile struct {
+	env.Net
+	stop func()
+}
+
+func (n stopWhile) Dial(context.Context, string) (env.Conn, error) {
+	n.stop()
+	return nil, io.EOF
+}
+
+// TestAConnectionLostAsItStopsIsNoFailure: who stops a proposer hears that it has
+// stopped, not what a safekeeper did in that moment.
+func TestAConnectionLostAsItStopsIsNoFailure(t *testing.T) {
+	c := newCluster(t)
+	c.create()
+	e := c.e
+	group := e.Tasks.NewGroup(t.Context())
+	e.Net = stopWhile{Net: e.Net, stop: group.Stop}
+	group.Go("proposer", proposer.New(e, c.config(100)).Run)
 	require.NoError(t, group.Wait())
 }
 
