@@ -46,8 +46,8 @@ func newStack(t *testing.T) stack {
 	parent := enterableDir(t)
 	s := stack{T: t, dir: filepath.Join(parent, "d")}
 	t.Cleanup(func() {
-		if s.run("status").code == 0 {
-			s.ok("down")
+		if r := s.run("down"); r.code != exitCodes[control.CodeNotFound] { // nothing runs
+			require.Zero(t, r.code, "varve down: %s", r.stderr)
 		}
 		if t.Failed() {
 			logs, _ := filepath.Glob(filepath.Join(s.dir, "log", "*"))
