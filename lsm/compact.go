@@ -273,6 +273,7 @@ func (t *Timeline) merge(ctx context.Context, begin func() *merge) (*merge, erro
 		m := begin()
 		m.walk, m.settled = walk{view: v, counts: &counters{}}, settled
 		err := m.run(ctx)
+		t.counts.mergedBytes.Add(uint64(m.wrote))
 		if err == nil {
 			return m, nil
 		}

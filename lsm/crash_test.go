@@ -152,6 +152,13 @@ func advance(s *lsm.Store) (*lsm.Timeline, error) {
 	step(60, func() error { return tl.Flush(ctx) })
 	step(60, func() error { return tl.Compact(ctx) })
 	step(60, func() error { return collect(55) })
+	step(60, func() error {
+		if tl.LastLSN() == 70 {
+			return nil
+		}
+		return stream(tl, 70, 0, 40)
+	})
+	step(70, func() error { return tl.Compact(ctx) })
 	return tl, err
 }
 
@@ -210,6 +217,13 @@ func checkAfterCrash(t *testing.T, s *lsm.Store, tl *lsm.Timeline, calls int64) 
 		for k := range 5 {
 			require.Equal(t, crashAnswer(k, at), get(t, tl, k, at), "key %d at %d after a crash at call %d", k, at, calls)
 		}
+	}
+	for k := range 40 {
+		want := ""
+		if k%2 == 0 {
+			want = fmt.Sprintf("%d at 70", k)
+		}
+		require.Equal(t, want, get(t, tl, k, 70), "key %d after a crash at call %d", k, calls)
 	}
 }
 

@@ -27,7 +27,8 @@
 // memory; losing it is no loss, for the log still has them. A full memtable is
 // frozen and written as one delta layer: layer object first, then one conditional
 // PUT of the timeline's index object, which is the commit point. Only then is the
-// memtable dropped.
+// memtable dropped. A record with more versions than memory shall hold goes past it:
+// [Timeline.ApplyStream].
 //
 // # Who may write
 //

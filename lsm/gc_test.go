@@ -83,7 +83,7 @@ func TestCollectKeepsWhatIsReadableAndNoMore(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.NoError(t, s.Create(ctx, timelineID(0), historyStart, nil))
-		m := &twin{id: timelineID(0), at: historyStart, last: historyStart, leased: map[lsm.LeaseID]wal.LSN{}}
+		m := &twin{id: timelineID(0), at: historyStart, last: historyStart, leased: map[lsm.LeaseID]wal.LSN{}, batched: true}
 		m.open = attach(t, s, m.id)
 		h := &history{timelines: []*twin{m}}
 		var pins []wal.LSN

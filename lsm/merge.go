@@ -44,6 +44,9 @@ type merge struct {
 	outputs []layer.Desc
 	dropped int64 // bytes of versions
 	made    int   // images
+	wrote   int64 // bytes of layers
+	one     [1]item
+	count   int // of versions that were put
 }
 
 // retained is the LSNs at or below the cutoff at which somebody reads, rising; the
@@ -396,7 +399,7 @@ func (m *merge) upload(ctx context.Context, b *layer.Builder) error {
 		return err
 	}
 	m.t.store.files.Put(ctx, &desc, data)
-	m.t.counts.mergedBytes.Add(uint64(desc.Size))
+	m.wrote += desc.Size
 	return nil
 }
 

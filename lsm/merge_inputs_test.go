@@ -16,7 +16,7 @@ func TestAMergeHoldsNoMoreLayersThanOverlap(t *testing.T) {
 	ctx := t.Context()
 	b := newMemBucket()
 	w := withBucket(t, b)
-	s := w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, BlockBytes: 64, LayerBytes: 100})
+	s := w.openWith(w.env, lsm.Options{CacheBytes: 1, BlockCacheBytes: 1, IndexCacheBytes: 1, BlockBytes: 64, LayerBytes: 116})
 	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
 	tl := attach(t, s, timelineID(1))
 	const keys, layers = 30, 15

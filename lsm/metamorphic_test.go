@@ -115,6 +115,7 @@ type twin struct {
 	cutoff  wal.LSN   // as it was when it was last open
 	leased  map[lsm.LeaseID]wal.LSN
 	open    *lsm.Timeline
+	batched bool // no record of it is streamed
 }
 
 func (m *twin) cutoffNow() wal.LSN {
@@ -275,7 +276,7 @@ func (m *twin) write(t *rapid.T) {
 	end := m.end()
 	for range rapid.IntRange(1, 12).Draw(t, "records") {
 		end += wal.LSN(rapid.IntRange(1, 4).Draw(t, "record size"))
-		keys := rapid.SliceOfNDistinct(rapid.IntRange(0, historyKeys-1), 0, 3, rapid.ID[int]).Draw(t, "keys")
+		keys := rapid.SliceOfNDistinct(rapid.IntRange(0, historyKeys-1), 0, rapid.SampledFrom([]int{3, 3, historyKeys}).Draw(t, "keys at most"), rapid.ID[int]).Draw(t, "keys")
 		for _, k := range keys {
 			if k == forkKey && rapid.IntRange(0, 2).Draw(t, "fork stays") > 0 {
 				continue
@@ -311,7 +312,11 @@ func (m *twin) catchUp(t *rapid.T) {
 	for len(todo) > 0 && todo[0] <= m.last {
 		todo = todo[1:]
 	}
-	for _, end := range todo {
+	for i, end := range todo {
+		if fresh := i == 0 || todo[i-1] == m.last; fresh && !m.batched && rapid.IntRange(0, 7).Draw(t, "stream") == 0 {
+			m.stream(t, end)
+			continue
+		}
 		if rapid.IntRange(0, 2).Draw(t, "batch on") > 0 && end != todo[len(todo)-1] {
 			continue // several records in one call
 		}
@@ -324,6 +329,26 @@ func (m *twin) catchUp(t *rapid.T) {
 		require.NoError(t, m.open.Apply(context.Background(), end, batch))
 		m.last = end
 	}
+}
+
+// stream applies one record as one that is too large for memory.
+func (m *twin) stream(t *rapid.T, end wal.LSN) {
+	var record []lsm.Version
+	for _, v := range m.log {
+		if v.LSN == end {
+			record = append(record, v)
+		}
+	}
+	slices.SortFunc(record, func(a, b lsm.Version) int { return a.Key.Compare(b.Key) })
+	require.NoError(t, m.open.ApplyStream(context.Background(), end, func(put func(*lsm.Version) error) error {
+		for i := range record {
+			if err := put(&record[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	m.last, m.durable = end, end
 }
 
 func (h *history) flush(t *rapid.T) { h.anyOpen(t).flush(t) }

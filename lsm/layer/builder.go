@@ -35,6 +35,8 @@ const (
 	poorEvery  = 8
 )
 
+const hashBytes = 8
+
 // NewBuilder starts a layer. The key range in id is ignored: it becomes that of
 // what is added. blockBytes is the size at which a block is closed, at most BlockBytesMax.
 func NewBuilder(id ID, blockBytes int) *Builder {
@@ -85,8 +87,10 @@ func (b *Builder) check(v *kv.Version) {
 // Count is the number of versions added.
 func (b *Builder) Count() int64 { return b.count }
 
-// Size is what the file has grown to, in bytes; the open block is not counted.
-func (b *Builder) Size() int64 { return int64(len(b.file)) }
+// Size is what the file has grown to, in bytes, with what is kept of each key until it is
+// finished: many small versions take more of that than of the file. The open block is not
+// counted.
+func (b *Builder) Size() int64 { return int64(len(b.file)) + hashBytes*int64(len(b.hashes)) }
 
 func (b *Builder) openBlock(first *kv.Version) {
 	place := blockPlace{key: first.Key, off: int64(len(b.file))}

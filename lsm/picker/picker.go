@@ -67,7 +67,7 @@ const (
 // Pick returns the most pressing job; ok is false if there is none. History below
 // cutoff may be collected.
 func Pick(layers []Layer, cutoff wal.LSN, opts Options) (job Job, ok bool) {
-	guards := guardsOf(layers, opts)
+	guards := Guards(layers, opts)
 	if job, ok := pickFlushed(layers, opts); ok {
 		job.Guards = guards
 		return job, true
@@ -92,7 +92,7 @@ func Pick(layers []Layer, cutoff wal.LSN, opts Options) (job Job, ok bool) {
 // it would gain, what lies across the cutoff with it; or for every part, if pins have
 // gone since level 2 was made.
 func CollectAll(layers []Layer, cutoff wal.LSN, pinsGone bool, opts Options) (jobs []Job) {
-	guards := guardsOf(layers, opts)
+	guards := Guards(layers, opts)
 	parts := partsOf(layers)
 	for i := range parts {
 		begun := parts[i].tiersBelow(func(t *tier) bool { return t.lo < cutoff })
@@ -112,7 +112,7 @@ func FlushedAll(layers []Layer, opts Options) (job Job, ok bool) {
 	few := opts
 	few.Flushed = 1
 	job, ok = pickFlushed(layers, few)
-	job.Guards = guardsOf(layers, opts)
+	job.Guards = Guards(layers, opts)
 	return job, ok
 }
 
@@ -202,8 +202,8 @@ func sortInputs(layers []Layer, inputs []int) {
 	})
 }
 
-// guardsOf are the first keys of the large layers: where they begin, so do new ones.
-func guardsOf(layers []Layer, opts Options) (guards []kv.Key) {
+// Guards are the first keys of the large layers: where they begin, so do new ones.
+func Guards(layers []Layer, opts Options) (guards []kv.Key) {
 	for i := range layers {
 		if layers[i].Level > 0 && layers[i].Bytes >= opts.LayerBytes/2 {
 			guards = append(guards, layers[i].KeyLo)

@@ -18,3 +18,10 @@ func (t *Timeline) SizeKnown(rel pgwal.RelFileNode, fork pgwal.Fork, lsn wal.LSN
 	_, known := t.known.at(&forkID{rel, fork}, lsn)
 	return known
 }
+
+// ManyKeys is how many keys of a record a batch takes, at most, but for those that the
+// record itself lists.
+const ManyKeys = manyKeys
+
+// BatchMost is how many versions the batch has had at most since the timeline was opened.
+func (t *Timeline) BatchMost() int { return cap(t.batch.versions) }

@@ -103,9 +103,13 @@ func (t *Timeline) take(ctx context.Context, rec *pgwal.Record) error {
 	t.counters.seeXID(rec.XID)
 	if err := t.effects(ctx, rec); err != nil {
 		t.batch.abandon()
+		t.large = nil
 		return fmt.Errorf("record %v %s: %w", rec.RMgr, rec.Kind(), err) // it stops the timeline, which says where
 	}
 	t.counters.flushTo(t.batch)
+	if len(t.large) > 0 {
+		return t.sendLarge(ctx, rec)
+	}
 	t.last = lastRecord{start: rec.LSN, end: rec.End}
 	if t.batch.bytes >= batchBytesMax {
 		return t.send(ctx)

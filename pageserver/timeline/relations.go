@@ -6,6 +6,7 @@ import (
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
+	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 )
 
@@ -126,21 +127,42 @@ func (t *Timeline) database(ctx context.Context, rec *pgwal.Record) error {
 func (t *Timeline) dropDatabase(ctx context.Context, spc, db uint32) error {
 	t.batch.tombstone(pgkey.RelMap(spc, db))
 	t.batch.tombstone(pgkey.Database(spc, db))
-	return t.DatabaseRelations(ctx, spc, db, t.store.LastLSN(), func(r RelationSize) error {
+	forks := t.walkForks(spc, db, t.store.LastLSN())
+	if _, err := forks.next(ctx); err != nil {
+		return err
+	}
+	if !forks.done {
+		return t.many(ctx, forks.lo, allKeys, dropForks(t.walkForks(spc, db, forks.at)))
+	}
+	for _, r := range forks.forks {
 		t.setSize(forkID{r.Rel, r.Fork}, forkSize{})
-		return nil
-	})
+	}
+	return nil
 }
 
-// copyDatabase makes a database equal to another one as of this record. All of it
-// is one batch, in memory: databases are copied this way from small templates.
+func dropForks(forks *forkWalk) effect {
+	return func(ctx context.Context, put putKey) error {
+		for {
+			r, err := forks.next(ctx)
+			if err != nil || r == nil {
+				return err
+			}
+			if err := put(pgkey.Size(r.Rel, r.Fork), lsm.Tombstone, nil); err != nil {
+				return err
+			}
+			forks.take()
+		}
+	}
+}
+
+// copyDatabase makes a database equal to another one as of this record, and ends what was
+// there under its number.
 func (t *Timeline) copyDatabase(ctx context.Context, c pgwal.DatabaseCopy) error {
 	if err := t.settle(ctx); err != nil {
 		return err
 	}
-	if err := t.dropDatabase(ctx, c.Tablespace, c.DB); err != nil {
-		return err
-	}
+	t.batch.tombstone(pgkey.RelMap(c.Tablespace, c.DB))
+	t.batch.tombstone(pgkey.Database(c.Tablespace, c.DB))
 	at := t.store.LastLSN()
 	pairs := [][2]lsm.Key{
 		{pgkey.RelMap(c.SourceTablespace, c.SourceDB), pgkey.RelMap(c.Tablespace, c.DB)},
@@ -155,43 +177,101 @@ func (t *Timeline) copyDatabase(ctx context.Context, c pgwal.DatabaseCopy) error
 			t.batch.image(pair[1], value)
 		}
 	}
-	var forks []RelationSize
-	err := t.DatabaseRelations(ctx, c.SourceTablespace, c.SourceDB, at, func(r RelationSize) error {
-		forks = append(forks, r)
-		return nil
-	})
-	if err != nil {
+	copying := databaseCopy{t: t, DatabaseCopy: c, at: at, since: t.since()}
+	pages, _ := pgkey.DatabaseRange(c.Tablespace, c.DB)
+	if err := t.many(ctx, pages, allKeys, copying.pages); err != nil {
 		return err
 	}
-	for _, fork := range forks {
-		if err := t.copyFork(ctx, fork, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	sizes, _ := pgkey.SizeRange(c.Tablespace, c.DB)
+	return t.many(ctx, sizes, allKeys, copying.sizes)
+}
+
+// databaseCopy is the many effects of a CREATE DATABASE that copied files.
+type databaseCopy struct {
+	pgwal.DatabaseCopy
+	t     *Timeline
+	at    wal.LSN // the source is copied as of it
+	since wal.LSN // of the copy's forks
 }
 
 // copyPages is how many pages of a fork are copied at a time.
 const copyPages = 64
 
-func (t *Timeline) copyFork(ctx context.Context, from RelationSize, c pgwal.DatabaseCopy) error {
-	to := forkID{pgwal.RelFileNode{Spc: c.Tablespace, DB: c.DB, Rel: from.Rel.Rel}, from.Fork}
-	t.setSize(to, forkSize{exists: true, SizeValue: pgkey.SizeValue{Blocks: from.Blocks, Since: t.since()}})
-	at := t.store.LastLSN()
-	for block := uint32(0); block < from.Blocks; {
-		var reads []PageRead
-		for ; block < from.Blocks && len(reads) < copyPages; block++ {
-			reads = append(reads, PageRead{Rel: from.Rel, Fork: from.Fork, Block: block, LSN: at})
-		}
-		pages := make([][]byte, len(reads))
-		if err := t.GetPages(ctx, reads, pages); err != nil {
+// pages copies the pages of all forks.
+func (c *databaseCopy) pages(ctx context.Context, put putKey) error {
+	forks := c.t.walkForks(c.SourceTablespace, c.SourceDB, c.at)
+	for {
+		from, err := forks.next(ctx)
+		if err != nil || from == nil {
 			return err
 		}
-		for i, page := range pages {
-			if !redo.IsZero(page) {
-				t.batch.image(pgkey.Block(to.rel, to.fork, reads[i].Block), page)
+		if err := c.fork(ctx, *from, put); err != nil {
+			return err
+		}
+		forks.take()
+	}
+}
+
+// of is what a relation of the source becomes.
+func (c *databaseCopy) of(rel pgwal.RelFileNode) pgwal.RelFileNode {
+	return pgwal.RelFileNode{Spc: c.Tablespace, DB: c.DB, Rel: rel.Rel}
+}
+
+func (c *databaseCopy) fork(ctx context.Context, from RelationSize, put putKey) error {
+	reads, pages := make([]PageRead, 0, copyPages), make([][]byte, copyPages)
+	for block := uint32(0); block < from.Blocks; {
+		for reads = reads[:0]; block < from.Blocks && len(reads) < copyPages; block++ {
+			reads = append(reads, PageRead{Rel: from.Rel, Fork: from.Fork, Block: block, LSN: c.at})
+		}
+		if err := c.t.GetPages(ctx, reads, pages[:len(reads)]); err != nil {
+			return err
+		}
+		for i, page := range pages[:len(reads)] {
+			if redo.IsZero(page) {
+				continue
+			}
+			if err := put(pgkey.Block(c.of(from.Rel), from.Fork, reads[i].Block), lsm.Image, page); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// sizes gives the copy's forks their sizes, and ends those that were there and are not in
+// the source.
+func (c *databaseCopy) sizes(ctx context.Context, put putKey) error {
+	sources, lefts := c.t.walkForks(c.SourceTablespace, c.SourceDB, c.at), c.t.walkForks(c.Tablespace, c.DB, c.at)
+	var value [pgkey.SizeBytes]byte
+	for {
+		source, err := sources.next(ctx)
+		if err != nil {
+			return err
+		}
+		left, err := lefts.next(ctx)
+		if err != nil || source == nil && left == nil {
+			return err
+		}
+		var made, ended lsm.Key
+		if source != nil {
+			made = pgkey.Size(c.of(source.Rel), source.Fork)
+		}
+		if left != nil {
+			ended = pgkey.Size(left.Rel, left.Fork)
+		}
+		if source == nil || left != nil && ended.Less(made) {
+			err = put(ended, lsm.Tombstone, nil)
+			lefts.take()
+		} else {
+			size := pgkey.SizeValue{Blocks: source.Blocks, Since: c.since}
+			err = put(made, lsm.Image, size.AppendTo(value[:0]))
+			sources.take()
+			if left != nil && ended == made {
+				lefts.take()
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

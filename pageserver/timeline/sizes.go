@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
 	"github.com/varvedb/varve/pageserver/redo"
 	"github.com/varvedb/varve/wal"
@@ -209,14 +210,24 @@ func (t *Timeline) truncate(ctx context.Context, id forkID, blocks uint32) error
 	}
 	if blocks == 0 {
 		size.Since = t.since()
-	} else {
-		for block := blocks; block < size.Blocks; block++ {
-			t.batch.tombstone(pgkey.Block(id.rel, id.fork, block))
-		}
+	} else if err := t.many(ctx, pgkey.Block(id.rel, id.fork, blocks), uint64(size.Blocks-blocks), cutBlocks(id, blocks, size.Blocks)); err != nil {
+		return err
 	}
 	size.Blocks = blocks
 	t.setSize(id, size)
 	return nil
+}
+
+// cutBlocks ends the blocks of a fork from one on up to another.
+func cutBlocks(id forkID, from, to uint32) effect {
+	return func(_ context.Context, put putKey) error {
+		for block := from; block < to; block++ {
+			if err := put(pgkey.Block(id.rel, id.fork, block), lsm.Tombstone, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // truncateVM shortens a visibility map to what heapBlocks need, and clears the bits

@@ -35,7 +35,8 @@ type Timeline struct {
 	next      wal.LSN // of the next byte that Ingest takes
 	record    pgwal.Record
 	batch     *batch
-	operation []byte // scratch for one operation of package redo
+	large     []largeEffect // of the current record
+	operation []byte        // scratch for one operation of package redo
 	sizes     *sizeCache
 	counters  counters
 	last      lastRecord
@@ -92,6 +93,7 @@ func (t *Timeline) load(ctx context.Context) error {
 // resumes.
 func (t *Timeline) Resume(ctx context.Context) error {
 	t.batch.reset()
+	t.large = nil
 	t.sizes.clear()
 	t.decoder = nil
 	if err := t.load(ctx); err != nil {

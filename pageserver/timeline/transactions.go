@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 
 	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/pageserver/pgkey"
@@ -226,13 +227,31 @@ func (t *Timeline) cut(ctx context.Context, slru pgkey.SLRU, gone func(page uint
 		return err
 	}
 	lo, hi := pgkey.SLRURange(slru)
-	return t.store.Scan(ctx, lo, hi, t.store.LastLSN(), func(key lsm.Key, _ lsm.Chain) error {
-		parsed, err := pgkey.ParseKey(key)
-		if err == nil && gone(parsed.Block) {
-			t.batch.tombstone(key)
+	at := t.store.LastLSN()
+	tombstones := func(ctx context.Context, put putKey) error {
+		return t.store.Scan(ctx, lo, hi, at, func(key lsm.Key, _ lsm.Chain) error {
+			parsed, err := pgkey.ParseKey(key)
+			if err != nil || !gone(parsed.Block) {
+				return err
+			}
+			return put(key, lsm.Tombstone, nil)
+		})
+	}
+	var keys []lsm.Key
+	err := tombstones(ctx, func(key lsm.Key, _ lsm.Kind, _ []byte) error {
+		if len(keys) == manyKeys {
+			return errEnough
 		}
-		return err
+		keys = append(keys, key)
+		return nil
 	})
+	if errors.Is(err, errEnough) {
+		return t.many(ctx, lo, allKeys, tombstones)
+	}
+	for _, key := range keys {
+		t.batch.tombstone(key)
+	}
+	return err
 }
 
 // xidPrecedes compares transaction ids on their circle; the special ones come first.
