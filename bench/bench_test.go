@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func TestLatenciesAreOfQuietRounds(t *testing.T) {
 	round := func(n int, echo, took time.Duration) {
 		h := latency.New()
 		h.Record(took)
-		s.record("c", "A", h)
+		s.record("c", "A", paired.Sample{Latency: h})
 		s.add(paired.Round{Number: n, Canary: paired.Canary{EchoNanos: float64(echo)}})
 	}
 	merged := func() (ms []int64) {
@@ -136,7 +137,7 @@ func TestLatenciesAreOfQuietRounds(t *testing.T) {
 
 	h := latency.New()
 	h.Record(time.Second)
-	s.record("c", "A", h)
+	s.record("c", "A", paired.Sample{Latency: h})
 	s.pending = nil // What Measure does with a round that failed.
 	round(3, 10*time.Microsecond, 9*time.Millisecond)
 	require.Equal(t, []int64{2, 5, 9}, merged())
@@ -164,6 +165,57 @@ func TestRoundsEndWhenTheTimeIsUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, results[0].Rounds, QuickRounds)
 	require.Equal(t, []string{"the time was up after 3 of 5 rounds"}, results[0].Notes)
+}
+
+func TestASuiteGoesOnWhileTooFewRoundsWereQuiet(t *testing.T) {
+	rounds := func(asked, noisy int, until time.Time, quick bool) int {
+		s := &Session{Options: Options{Until: until, Quick: quick}, Result: &Result{RoundsAsked: asked}, progress: quiet()}
+		for n := 0; s.another(n, time.Minute); n++ {
+			r := paired.Round{Number: n}
+			if n < noisy {
+				r.Conditions.OthersShare = 1
+			}
+			s.Result.Rounds = append(s.Result.Rounds, r)
+		}
+		return len(s.Result.Rounds)
+	}
+	later := time.Now().Add(time.Hour)
+	require.Equal(t, 9, rounds(9, 4, later, false), "five were quiet")
+	require.Equal(t, 11, rounds(9, 6, later, false))
+	require.Equal(t, 18, rounds(9, 100, later, false), "twice as many, and no more")
+	require.Equal(t, 9, rounds(9, 100, time.Time{}, false), "nobody gave it time")
+	require.Equal(t, 3, rounds(9, 100, time.Now().Add(time.Second), false), "no round fits into the time")
+	require.Equal(t, 3, rounds(3, 100, later, true), "smoke")
+	require.Equal(t, 2, rounds(2, 0, later, false))
+}
+
+func TestAFilterLeavesOutWhatIsNotWanted(t *testing.T) {
+	var built []string
+	build := func(name string) Builder {
+		return One(name, func(context.Context) (paired.Case, error) {
+			built = append(built, name)
+			return paired.Case{Name: name}, nil
+		})
+	}
+	s := &Session{Result: &Result{Suite: "s"}}
+	all := []Builder{build("a/x"), build("a/y"), build("b"), {Names: []string{"drawn"}}}
+	for filter, want := range map[string][]string{"": {"a/x", "a/y", "b"}, "a/": {"a/x", "a/y"}, "^a/y$": {"a/y"}, "b|x": {"a/x", "b"}, "drawn": nil} {
+		built = nil
+		s.Cases = regexp.MustCompile(filter)
+		cases, err := s.Build(t.Context(), all...)
+		require.NoError(t, err)
+		require.Len(t, cases, len(want))
+		require.Equal(t, want, built, "filter %q", filter)
+	}
+	s.Cases = regexp.MustCompile("zzz")
+	_, err := s.Build(t.Context(), all...)
+	require.ErrorIs(t, err, ErrNoCase)
+	require.ErrorContains(t, err, `no case matches "zzz" in suite s, which has: a/x, a/y, b, drawn`)
+	s.Cases = nil
+	_, err = s.Build(t.Context(), Builder{Names: []string{"c"}, Build: func(context.Context) ([]paired.Case, error) {
+		return []paired.Case{{Name: "d"}}, nil
+	}})
+	require.ErrorContains(t, err, "has a case d that no filter finds")
 }
 
 func TestForeignFilesAreRefused(t *testing.T) {

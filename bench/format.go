@@ -57,8 +57,9 @@ type Missing struct {
 type Latencies struct {
 	Case      string           `json:"case"`
 	Arm       string           `json:"arm"`
-	Rounds    int              `json:"rounds"`              // that they are of; absent in older files: all
-	Disturbed bool             `json:"disturbed,omitempty"` // no round was quiet, so all are in it
+	Rounds    int              `json:"rounds"`               // that they are of; absent in older files: all
+	Disturbed bool             `json:"disturbed,omitempty"`  // no round was quiet, so all are in it
+	Rate      float64          `json:"rate_per_s,omitempty"` // of arrivals, from which they count; 0: each began when the one before had ended
 	Buckets   []latency.Bucket `json:"-"`
 	// Flat is Buckets as pairs of nanoseconds and count, which takes a quarter of the space.
 	Flat []int64 `json:"ns_count"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/paired"
@@ -13,17 +14,18 @@ import (
 type recorded struct {
 	at      [2]string // case and arm
 	round   int
+	rate    float64
 	buckets []latency.Bucket
 }
 
 // record keeps an arm's latencies until its round is complete, in the precision of files.
-func (s *Session) record(c, arm string, h *latency.Histogram) {
-	if h == nil {
+func (s *Session) record(c, arm string, sample paired.Sample) {
+	if sample.Latency == nil {
 		return
 	}
 	coarse := latency.NewCoarse()
-	coarse.Merge(h)
-	s.pending = append(s.pending, recorded{at: [2]string{c, arm}, buckets: coarse.Buckets()})
+	coarse.Merge(sample.Latency)
+	s.pending = append(s.pending, recorded{at: [2]string{c, arm}, rate: sample.Rate, buckets: coarse.Buckets()})
 }
 
 // latenciesOf merges what was recorded, arm by arm in order of appearance: the quiet
@@ -39,7 +41,7 @@ func latenciesOf(all []recorded, rounds []paired.Round) (merged []Latencies) {
 		}
 		if counts[rec.at] == nil {
 			counts[rec.at] = map[int64]int64{}
-			merged = append(merged, Latencies{Case: rec.at[0], Arm: rec.at[1], Disturbed: disturbed})
+			merged = append(merged, Latencies{Case: rec.at[0], Arm: rec.at[1], Rate: rec.rate, Disturbed: disturbed})
 		}
 		i := slices.IndexFunc(merged, func(l Latencies) bool { return l.Case == rec.at[0] && l.Arm == rec.at[1] })
 		merged[i].Rounds++
@@ -54,6 +56,17 @@ func latenciesOf(all []recorded, rounds []paired.Round) (merged []Latencies) {
 		slices.SortFunc(merged[i].Buckets, func(a, b latency.Bucket) int { return cmp.Compare(a.Nanos, b.Nanos) })
 	}
 	return merged
+}
+
+// Arrivals says from when the latencies count.
+func (l *Latencies) Arrivals() string {
+	if l.Rate > 0 {
+		return fmt.Sprintf("open loop, %.0f/s arrive", l.Rate)
+	}
+	if strings.Contains(l.Case, "paced") { // Older files do not tell the rate.
+		return "open loop"
+	}
+	return "closed loop"
 }
 
 // From says which rounds of a result its latencies are of, for a caption.

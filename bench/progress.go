@@ -44,6 +44,9 @@ func (p *Progress) begin(arms, rounds int) {
 	p.arms, p.rounds, p.passed, p.spent, p.took = arms, rounds, 0, 0, map[string]time.Duration{}
 }
 
+// more says that a round follows that was not asked for.
+func (p *Progress) more() { p.rounds++ }
+
 func (p *Progress) advance(m paired.Measured) {
 	took := time.Duration(m.Seconds * float64(time.Second))
 	p.took[m.Case+" "+m.Arm] = took

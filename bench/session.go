@@ -21,6 +21,7 @@ type Suite struct {
 	Letter string // of the goals' list
 	Title  string // what is measured; says what stands in for what is not built yet
 	About  string // how, and how far off it is
+	Weight int    // its part of a run's time: about the seconds that it takes with nine rounds
 	Run    func(ctx context.Context, s *Session) error
 }
 
@@ -34,7 +35,7 @@ type Options struct {
 	Peers   string         // program with the heavy peers; empty: they are missing
 	Cases   *regexp.Regexp // measure only cases whose names match; nil: all
 	Keep    *Keep          // what suites of one run share; nil: nothing is shared
-	Until   time.Time      // no round begins that would end later; zero: all rounds are done
+	Until   time.Time      // no round begins that would end later; zero: as many as were asked for are done
 }
 
 // Rounds where none are asked for. Nine give quartiles of three values each.
@@ -97,7 +98,7 @@ func Run(ctx context.Context, suite Suite, opts Options, progress *Progress) (*R
 		err = errors.Join(err, cleanup())
 	}
 	err = errors.Join(err, os.RemoveAll(scratch))
-	if len(s.Result.Rounds) > 0 {
+	if len(s.Result.Rounds)+len(s.Result.Series) > 0 {
 		s.Result.SetUp = (time.Since(s.begun) - s.rounds).Seconds()
 		err = errors.Join(err, s.Result.Save(opts.Out))
 	}
@@ -158,9 +159,6 @@ func Sized[C any](full, quick C, run func(ctx context.Context, s *Session, cfg C
 // Plot adds a curve to the result.
 func (s *Session) Plot(series ...Series) { s.Result.Series = append(s.Result.Series, series...) }
 
-// Wants reports whether a case is to be measured.
-func (s *Session) Wants(name string) bool { return s.Cases == nil || s.Cases.MatchString(name) }
-
 // Measure takes cases through all rounds. A later call of the same session begins with
 // round 0 again and adds its cases to the rounds.
 func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
@@ -180,18 +178,14 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 		Begin: func(c, arm string) { s.progress.step(c + " " + arm) },
 		End: func(m paired.Measured, sample paired.Sample) {
 			s.progress.advance(m)
-			s.record(m.Case, m.Arm, sample.Latency)
+			s.record(m.Case, m.Arm, sample)
 		},
 	}
 	longest := time.Duration(0)
-	for n := range s.Result.RoundsAsked {
+	for n := 0; s.another(n, longest); n++ {
 		begin := time.Now()
-		if n >= QuickRounds && !s.Until.IsZero() && begin.Add(longest).After(s.Until) {
-			s.Note("the time was up after %d of %d rounds", n, s.Result.RoundsAsked)
-			return s.Result.Save(s.Out)
-		}
 		s.pending = nil
-		round, err := paired.Run(ctx, n, cases, s.scratch, watch)
+		round, err := paired.Run(ctx, n, s.before(), cases, s.scratch, watch)
 		s.rounds += time.Since(begin)
 		longest = max(longest, time.Since(begin))
 		if err != nil {
@@ -203,7 +197,46 @@ func (s *Session) Measure(ctx context.Context, cases ...paired.Case) error {
 			return err
 		}
 	}
-	return nil
+	return s.Result.Save(s.Out)
+}
+
+// before are the rounds by which it is judged whether the machine is quiet enough for the
+// next to begin. Smoke does not wait for that.
+func (s *Session) before() []paired.Round {
+	if s.Quick {
+		return nil
+	}
+	return s.Result.Rounds
+}
+
+// enough is how many quiet rounds there should be: the quartiles of five are values that
+// were measured, neither of them the least or the greatest.
+const enough = 5
+
+// another reports whether there is to be a round n, the longest of those before having
+// taken so long. Where a run has a time it may use, a suite goes on while too few of its
+// rounds were quiet, up to twice as many as were asked for.
+func (s *Session) another(n int, longest time.Duration) bool {
+	asked := s.Result.RoundsAsked
+	if n < min(asked, QuickRounds) {
+		return true
+	}
+	if n >= asked {
+		quiet, _ := paired.Quiet(s.Result.Rounds)
+		if s.Until.IsZero() || s.Quick || n >= 2*asked || len(quiet) >= min(enough, asked) {
+			return false
+		}
+	}
+	if !s.Until.IsZero() && time.Now().Add(longest).After(s.Until) {
+		if n < asked {
+			s.Note("the time was up after %d of %d rounds", n, asked)
+		}
+		return false
+	}
+	if n >= asked {
+		s.progress.more()
+	}
+	return true
 }
 
 // add puts a round's samples into the result's round of that number.

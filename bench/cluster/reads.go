@@ -60,6 +60,21 @@ func MeasureReads(ctx context.Context, p Pager, under *lsm.Timeline, w *meter.Wo
 	return paired.Sample{Metrics: m, Latency: h}, nil
 }
 
+// PacedReads reads pages one by one, each meant to begin at its time, and returns how long
+// after that each was done.
+func PacedReads(ctx context.Context, p Pager, load ReadLoad, rate float64) (*latency.Histogram, error) {
+	h, pace := latency.New(), latency.NewPace(rate)
+	return h, ReadPages(ctx, p, load, 1, func(do func() error) error {
+		meant, err := pace.Next(ctx)
+		if err != nil {
+			return err
+		}
+		err = do()
+		h.Since(meant)
+		return err
+	})
+}
+
 // Mallocs is the number of allocations of this process so far.
 func Mallocs() uint64 {
 	var m runtime.MemStats

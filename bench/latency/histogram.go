@@ -1,7 +1,6 @@
 package latency
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -11,11 +10,10 @@ import (
 // The range and the precision of a histogram. Latencies outside are counted at its ends:
 // 100 s is longer than any measurement of ours lasts.
 const (
-	least  = 100                  // ns
-	most   = int64(100 * 1e9)     // ns
-	digits = 3                    // significant, decimal
-	coarse = 2                    // of histograms that are kept in files
-	perOne = float64(time.Second) // ns
+	least  = 100              // ns
+	most   = int64(100 * 1e9) // ns
+	digits = 3                // significant, decimal
+	coarse = 2                // of histograms that are kept in files
 )
 
 // Histogram counts latencies. It is for one task at a time; Merge joins those of many.
@@ -47,12 +45,21 @@ func (h *Histogram) Count() int64 { return h.h.TotalCount() }
 // Quantile is the latency in nanoseconds below or at which the share q of all lies.
 func (h *Histogram) Quantile(q float64) float64 { return float64(h.h.ValueAtQuantile(q * 100)) }
 
-// Metrics puts the quantiles that comparisons use into m, in microseconds. The 99th
-// percentile of fewer than a hundred latencies would be their maximum: it is left out.
+// tailMin is how many latencies a 99th percentile needs: of fewer, a hundred or less are
+// above it, and one stall moves it.
+const tailMin = 10_000
+
+// Metrics puts the quantiles that comparisons use into m, in microseconds, unless they are
+// there already. Of too few latencies the 99th percentile is left out.
 func (h *Histogram) Metrics(m map[string]float64) {
-	m["p50_us"] = h.Quantile(0.50) / 1e3
-	if h.Count() >= 100 {
-		m["p99_us"] = h.Quantile(0.99) / 1e3
+	put := func(name string, q float64) {
+		if _, has := m[name]; !has {
+			m[name] = h.Quantile(q) / 1e3
+		}
+	}
+	put("p50_us", 0.50)
+	if h.Count() >= tailMin {
+		put("p99_us", 0.99)
 	}
 }
 
@@ -84,35 +91,4 @@ func FromBuckets(buckets []Bucket) (*Histogram, error) {
 		}
 	}
 	return h, nil
-}
-
-// Pace gives operations their times: the n-th is meant to begin n/rate after the first.
-type Pace struct {
-	begin time.Time
-	gap   time.Duration
-	n     int64
-}
-
-// NewPace begins a pace of so many operations per second, now.
-func NewPace(rate float64) *Pace {
-	return &Pace{begin: time.Now(), gap: time.Duration(perOne / rate)}
-}
-
-// Next waits until the next operation is meant to begin, and returns that moment: at
-// once, and a moment in the past, if the operations before it took too long.
-func (p *Pace) Next(ctx context.Context) (time.Time, error) {
-	at := p.begin.Add(time.Duration(p.n) * p.gap)
-	p.n++
-	wait := time.Until(at)
-	if wait <= 0 {
-		return at, ctx.Err()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return at, nil
-	case <-ctx.Done():
-		return at, ctx.Err()
-	}
 }

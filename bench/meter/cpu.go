@@ -34,17 +34,63 @@ func Tree(roots ...int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	return sumOf(parents, used, roots...), nil
+}
+
+func sumOf(parents map[int]int, used map[int]time.Duration, roots ...int) (total time.Duration) {
 	inTree := map[int]bool{}
 	for _, root := range roots {
 		inTree[root] = true
 	}
-	var total time.Duration
 	for pid := range parents {
 		if descends(pid, parents, inTree) {
 			total += used[pid]
 		}
 	}
-	return total, nil
+	return total
+}
+
+// kernelThreads is the process that all of the kernel's own threads descend from.
+const kernelThreads = 2
+
+// Machine is the time that all cores together have had, and what of it others used: no
+// process of ours, which are this one and all that descend from it, and no thread of the
+// kernel, which may work for us.
+func Machine() (all, others time.Duration, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the machine's CPU time: %w", err)
+	}
+	all, busy, ok := parseMachine(text)
+	if !ok {
+		return 0, 0, fmt.Errorf("read the machine's CPU time: %q", bytes.SplitN(text, []byte("\n"), 2)[0])
+	}
+	parents, used, err := processes()
+	if err != nil {
+		return 0, 0, err
+	}
+	return all, busy - sumOf(parents, used, os.Getpid(), kernelThreads), nil
+}
+
+// parseMachine reads the first line of /proc/stat: user, nice, system, idle, waiting for
+// disks, interrupts, soft interrupts, stolen. Interrupts are nobody's.
+func parseMachine(text []byte) (all, busy time.Duration, ok bool) {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	fields := bytes.Fields(line)
+	if len(fields) < 9 || string(fields[0]) != "cpu" {
+		return 0, 0, false
+	}
+	for i, field := range fields[1:9] {
+		n, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0, 0, false
+		}
+		all += time.Duration(n) * tick
+		if i < 3 {
+			busy += time.Duration(n) * tick
+		}
+	}
+	return all, busy, true
 }
 
 // descends walks from a process to its ancestors.

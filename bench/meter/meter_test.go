@@ -28,6 +28,35 @@ func TestATreeIncludesGrandchildren(t *testing.T) {
 	require.False(t, descends(9, map[int]int{9: 8, 8: 1}, map[int]bool{7: true}))
 }
 
+func TestOthersAreNeitherOursNorTheKernels(t *testing.T) {
+	all, busy, ok := parseMachine([]byte("cpu  100 20 30 400 5 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n"))
+	require.True(t, ok)
+	require.Equal(t, 576*tick, all)
+	require.Equal(t, 150*tick, busy, "user, nice and system; neither idle nor interrupts nor what was stolen")
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3 4 5 6 x 8"} {
+		_, _, ok := parseMachine([]byte(bad))
+		require.False(t, ok, "%q", bad)
+	}
+	parents := map[int]int{1: 0, 2: 0, 3: 2, 50: 1, 51: 50, 52: 51, 60: 1}
+	used := map[int]time.Duration{1: 1, 2: 2, 3: 4, 50: 8, 51: 16, 52: 32, 60: 64}
+	require.EqualValues(t, 2+4+8+16+32, sumOf(parents, used, 50, kernelThreads))
+
+	_, before, err := Machine()
+	require.NoError(t, err)
+	spin := exec.Command("sh", "-c", "while :; do :; done")
+	require.NoError(t, spin.Start())
+	defer func() { require.NoError(t, spin.Process.Kill()); _ = spin.Wait() }()
+	require.Eventually(t, func() bool {
+		used, err := Tree(spin.Process.Pid)
+		return err == nil && used > 20*tick
+	}, time.Minute, tick)
+	all, others, err := Machine()
+	require.NoError(t, err)
+	// The kernel counts the machine's time and a process's in two ways, alike but for some.
+	require.Greater(t, others-before, -10*tick, "what a child uses is taken off once")
+	require.Greater(t, all, others)
+}
+
 func TestCPUOfAProcessTreeGrowsWithWork(t *testing.T) {
 	before, err := Tree(os.Getpid())
 	require.NoError(t, err)

@@ -1,12 +1,13 @@
 package paired
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -18,30 +19,44 @@ type Canary struct {
 	CopyNanos float64 `json:"copy_ns"` // 8 KiB out of main memory
 	CRCNanos  float64 `json:"crc_ns"`  // CRC-32C of 8 KiB in the cache
 	SyncNanos float64 `json:"sync_ns"` // write and fdatasync of 8 KiB in an allocated file
-	EchoNanos float64 `json:"echo_ns"` // 64 bytes there, 8 KiB back, over a unix socket
+	EchoNanos float64 `json:"echo_ns"` // 64 bytes there, 8 KiB back, over a unix socket, both ends on one core
 }
 
-// How often each part is done. Its figure is the median: 24 flushes take 3 ms where a
-// flush takes 0.1 ms, and that is what the whole canary may cost.
+// How often each part is done; its figure is the median. A hundred flushes take some 15
+// ms; the median of 24 of them is apart from the next by as much as a disturbance.
 const (
 	canaryPage   = 8192
 	canaryMemory = 64 << 20 // larger than the last cache
 	canaryCopies = 4096
 	canaryCRCs   = 2048
-	canarySyncs  = 24
-	canaryEchoes = 200
+	canarySyncs  = 100
+	canaryEchoes = 400
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// TakeCanary measures the machine; dir is on the file system that is measured.
+// TakeCanary measures the machine; dir is on the file system that is measured. What we
+// have written ourselves is brought to the disk first, so that it is not in the way.
 func TakeCanary(dir string) (c Canary, err error) {
+	if err := drain(dir); err != nil {
+		return c, err
+	}
 	c.CopyNanos, c.CRCNanos = canaryCPU()
 	if c.SyncNanos, err = canarySync(filepath.Join(dir, "canary")); err != nil {
 		return c, err
 	}
-	c.EchoNanos, err = canaryEcho(filepath.Join(dir, "canary.sock"))
+	c.EchoNanos, err = canaryEcho()
 	return c, err
+}
+
+// drain writes out what the file system of dir has not yet written.
+func drain(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return unix.Syncfs(int(d.Fd()))
 }
 
 func (c Canary) parts() [4]float64 {
@@ -137,58 +152,110 @@ func canarySync(path string) (nanos float64, err error) {
 	return took[len(took)/2], nil
 }
 
-func canaryEcho(path string) (nanos float64, err error) {
-	l, err := net.Listen("unix", path)
+// canaryEcho times questions and answers between two threads that are pinned to one
+// core. On two, or by the runtime's poller, its figure is one of two that are 1.7 times
+// apart: whether the other core slept. Neither tells of a busy machine.
+func canaryEcho() (nanos float64, err error) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("make echo: %w", err)
 	}
-	defer l.Close()
-	served := make(chan error, 1)
-	go func() { served <- echo(l) }()
-	conn, err := net.Dial("unix", path)
-	if err != nil {
-		return 0, err
+	// Each closes its end, so that neither waits for one that has failed.
+	answered, asked := make(chan error, 1), make(chan error, 1)
+	go func() {
+		answered <- errors.Join(pinned(func() error { return answer(ends[1]) }), unix.Close(ends[1]))
+	}()
+	go func() {
+		asked <- errors.Join(pinned(func() (err error) { nanos, err = ask(ends[0]); return err }), unix.Close(ends[0]))
+	}()
+	if err := errors.Join(<-asked, <-answered); err != nil {
+		return 0, fmt.Errorf("echo: %w", err)
 	}
-	question, answer := make([]byte, 64), make([]byte, canaryPage)
+	return nanos, nil
+}
+
+// pinned runs fn on a thread that may use the first of its cores only. The thread lives
+// on as it was: programs that it has started would end with it.
+func pinned(fn func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return fmt.Errorf("find a core: %w", err)
+	}
+	core := 0
+	for !all.IsSet(core) {
+		core++
+	}
+	one.Set(core)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("pin to a core: %w", err)
+	}
+	return errors.Join(fn(), unix.SchedSetaffinity(0, &all))
+}
+
+func ask(fd int) (nanos float64, err error) {
+	question, reply := make([]byte, 64), make([]byte, canaryPage)
 	var took []float64
 	for range canaryEchoes {
 		begin := time.Now()
-		if _, err := conn.Write(question); err != nil {
+		if err := writeAll(fd, question); err != nil {
 			return 0, err
 		}
-		if _, err := io.ReadFull(conn, answer); err != nil {
+		if err := readFull(fd, reply); err != nil {
 			return 0, err
 		}
 		took = append(took, float64(time.Since(begin)))
-	}
-	if err := conn.Close(); err != nil {
-		return 0, err
-	}
-	if err := <-served; err != nil {
-		return 0, fmt.Errorf("echo: %w", err)
 	}
 	slices.Sort(took)
 	return took[len(took)/2], nil
 }
 
-func echo(l net.Listener) error {
-	conn, err := l.Accept()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	question, answer := make([]byte, 64), make([]byte, canaryPage)
+func answer(fd int) error {
+	question, reply := make([]byte, 64), make([]byte, canaryPage)
 	for {
-		if _, err := io.ReadFull(conn, question); err != nil {
-			if err == io.EOF {
+		if err := readFull(fd, question); err != nil {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
 		}
-		if _, err := conn.Write(answer); err != nil {
+		if err := writeAll(fd, reply); err != nil {
 			return err
 		}
 	}
+}
+
+// readFull and writeAll make blocking calls of the system.
+func readFull(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Read(fd, p)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.EOF
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+func writeAll(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Write(fd, p)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
 }
 
 // Worse is the worst of both, part by part.

@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/varvedb/varve/bench/meter"
 )
 
 // Conditions is what else went on in the machine during a round.
@@ -12,10 +15,13 @@ type Conditions struct {
 	Load1       float64 `json:"load_1min"`           // runnable tasks
 	CPUPressure float64 `json:"cpu_pressure_10s"`    // percent of time in which some task waited
 	IOPressure  float64 `json:"io_pressure_10s"`     //
+	OthersShare float64 `json:"others_cpu_share"`    // of all cores' time during the round, used by processes that are not ours; absent in older files
 	StolenTicks uint64  `json:"stolen_ticks"`        // by the host, during the round
 	GCs         uint32  `json:"garbage_collections"` // of this process, during the round
 	begunStolen uint64
 	begunGCs    uint32
+	begunAll    time.Duration
+	begunOthers time.Duration
 }
 
 // ConditionsNow reads the conditions at the beginning of a round. What the machine does
@@ -25,12 +31,18 @@ func ConditionsNow() Conditions {
 	if fields := strings.Fields(read("/proc/loadavg")); len(fields) > 0 {
 		c.Load1, _ = strconv.ParseFloat(fields[0], 64)
 	}
+	c.begunAll, c.begunOthers, _ = meter.Machine()
 	c.CPUPressure, c.IOPressure = pressure(read("/proc/pressure/cpu")), pressure(read("/proc/pressure/io"))
 	return c
 }
 
 func (c *Conditions) finish() {
 	c.StolenTicks, c.GCs = stolenTicks()-c.begunStolen, collections()-c.begunGCs
+	all, others, err := meter.Machine()
+	if err == nil && all > c.begunAll {
+		// It is a difference of figures that are exact to some ticks each.
+		c.OthersShare = max(0, float64(others-c.begunOthers)/float64(all-c.begunAll))
+	}
 }
 
 func collections() uint32 {

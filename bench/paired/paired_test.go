@@ -41,7 +41,7 @@ func TestTwoRoundsAreABBA(t *testing.T) {
 	cases := []paired.Case{{Name: "c", Arms: []paired.Arm{arm("A"), arm("B")}}}
 	var rounds []paired.Round
 	for n := range 2 {
-		r, err := paired.Run(t.Context(), n, cases, t.TempDir(), paired.Watch{})
+		r, err := paired.Run(t.Context(), n, nil, cases, t.TempDir(), paired.Watch{})
 		require.NoError(t, err)
 		require.Positive(t, r.Canary.CopyNanos)
 		require.Positive(t, r.Canary.CRCNanos)
@@ -77,11 +77,14 @@ func TestADisturbedRoundIsDropped(t *testing.T) {
 	quiet, dropped := paired.Quiet(rounds)
 	require.Equal(t, rounds[:2], quiet)
 	require.Equal(t, 3, dropped)
+	rounds[0].Conditions.OthersShare, rounds[1].Conditions.OthersShare = 0.09, 0.11
+	quiet, _ = paired.Quiet(rounds)
+	require.Equal(t, rounds[:1], quiet, "the canary does not see who comes later in a round")
 }
 
 func TestLatenciesBecomeMetrics(t *testing.T) {
 	h := latency.New()
-	for range 200 {
+	for range 10_000 {
 		h.Record(time.Millisecond)
 	}
 	var seen []string
@@ -92,12 +95,12 @@ func TestLatenciesBecomeMetrics(t *testing.T) {
 	cases := []paired.Case{{Name: "c", Arms: []paired.Arm{{Name: "A", Run: func(context.Context, int) (paired.Sample, error) {
 		return paired.Sample{Metrics: map[string]float64{}, Latency: h}, nil
 	}}}}}
-	r, err := paired.Run(t.Context(), 0, cases, t.TempDir(), watch)
+	r, err := paired.Run(t.Context(), 0, nil, cases, t.TempDir(), watch)
 	require.NoError(t, err)
 	p99, ok := r.Value("c", "A", "p99_us")
 	require.True(t, ok)
 	require.InEpsilon(t, 1000, p99, 0.002)
-	require.Equal(t, []string{"c A", "200"}, seen)
+	require.Equal(t, []string{"c A", "10000"}, seen)
 }
 
 func TestAnArmThatFailsIsNamed(t *testing.T) {
@@ -105,7 +108,7 @@ func TestAnArmThatFailsIsNamed(t *testing.T) {
 	cases := []paired.Case{{Name: "c", Arms: []paired.Arm{{Name: "A", Run: func(context.Context, int) (paired.Sample, error) {
 		return paired.Sample{}, broken
 	}}}}}
-	_, err := paired.Run(t.Context(), 0, cases, t.TempDir(), paired.Watch{})
+	_, err := paired.Run(t.Context(), 0, nil, cases, t.TempDir(), paired.Watch{})
 	require.ErrorIs(t, err, broken)
 	require.ErrorContains(t, err, "measure A of c")
 }

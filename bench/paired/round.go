@@ -13,6 +13,9 @@ import (
 type Sample struct {
 	Metrics map[string]float64 // by name, which ends in the unit
 	Latency *latency.Histogram // nil: none was recorded
+	// Rate is how many operations a second were meant to begin, and their latencies count
+	// from then; 0: each began when the one before had ended.
+	Rate float64
 }
 
 // Arm is one side of a comparison.
@@ -63,13 +66,14 @@ type Watch struct {
 	End   func(m Measured, s Sample)
 }
 
-// Run measures one round. scratch is a directory on the file system that is measured.
-func Run(ctx context.Context, number int, cases []Case, scratch string, watch Watch) (Round, error) {
-	r := Round{Number: number, Conditions: ConditionsNow()}
-	var err error
-	if r.Canary, err = TakeCanary(scratch); err != nil {
+// Run measures the round after those before, which has a number. scratch is a directory
+// on the file system that is measured.
+func Run(ctx context.Context, number int, before []Round, cases []Case, scratch string, watch Watch) (r Round, err error) {
+	canary, err := settle(ctx, before, func() (Canary, error) { return TakeCanary(scratch) })
+	if err != nil {
 		return r, fmt.Errorf("take canary: %w", err)
 	}
+	r = Round{Number: number, Canary: canary, Conditions: ConditionsNow()}
 	for _, c := range cases {
 		for turn, i := range Order(number, len(c.Arms)) {
 			arm := c.Arms[i]
@@ -142,18 +146,51 @@ func Values(rounds []Round, c, arm, peer, metric string) (values []float64) {
 // disturbed is how much worse than the session's best a canary may be.
 const disturbed = 1.5
 
+// crowded is the share of the machine's CPU time during a round beyond which others took
+// too much of it: on two cores a fifth of one.
+const crowded = 0.1
+
 // Quiet returns the rounds that were not disturbed, and the number of those that were.
 func Quiet(rounds []Round) (quiet []Round, dropped int) {
-	var best Canary
+	best := bestOf(rounds)
 	for i := range rounds {
-		best = best.better(rounds[i].Canary)
-	}
-	for i := range rounds {
-		if rounds[i].Canary.worseThan(best, disturbed) {
+		if rounds[i].Canary.worseThan(best, disturbed) || rounds[i].Conditions.OthersShare > crowded {
 			dropped++
 			continue
 		}
 		quiet = append(quiet, rounds[i])
 	}
 	return quiet, dropped
+}
+
+// bestOf is the best canary of some rounds, part by part.
+func bestOf(rounds []Round) (best Canary) {
+	for i := range rounds {
+		best = best.better(rounds[i].Canary)
+	}
+	return best
+}
+
+// How long a round may wait for a quiet machine: the end of what the one before has left
+// behind, and of what others do for a moment, is nearer than the end of a round.
+const (
+	settleTries = 6
+	settlePause = time.Second
+)
+
+// settle takes the canary until it is not worse than it may be beside those of the rounds
+// before, or for as long as a round may wait.
+func settle(ctx context.Context, before []Round, take func() (Canary, error)) (c Canary, err error) {
+	best := bestOf(before)
+	for range settleTries {
+		if c, err = take(); err != nil || !c.worseThan(best.better(c), disturbed) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return c, ctx.Err()
+		case <-time.After(settlePause):
+		}
+	}
+	return c, nil
 }

@@ -3,8 +3,10 @@ package peer_test
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/bench/peer"
@@ -22,7 +24,17 @@ func TestPlainFilesAreWritten(t *testing.T) {
 	streamed, err := p.Stream(t.Context(), 8<<20, 1<<20)
 	require.NoError(t, err)
 	require.Positive(t, streamed.Metrics["mib_per_s"])
+	group := p.Group(8192, 2)
+	var tasks sync.WaitGroup
+	for range 20 {
+		tasks.Go(func() { assert.NoError(t, group.Commit(t.Context())) })
+	}
+	tasks.Wait()
+	group.Close()
 	require.NoError(t, p.Close())
+	broken := p.Group(8192, 2)
+	require.Error(t, broken.Commit(t.Context()))
+	broken.Close()
 	_, err = p.Overwrite(t.Context(), 1, 8192)
 	require.Error(t, err)
 }

@@ -17,7 +17,7 @@ var latencyCases = map[string][]string{
 	"flush":   {"foreground"},
 	"branch":  {"create"},
 	"travel":  {"depth/64", "history"},
-	"pgbench": {"tpcb/c1", "tpcb/c16", "select/warm"},
+	"pgbench": {"tpcb/c1", "tpcb/c16", "select/warm", "tpcb/paced", "select/paced"},
 }
 
 // titles of the figures that suites plot.

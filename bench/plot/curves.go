@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -128,7 +129,7 @@ func number(v float64) string {
 
 // tail draws the share of operations that took longer than x.
 func tail(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
-	f := newFigure(fmt.Sprintf("latency-%s-%s", r.Suite, fileName(c)), fmt.Sprintf("%s, %s: how many took longer", r.Suite, c))
+	f := newFigure(fmt.Sprintf("latency-%s-%s", r.Suite, fileName(c)), fmt.Sprintf("%s, %s, %s: how many took longer", r.Suite, c, arrivals(arms)))
 	f.x, f.y = "latency", "share of operations that took longer"
 	logAxis(&f.plot.X)
 	f.plot.X.Tick.Marker = micros{decades{}}
@@ -139,9 +140,27 @@ func tail(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
 	return f, err
 }
 
+// loop is how an arm was loaded, in short.
+func loop(l *bench.Latencies) string {
+	short, _, _ := strings.Cut(l.Arrivals(), ",")
+	return short
+}
+
+// arrivals says from when latencies count: all arms of a case are loaded alike, but for
+// those of a peer that can only be asked one by one.
+func arrivals(arms []bench.Latencies) string {
+	said := []string{}
+	for i := range arms {
+		if how := arms[i].Arrivals(); !slices.Contains(said, how) {
+			said = append(said, how)
+		}
+	}
+	return strings.Join(said, " and ")
+}
+
 // cdf draws the share of operations that took at most x.
 func cdf(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
-	f := newFigure(fmt.Sprintf("cdf-%s-%s", r.Suite, fileName(c)), fmt.Sprintf("%s, %s: how many took at most", r.Suite, c))
+	f := newFigure(fmt.Sprintf("cdf-%s-%s", r.Suite, fileName(c)), fmt.Sprintf("%s, %s, %s: how many took at most", r.Suite, c, arrivals(arms)))
 	f.x, f.y = "latency", "share of operations that took at most so long"
 	logAxis(&f.plot.X)
 	f.plot.X.Tick.Marker = micros{decades{}}
@@ -154,6 +173,7 @@ func cdf(r *bench.Result, c string, arms []bench.Latencies) (*Figure, error) {
 func (f *Figure) cumulative(r *bench.Result, arms []bench.Latencies, y func(float64) (float64, bool)) error {
 	f.plot.Add(grid()) // First, so that it lies below.
 	legend, count := f.withLegend(), int64(0)
+	mixed := slices.ContainsFunc(arms, func(l bench.Latencies) bool { return loop(&l) != loop(&arms[0]) })
 	for i, arm := range arms {
 		total := int64(0)
 		for _, b := range arm.Buckets {
@@ -180,6 +200,9 @@ func (f *Figure) cumulative(r *bench.Result, arms []bench.Latencies, y func(floa
 		line.StepStyle = plotter.PostStep
 		f.plot.Add(line)
 		legend.Add(fmt.Sprintf("%s (n=%d)", arm.Arm, total), line)
+		if mixed { // A second line, for the strip is narrow.
+			legend.Add(loop(&arm))
+		}
 	}
 	f.Caption = caption(r, fmt.Sprintf("n = %d operations of %s", count, arms[0].From(r)))
 	return nil

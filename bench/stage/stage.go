@@ -13,18 +13,6 @@ import (
 	"github.com/varvedb/varve/bench/pglog"
 )
 
-// Cases makes the cases of all builders, in order.
-func Cases(ctx context.Context, builders ...func(context.Context) ([]paired.Case, error)) (cases []paired.Case, err error) {
-	for _, build := range builders {
-		built, err := build(ctx)
-		if err != nil {
-			return nil, err
-		}
-		cases = append(cases, built...)
-	}
-	return cases, nil
-}
-
 // Peers starts the program with the heavy peers. Where it is not built there is none, and
 // the peers named are missing in the result.
 func Peers(s *bench.Session, names ...string) (*peer.Helper, error) {

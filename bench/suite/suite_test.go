@@ -5,6 +5,8 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,9 +14,12 @@ import (
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/goal"
 	"github.com/varvedb/varve/bench/paired"
+	"github.com/varvedb/varve/bench/postgres"
+	"github.com/varvedb/varve/bench/stage"
 	"github.com/varvedb/varve/bench/suite"
 	"github.com/varvedb/varve/bench/suite/appendlog"
 	"github.com/varvedb/varve/bench/suite/getpage"
+	"github.com/varvedb/varve/bench/suite/ingest"
 	"github.com/varvedb/varve/bench/suite/redo"
 	"github.com/varvedb/varve/bench/suite/travel"
 )
@@ -90,4 +95,68 @@ func TestTinyRunsMeasureWhatTheGoalsAsk(t *testing.T) {
 		}
 	}
 	require.Greater(t, judged, 15)
+}
+
+// namesOf asks a suite what a filter can pick, by one that picks nothing. That builds
+// nothing.
+func namesOf(t *testing.T, s bench.Suite, opts bench.Options) []string {
+	opts.Cases = regexp.MustCompile("^nothing$")
+	_, err := bench.Run(t.Context(), s, opts, bench.NewProgress(&bytes.Buffer{}, false, 1))
+	require.ErrorIs(t, err, bench.ErrNoCase, s.Name)
+	_, list, found := strings.Cut(err.Error(), "which has: ")
+	require.True(t, found, "%v", err)
+	names := strings.Split(list, ", ")
+	slices.Sort(names)
+	require.Len(t, slices.Compact(slices.Clone(names)), len(names), "%s: no two have one name", s.Name)
+	return names
+}
+
+// What a filter can pick holds every case that a goal is judged by.
+func TestEverySuiteTellsItsCases(t *testing.T) {
+	if _, err := postgres.Find(t.Context()); err != nil {
+		t.Skip("some suites ask for PostgreSQL first: ", err)
+	}
+	opts := bench.Options{Out: t.TempDir(), Scratch: t.TempDir()}
+	names := map[string][]string{}
+	for _, s := range suite.All() {
+		names[s.Name] = namesOf(t, s, opts)
+		require.Positive(t, s.Weight, s.Name)
+	}
+	goals, err := goal.All()
+	require.NoError(t, err)
+	for _, g := range goals {
+		require.True(t, g.Missing != "" || slices.Contains(names[g.Suite], g.Case), "goal %s is of %s of suite %s, which has %v", g.ID, g.Case, g.Suite, names[g.Suite])
+	}
+}
+
+// A case's own name is a filter that picks it, and nothing else.
+func TestEveryNameIsAFilter(t *testing.T) {
+	scratch, err := os.MkdirTemp("", "b")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(scratch)) })
+	require.NoError(t, os.Chmod(scratch, 0o755)) // PostgreSQL's user must get through it.
+	opts := bench.Options{Rounds: 1, Quick: true, Seed: 1, Out: t.TempDir(), Scratch: scratch}
+	tpcb := stage.TPCB{Scale: 1, Transactions: 4000} // PostgreSQL tells the time of its redo in hundredths of a second.
+	for name, run := range map[string]func(context.Context, *bench.Session) error{
+		"getpage": func(ctx context.Context, s *bench.Session) error {
+			return getpage.Run(ctx, s, getpage.Config{Pages: 8, DeltaBytes: 50, Ops: 5, Deltas: []int{0, 10}, Layers: []int{2}, Sizes: []int{1}, WireOps: 5})
+		},
+		"ingest": func(ctx context.Context, s *bench.Session) error {
+			return ingest.Run(ctx, s, ingest.Config{TPCB: tpcb, Copy: 100, Records: 1600, Pages: 100})
+		},
+	} {
+		s := bench.Suite{Name: name, Run: run}
+		for _, c := range namesOf(t, s, opts) {
+			if _, err := postgres.Find(t.Context()); name == "ingest" && (err != nil || c != "ingest/tpcb") {
+				continue // Each makes a log anew.
+			}
+			opts.Cases = regexp.MustCompile("^" + regexp.QuoteMeta(c) + "$")
+			r, err := bench.Run(t.Context(), s, opts, bench.NewProgress(&bytes.Buffer{}, false, 1))
+			require.NoError(t, err, "%s %s", name, c)
+			require.Len(t, r.Rounds, 1, "%s %s", name, c)
+			for _, sample := range r.Rounds[0].Samples {
+				require.Equal(t, c, sample.Case)
+			}
+		}
+	}
 }

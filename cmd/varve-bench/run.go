@@ -55,8 +55,8 @@ func newRunCommand() *cobra.Command {
 	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "of everything that is drawn")
 	cmd.Flags().StringVar(&opts.Peers, "peers", "bin/varve-bench-peers", "the program with Pebble and etcd; make bench-peers builds it")
 	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of this process, in which all of Varve but PostgreSQL runs")
-	cmd.Flags().DurationVar(&within, "within", 0, "leave out rounds, but for the first three of a suite, that would make the run longer; 0: none")
-	cmd.Flags().StringVar(&cases, "cases", "", "measure only cases whose names match this regular expression")
+	cmd.Flags().DurationVar(&within, "within", 0, "how long the run may take: rounds beyond the first three of a suite that do not fit are left out, and where few were quiet there are more; 0: as many rounds as were asked for")
+	cmd.Flags().StringVar(&cases, "cases", "", "measure only cases whose names match this regular expression; one that matches none has them listed")
 	return cmd
 }
 
@@ -90,29 +90,40 @@ func run(ctx context.Context, suites []bench.Suite, opts bench.Options, within t
 	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr), len(suites))
 	opts.Keep = bench.NewKeep(opts.Scratch)
 	defer func() { err = errors.Join(err, opts.Keep.Close()) }()
-	var failed []error
+	var failed, empty []error
 	end := time.Now().Add(within)
 	for i, s := range suites {
 		if within > 0 {
-			opts.Until = share(time.Now(), end, len(suites)-i)
+			opts.Until = share(time.Now(), end, suites[i:])
 		}
 		_, err := bench.Run(ctx, s, opts, progress)
 		if ctx.Err() != nil {
 			return errors.Join(errors.New("interrupted; complete rounds are in "+opts.Out), err)
+		}
+		if errors.Is(err, bench.ErrNoCase) {
+			empty = append(empty, err)
+			continue
 		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("suite %s: %w", s.Name, err))
 			fmt.Fprintln(os.Stderr, strings.TrimSpace(failed[len(failed)-1].Error()))
 		}
 	}
+	if len(empty) == len(suites) { // A filter that finds something need not do so in every suite.
+		return errors.Join(empty...)
+	}
 	return errors.Join(failed...)
 }
 
-// share is until when the next of so many suites may run: suites differ, so it may take
-// half as much again as each would get of the time that is left.
-func share(now, end time.Time, suites int) time.Time {
+// share is until when the first of the suites that are left may run: a fourth longer than
+// its part of the time that is left, for some do not use theirs up.
+func share(now, end time.Time, suites []bench.Suite) time.Time {
+	sum := 0
+	for _, s := range suites {
+		sum += s.Weight
+	}
 	left := end.Sub(now)
-	return now.Add(min(left, left*3/2/time.Duration(suites)))
+	return now.Add(min(left, left*5*time.Duration(suites[0].Weight)/time.Duration(4*sum)))
 }
 
 func isTerminal(f *os.File) bool {

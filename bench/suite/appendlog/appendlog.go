@@ -44,7 +44,7 @@ var Quick = Config{NodeOps: 300, CommitOps: 400, Clients: []int{1, 16}, EtcdOps:
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "append", Letter: "a",
+		Name: "append", Letter: "a", Weight: 340,
 		Title: "log append on one node, and commit by a quorum of three safekeepers",
 		About: "Records are appended to one segmented log, and through a proposer to three safekeepers on unix sockets, all in one process and on one disk. " +
 			"The floor writes the same bytes to three plain allocated files and waits for the second; etcd runs three members in one process as well. " +
@@ -70,7 +70,8 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		return err
 	}
 	b := &suite{s: s, cfg: cfg, plain: plain, helper: helper}
-	cases, err := stage.Cases(ctx, b.node, b.commit, b.paced, b.stream, b.slow)
+	cases, err := s.Build(ctx, bench.One("node/8KiB", b.node), bench.Builder{Names: b.commitNames(), Build: b.commit},
+		bench.One("paced/8KiB", b.paced), bench.One("stream/128KiB", b.stream), bench.One("slow/c1", b.slow))
 	if err != nil {
 		return err
 	}
@@ -93,8 +94,8 @@ const (
 )
 
 // node appends 8 KiB durably on one node: five ways.
-func (b *suite) node(context.Context) ([]paired.Case, error) {
-	c := paired.Case{Name: "node/8KiB"}
+func (b *suite) node(context.Context) (c paired.Case, err error) {
+	c = paired.Case{Name: "node/8KiB"}
 	c.Arms = append(c.Arms, paired.Arm{
 		Name: "varve", Settings: varveSettings,
 		Run: b.segmentLog,
@@ -112,7 +113,7 @@ func (b *suite) node(context.Context) ([]paired.Case, error) {
 		} {
 			dir, err := b.s.Dir(arm.name)
 			if err != nil {
-				return nil, err
+				return c, err
 			}
 			load.Dir = dir + "/db"
 			c.Arms = append(c.Arms, b.helper.Arm(arm.name, arm.settings, arm.op, load))
@@ -121,7 +122,7 @@ func (b *suite) node(context.Context) ([]paired.Case, error) {
 	for i := range c.Arms {
 		c.Arms[i] = stage.CountFlushes(b.s, c.Arms[i])
 	}
-	return []paired.Case{c}, nil
+	return c, nil
 }
 
 // segmentLog appends records whose page framing makes them 8 KiB of log each.
@@ -223,6 +224,33 @@ func (b *suite) writer(ctx context.Context, name string) (*cluster.Safekeepers, 
 	return keepers, w, nil
 }
 
+// sizes are those of commits. For sizes but a page's the ends of the grid of clients say
+// all.
+var sizes = []struct {
+	name  string
+	bytes int
+	div   int
+}{{"64B", 64, 1}, {"8KiB", page, 1}, {"128KiB", 128 << 10, 8}}
+
+// clientsOf are the numbers of clients that commit records of a size.
+func (b *suite) clientsOf(bytes int) []int {
+	if all := b.cfg.Clients; bytes != page && len(all) > 2 {
+		return []int{all[0], all[len(all)-1]}
+	}
+	return b.cfg.Clients
+}
+
+func commitName(size string, clients int) string { return fmt.Sprintf("commit/%s/c%d", size, clients) }
+
+func (b *suite) commitNames() (names []string) {
+	for _, size := range sizes {
+		for _, clients := range b.clientsOf(size.bytes) {
+			names = append(names, commitName(size.name, clients))
+		}
+	}
+	return names
+}
+
 // commit has clients write records of a size and wait for each to be committed.
 func (b *suite) commit(ctx context.Context) (cases []paired.Case, err error) {
 	keepers, w, err := b.writer(ctx, "q")
@@ -233,17 +261,10 @@ func (b *suite) commit(ctx context.Context) (cases []paired.Case, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, size := range []struct {
-		name  string
-		bytes int
-		div   int
-	}{{"64B", 64, 1}, {"8KiB", page, 1}, {"128KiB", 128 << 10, 8}} {
-		for i, clients := range b.cfg.Clients {
-			if size.bytes != page && i > 0 && i != len(b.cfg.Clients)-1 {
-				continue // Of the other sizes the ends of the grid say all.
-			}
+	for _, size := range sizes {
+		for _, clients := range b.clientsOf(size.bytes) {
 			ops := max(b.cfg.CommitOps/size.div, clients*2)
-			c := paired.Case{Name: fmt.Sprintf("commit/%s/c%d", size.name, clients)}
+			c := paired.Case{Name: commitName(size.name, clients)}
 			c.Arms = append(c.Arms, paired.Arm{Name: "varve", Settings: varveSettings,
 				Run: func(ctx context.Context, _ int) (paired.Sample, error) {
 					return commitLoad(ctx, keepers, w, cluster.Message(size.bytes), ops, clients)
@@ -299,55 +320,42 @@ func commitLoad(ctx context.Context, keepers *cluster.Safekeepers, w *cluster.Wr
 	}}, errors.Join(errs...)
 }
 
-// paced has commits arrive at a rate whether or not the ones before are done: what a
-// stall costs shows in the tail.
-func (b *suite) paced(ctx context.Context) ([]paired.Case, error) {
+// paced has commits arrive at a rate whether or not the ones before are done, and go into
+// one flush with them if they are not: what a stall costs shows in the tail.
+func (b *suite) paced(ctx context.Context) (c paired.Case, err error) {
 	_, w, err := b.writer(ctx, "r")
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	probe, err := b.plain.Quorum(ctx, 200, page, 2)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	rate := b.cfg.Paced * 1e9 / probe.Latency.Quantile(0.5)
 	b.s.Note("paced commits arrive at %.0f per second", rate)
 	record := cluster.Message(page - 64)
 	arm := func(commit func(context.Context) error) func(context.Context, int) (paired.Sample, error) {
 		return func(ctx context.Context, _ int) (paired.Sample, error) {
-			return pacedLoad(ctx, b.cfg.PacedOps, rate, commit)
+			h, err := latency.Paced(ctx, b.cfg.PacedOps, rate, commit)
+			return paired.Sample{Latency: h, Rate: rate, Metrics: map[string]float64{}}, err
 		}
 	}
-	return []paired.Case{{Name: "paced/8KiB", Arms: []paired.Arm{
+	return paired.Case{Name: "paced/8KiB", Arms: []paired.Arm{
 		{Name: "varve", Settings: varveSettings,
 			Run: arm(func(ctx context.Context) error { return w.Commit(ctx, record) })},
-		{Name: "floor", Settings: floorSettings, Run: arm(func(ctx context.Context) error {
-			_, err := b.plain.Quorum(ctx, 1, page, 2)
-			return err
-		})},
-	}}}, nil
-}
-
-func pacedLoad(ctx context.Context, ops int, rate float64, commit func(context.Context) error) (paired.Sample, error) {
-	h, pace := latency.New(), latency.NewPace(rate)
-	for range ops {
-		meant, err := pace.Next(ctx)
-		if err != nil {
-			return paired.Sample{}, err
-		}
-		if err := commit(ctx); err != nil {
-			return paired.Sample{}, err
-		}
-		h.Since(meant)
-	}
-	return paired.Sample{Latency: h, Metrics: map[string]float64{"p999_us": h.Quantile(0.999) / 1e3}}, nil
+		{Name: "floor", Settings: floorSettings + "; what comes during a flush goes into the next", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+			grouped := b.plain.Group(page, 2)
+			defer grouped.Close()
+			return arm(grouped.Commit)(ctx, round)
+		}},
+	}}, nil
 }
 
 // stream writes without waiting for single commits.
-func (b *suite) stream(ctx context.Context) ([]paired.Case, error) {
+func (b *suite) stream(ctx context.Context) (c paired.Case, err error) {
 	keepers, w, err := b.writer(ctx, "s")
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	record := cluster.Message(128<<10 - 512)
 	run := func(ctx context.Context, _ int) (paired.Sample, error) {
@@ -369,22 +377,22 @@ func (b *suite) stream(ctx context.Context) ([]paired.Case, error) {
 			"bytes_per_wal_byte": float64(keepers.BytesWritten()-bytes) / float64(len(keepers.Nodes)) / size,
 		}}, nil
 	}
-	return []paired.Case{{Name: "stream/128KiB", Arms: []paired.Arm{
+	return paired.Case{Name: "stream/128KiB", Arms: []paired.Arm{
 		{Name: "varve", Settings: varveSettings, Run: run},
 		{Name: "plain", Settings: "three writers of 1 MiB into allocated files, fdatasync each", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
 			return b.plain.Stream(ctx, min(b.cfg.Stream, 120<<20), 1<<20)
 		}},
-	}}}, nil
+	}}, nil
 }
 
 // slowBy is what is added to each flush of the slow safekeeper.
 const slowBy = 20 * time.Millisecond
 
 // slow compares commits while one safekeeper is slow with commits while none is.
-func (b *suite) slow(ctx context.Context) ([]paired.Case, error) {
+func (b *suite) slow(ctx context.Context) (c paired.Case, err error) {
 	keepers, w, err := b.writer(ctx, "t")
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	arm := func(name string, delay time.Duration) paired.Arm {
 		return paired.Arm{Name: name, Settings: fmt.Sprintf("each flush of one of three safekeepers takes %v longer", delay),
@@ -394,5 +402,5 @@ func (b *suite) slow(ctx context.Context) ([]paired.Case, error) {
 				return commitLoad(ctx, keepers, w, cluster.Message(page-64), b.cfg.SlowOps, 1)
 			}}
 	}
-	return []paired.Case{{Name: "slow/c1", Arms: []paired.Arm{arm("one-slow", slowBy), arm("all-well", 0)}}}, nil
+	return paired.Case{Name: "slow/c1", Arms: []paired.Arm{arm("one-slow", slowBy), arm("all-well", 0)}}, nil
 }

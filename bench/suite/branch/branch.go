@@ -44,7 +44,7 @@ var Quick = Config{Ops: 40, Sizes: []int{4, 16, 64}, Each: 10, Counts: []int{1, 
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "branch", Letter: "f",
+		Name: "branch", Letter: "f", Weight: 130,
 		Title: "creation of branches, against copies and snapshots",
 		About: "A branch is one small object that is put if absent, between two reads of the head of the parent's index. The bucket is a directory, where a put is a file, a lock, a rename and two flushes; " +
 			"the floor is one append of 256 bytes and its flush. What must not depend on size or number is shown by counters, which need no clock: requests, and bytes written and read, of every branch. " +
@@ -62,19 +62,11 @@ type suite struct {
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	b := &suite{s: s, cfg: cfg, rng: rand.New(rand.NewPCG(s.Seed, 8))}
-	create, err := b.create(ctx)
+	cases, err := s.Build(ctx, bench.One("create", b.create), bench.One("sizes", b.sizes), bench.One("counts", b.counts))
 	if err != nil {
 		return err
 	}
-	sizes, err := b.sizes(ctx)
-	if err != nil {
-		return err
-	}
-	counts, err := b.counts(ctx)
-	if err != nil {
-		return err
-	}
-	return s.Measure(ctx, create, sizes, counts)
+	return s.Measure(ctx, cases...)
 }
 
 const varveSettings = "a directory bucket: each put is synced, renamed under a lock, and its directory synced"

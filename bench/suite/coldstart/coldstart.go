@@ -32,7 +32,7 @@ var Quick = Config{Scales: []int{1, 4}}
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "coldstart", Letter: "h",
+		Name: "coldstart", Letter: "h", Weight: 120,
 		Title: "cold start of a compute, which copies the whole database first: there is no lazy directory yet",
 		About: "The time from the wish to start to the first answered query, asked every 0.5 ms. Vanilla PostgreSQL starts on a directory that is there, cleanly stopped, with the same shared_buffers. " +
 			"Varve makes a new directory from storage each time: it wins a term, gets the start state, fetches every page, and starts. So its time grows with the database, which sizes shows.",
@@ -62,18 +62,23 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		return nil
 	}
 	b := &suite{s: s, cfg: cfg, programs: programs}
-	if err := b.setUp(ctx); err != nil {
-		return err
-	}
-	start, err := b.start(ctx)
+	cases, err := s.Build(ctx, bench.Builder{Names: []string{"start", "sizes"}, Build: b.cases})
 	if err != nil {
 		return err
 	}
-	if err := s.Measure(ctx, start, b.sizes()); err != nil {
+	if err := s.Measure(ctx, cases...); err != nil {
 		return err
 	}
 	b.plot()
 	return nil
+}
+
+func (b *suite) cases(ctx context.Context) ([]paired.Case, error) {
+	if err := b.setUp(ctx); err != nil {
+		return nil, err
+	}
+	start, err := b.start(ctx)
+	return []paired.Case{start, b.sizes()}, err
 }
 
 // database makes a stopped cluster with pgbench's tables.

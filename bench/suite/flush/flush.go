@@ -37,7 +37,7 @@ var Quick = Config{Pages: 2000, DeltaBytes: 150, Updates: 100_000, Memtable: 4 <
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "flush", Letter: "e",
+		Name: "flush", Letter: "e", Weight: 240,
 		Title: "flushes of memtables, and merges of layers: what is written, stored, and delayed",
 		About: "A stream of Generic updates goes through a timeline into small memtables, uniform and skewed (80 % of the updates to 20 % of the pages). " +
 			"Bytes written are those of the bucket and of local files, up to the end of all merges; layers_per_read is what a read then visits, with its relation's size. " +
@@ -45,7 +45,7 @@ func Suite() bench.Suite {
 			"tpcb takes in the log of TPC-B as Varve's endpoints write it, into small memtables, and a tenth of it stays readable: " +
 			"layers are merged, images made and history collected as in a database that has long been there, for which its time of day runs a thousand times as fast. " +
 			"Its space_ratio is of what is stored to the images that were imported and the log that can still be read; a round in which one of these did not happen fails. " +
-			"foreground reads while memtables are flushed and layers merged; a round without both fails.",
+			"foreground reads while memtables are flushed and layers merged; a round without both fails. Its reads arrive at one rate, busy or idle, and count from then.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
 }
@@ -54,6 +54,8 @@ type suite struct {
 	s      *bench.Session
 	cfg    Config
 	helper *peer.Helper
+	// readRate is at how many per second reads arrive; 0 until it was tried out.
+	readRate float64
 }
 
 // Run measures.
@@ -63,13 +65,13 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		return err
 	}
 	b := &suite{s: s, cfg: cfg, helper: helper}
-	cases := []paired.Case{b.stream("uniform"), b.stream("skewed"), b.memtables(), b.foreground()}
-	if s.Wants("tpcb") {
-		tpcb, err := b.tpcb(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, tpcb)
+	var builders []bench.Builder
+	for _, c := range []paired.Case{b.stream("uniform"), b.stream("skewed"), b.memtables(), b.foreground()} {
+		builders = append(builders, bench.One(c.Name, func(context.Context) (paired.Case, error) { return c, nil }))
+	}
+	cases, err := s.Build(ctx, append(builders, bench.One("tpcb", b.tpcb))...)
+	if err != nil {
+		return err
 	}
 	if err := s.Measure(ctx, cases...); err != nil {
 		return err

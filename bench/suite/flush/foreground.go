@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/varvedb/varve/bench/cluster"
-	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/lsm"
-	"github.com/varvedb/varve/wal"
 )
 
 // foreground reads pages while updates are flushed and their layers merged, and while
@@ -23,7 +20,7 @@ func (b *suite) foreground() paired.Case {
 		}}
 	}
 	return paired.Case{Name: "foreground", Arms: []paired.Arm{
-		arm("while-flushing", "memtables of 1 MiB, updates without a pause in another task, flushed and merged in others; reads one by one at the LSN of the import", true),
+		arm("while-flushing", "memtables of 1 MiB, updates without a pause in another task, flushed and merged in others; reads arrive at a quarter of the rate that an idle store can answer one by one, at the LSN of the import", true),
 		arm("idle", "the same reads without updates", false),
 	}}
 }
@@ -45,9 +42,14 @@ func (b *suite) reads(ctx context.Context, name string, busy bool) (s paired.Sam
 }
 
 func (b *suite) readWhile(ctx context.Context, p *cluster.Pages, busy bool) (s paired.Sample, err error) {
-	start, before := p.End(), p.Under.Stats()
+	start := p.End()
+	if s.Rate, err = b.rateOf(ctx, p); err != nil {
+		return s, err
+	}
+	before := p.Under.Stats()
 	stop := b.updating(ctx, p, busy)
-	s.Latency, err = b.readFor(ctx, p, start)
+	load := cluster.ReadLoad{Ops: int(s.Rate * b.cfg.Foreground.Seconds()), Blocks: b.cfg.Pages, LSN: cluster.At(start), Seed: b.s.Seed}
+	s.Latency, err = cluster.PacedReads(ctx, p.Timeline, load, s.Rate)
 	after := p.Under.Stats()
 	if err := errors.Join(err, stop()); err != nil {
 		return s, err
@@ -81,20 +83,21 @@ func (b *suite) updating(ctx context.Context, p *cluster.Pages, busy bool) (stop
 	}
 }
 
-// readFor reads pages for as long as is configured.
-func (b *suite) readFor(ctx context.Context, p *cluster.Pages, at wal.LSN) (*latency.Histogram, error) {
-	h, end := latency.New(), time.Now().Add(b.cfg.Foreground)
-	load := cluster.ReadLoad{Ops: 1000, Blocks: b.cfg.Pages, LSN: cluster.At(at), Seed: b.s.Seed}
-	for ; time.Now().Before(end); load.Seed++ {
-		err := cluster.ReadPages(ctx, p.Timeline, load, 1, func(do func() error) error {
-			begin := time.Now()
-			err := do()
-			h.Since(begin)
-			return err
-		})
-		if err != nil {
-			return h, err
-		}
+// arrivals is the share of what an idle store answers one by one at which reads arrive.
+const arrivals = 0.25
+
+// rateOf is at how many per second reads arrive, in both arms and all rounds: it is tried
+// out once, before anything is updated.
+func (b *suite) rateOf(ctx context.Context, p *cluster.Pages) (float64, error) {
+	if b.readRate > 0 {
+		return b.readRate, nil
 	}
-	return h, nil
+	load := cluster.ReadLoad{Ops: 5000, Blocks: b.cfg.Pages, LSN: cluster.At(p.End()), Seed: b.s.Seed}
+	tried, err := cluster.MeasureReads(ctx, p.Timeline, nil, nil, load, 1)
+	if err != nil {
+		return 0, err
+	}
+	b.readRate = float64(int(arrivals * tried.Metrics["pages_per_s"]))
+	b.s.Note("foreground reads arrive at %.0f per second", b.readRate)
+	return b.readRate, nil
 }

@@ -35,12 +35,12 @@ var Quick = Config{Pages: 500, DeltaBytes: 100, Ops: 2000, Deltas: []int{0, 1, 1
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "getpage", Letter: "c",
+		Name: "getpage", Letter: "c", Weight: 110,
 		Title: "GetPage@LSN by deltas, layers and size, in process and over a socket; deltas are Generic records",
 		About: "Pages do not compress, as Pebble's do not; where compression is measured they do. hot: all blocks are in the store's memory; " +
 			"file: its cache has room for the layers' indexes and for few of the pages, whose reads go to a local file in the page cache; there is no case of O_DIRECT, for the store has none. Pebble seeks backwards over (page, LSN) and copies; it gets no redo. " +
 			"A relation's size is read once and known from then on, so a read is one key. layers/N reads after N flushes of every page, and after the merges that follow. " +
-			"Client and server are not pinned to cores.",
+			"Reads come one after the other, but for the tail of hot/d10, whose reads arrive at half of that rate. Client and server are not pinned to cores.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
 }
@@ -52,7 +52,7 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		return err
 	}
 	b := &suite{s: s, cfg: cfg, helper: helper}
-	cases, err := stage.Cases(ctx, b.hot, b.file, b.lz4, b.layers, b.sizes, b.wire)
+	cases, err := s.Build(ctx, b.builders()...)
 	if err != nil {
 		return err
 	}
@@ -67,8 +67,41 @@ type suite struct {
 	s      *bench.Session
 	cfg    Config
 	helper *peer.Helper
+	plain  *peer.Plain // nil until it is wanted
 	made   int
+	// tailRate is at how many per second reads arrive whose tail is judged; 0 until the first round.
+	tailRate float64
 }
+
+// builders are those of all cases, in order.
+func (b *suite) builders() (all []bench.Builder) {
+	add := func(name string, n int, build func(ctx context.Context, name string, n int) (paired.Case, error)) {
+		all = append(all, bench.One(name, func(ctx context.Context) (paired.Case, error) { return build(ctx, name, n) }))
+	}
+	for _, deltas := range b.cfg.Deltas {
+		add(fmt.Sprint("hot/d", deltas), deltas, b.hot)
+	}
+	for _, deltas := range []int{0, 10} {
+		add(fmt.Sprint("file/d", deltas), deltas, b.file)
+	}
+	all = append(all, bench.One("lz4/d0", b.lz4))
+	for _, layers := range b.cfg.Layers {
+		add(fmt.Sprint("layers/", layers), layers, b.layers)
+	}
+	for _, size := range b.cfg.Sizes {
+		add(fmt.Sprintf("size/%dMiB", size), size, b.size)
+	}
+	wire := bench.Builder{Build: b.wire}
+	for _, batch := range batches {
+		wire.Names = append(wire.Names, wireName(batch))
+	}
+	return append(all, wire)
+}
+
+// batches are how many pages are asked for at once over a socket.
+var batches = []int{1, 8, 32}
+
+func wireName(batch int) string { return fmt.Sprint("wire/b", batch) }
 
 const varveSettings = "block cache 256 MiB (hot) or a sixteenth of the pages and at least 4 MiB (file), lz4 blocks of 16 KiB, every block's CRC checked when it is decoded"
 
@@ -120,25 +153,56 @@ func (b *suite) reader(p *cluster.Pages, ops int) paired.Arm {
 	}}
 }
 
+// Of reads of pages with so many deltas the tail is judged: they arrive at this share of
+// what one reader can do.
+const (
+	tailDeltas = 10
+	tailShare  = 0.5
+)
+
+// withTail has an arm also read at a rate, the same in all rounds, and takes latencies and
+// tail from that.
+func (b *suite) withTail(p *cluster.Pages, arm paired.Arm) paired.Arm {
+	closed := arm.Run
+	arm.Run = func(ctx context.Context, round int) (paired.Sample, error) {
+		s, err := closed(ctx, round)
+		if err != nil {
+			return s, err
+		}
+		s.Metrics["p50_us"] = s.Latency.Quantile(0.5) / 1e3
+		if b.tailRate == 0 {
+			b.tailRate = float64(int(tailShare * s.Metrics["pages_per_s"]))
+			b.s.Note("the tail of pages with %d deltas is of %.0f reads per second that arrive, %.2g of what one reader does", tailDeltas, b.tailRate, tailShare)
+		}
+		load := cluster.ReadLoad{Ops: b.ops(tailDeltas), Blocks: p.Blocks, LSN: cluster.At(p.End()), Seed: b.s.Seed + uint64(round)}
+		s.Rate = b.tailRate
+		s.Latency, err = cluster.PacedReads(ctx, p.Timeline, load, s.Rate)
+		s.Metrics["p99_us"] = s.Latency.Quantile(0.99) / 1e3
+		s.Metrics["p99_over_p50"] = s.Latency.Quantile(0.99) / s.Latency.Quantile(0.5)
+		return s, err
+	}
+	return arm
+}
+
 // few is fewer pages for long chains, so that a case's data stay below 25 MB.
 func (b *suite) few(deltas int) int { return max(64, b.cfg.Pages/max(1, deltas/100)) }
 
 func (b *suite) ops(deltas int) int { return max(500, b.cfg.Ops/max(1, deltas/10)) }
 
-func (b *suite) hot(ctx context.Context) (cases []paired.Case, err error) {
-	for _, deltas := range b.cfg.Deltas {
-		blocks := b.few(deltas)
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: blocks, Store: hotStore}, deltas, 1)
-		if err != nil {
-			return nil, err
-		}
-		c := paired.Case{Name: fmt.Sprintf("hot/d%d", deltas), Arms: []paired.Arm{b.reader(p, b.ops(deltas))}}
-		if b.helper != nil && deltas <= 100 {
-			c.Arms = append(c.Arms, b.pebble(deltas, blocks))
-		}
-		cases = append(cases, c)
+func (b *suite) hot(ctx context.Context, name string, deltas int) (c paired.Case, err error) {
+	blocks := b.few(deltas)
+	p, err := b.pages(ctx, cluster.PagesConfig{Blocks: blocks, Store: hotStore}, deltas, 1)
+	if err != nil {
+		return c, err
 	}
-	return cases, nil
+	c = paired.Case{Name: name, Arms: []paired.Arm{b.reader(p, b.ops(deltas))}}
+	if deltas == tailDeltas {
+		c.Arms[0] = b.withTail(p, c.Arms[0])
+	}
+	if b.helper != nil && deltas <= 100 {
+		c.Arms = append(c.Arms, b.pebble(deltas, blocks))
+	}
+	return c, nil
 }
 
 // pebble loads its store before each measurement, for it holds one at a time; loading is
@@ -157,40 +221,47 @@ func (b *suite) pebble(deltas, blocks int) paired.Arm {
 	}}
 }
 
-func (b *suite) file(ctx context.Context) (cases []paired.Case, err error) {
+func (b *suite) file(ctx context.Context, name string, deltas int) (c paired.Case, err error) {
+	plain, err := b.plainFile()
+	if err != nil {
+		return c, err
+	}
+	p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.filePages(), Store: fileStore(b.filePages())}, deltas, 1)
+	if err != nil {
+		return c, err
+	}
+	return paired.Case{Name: name, Arms: []paired.Arm{b.reader(p, b.ops(deltas)), {
+		Name: "pread", Settings: "8 KiB of a plain file in the page cache", Run: func(ctx context.Context, round int) (paired.Sample, error) {
+			rng := rand.New(rand.NewPCG(b.s.Seed, uint64(round)))
+			return peer.Pread(ctx, plain.File(), plain.Pages(), b.cfg.Ops, rng.IntN)
+		},
+	}}}, nil
+}
+
+// plainFile is the file of the floor, made once.
+func (b *suite) plainFile() (*peer.Plain, error) {
+	if b.plain != nil {
+		return b.plain, nil
+	}
 	dir, err := b.s.Dir("plain")
 	if err != nil {
 		return nil, err
 	}
-	plain, err := peer.NewPlain(dir, 1)
-	if err != nil {
+	if b.plain, err = peer.NewPlain(dir, 1); err != nil {
 		return nil, err
 	}
-	b.s.Cleanup(plain.Close)
-	for _, deltas := range []int{0, 10} {
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.filePages(), Store: fileStore(b.filePages())}, deltas, 1)
-		if err != nil {
-			return nil, err
-		}
-		c := paired.Case{Name: fmt.Sprintf("file/d%d", deltas), Arms: []paired.Arm{b.reader(p, b.ops(deltas)), {
-			Name: "pread", Settings: "8 KiB of a plain file in the page cache", Run: func(ctx context.Context, round int) (paired.Sample, error) {
-				rng := rand.New(rand.NewPCG(b.s.Seed, uint64(round)))
-				return peer.Pread(ctx, plain.File(), plain.Pages(), b.cfg.Ops, rng.IntN)
-			},
-		}}}
-		cases = append(cases, c)
-	}
-	return cases, nil
+	b.s.Cleanup(b.plain.Close)
+	return b.plain, nil
 }
 
 // lz4 reads images from files, of pages that compress and of such that do not; the
 // difference is what decompression costs.
-func (b *suite) lz4(ctx context.Context) ([]paired.Case, error) {
+func (b *suite) lz4(ctx context.Context) (c paired.Case, err error) {
 	var stores [2]*cluster.Pages
 	for i, compressible := range []bool{false, true} {
 		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.filePages(), Compressible: compressible, Store: fileStore(b.filePages())}, 0, 0)
 		if err != nil {
-			return nil, err
+			return c, err
 		}
 		stores[i] = p
 	}
@@ -206,34 +277,28 @@ func (b *suite) lz4(ctx context.Context) ([]paired.Case, error) {
 		packed.Metrics["lz4_adds_us"] = (packed.Latency.Quantile(0.5) - plain.Latency.Quantile(0.5)) / 1e3
 		return packed, nil
 	}
-	return []paired.Case{{Name: "lz4/d0", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: run}}}}, nil
+	return paired.Case{Name: "lz4/d0", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: run}}}, nil
 }
 
-func (b *suite) layers(ctx context.Context) (cases []paired.Case, err error) {
-	for _, layers := range b.cfg.Layers {
-		// Each layer holds one delta of every page, so that none can be passed over.
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages / 4, Store: hotStore}, layers, layers)
-		if err != nil {
-			return nil, err
-		}
-		if err := p.Under.Compact(ctx); err != nil {
-			return nil, err
-		}
-		cases = append(cases, paired.Case{Name: fmt.Sprintf("layers/%d", layers), Arms: []paired.Arm{b.reader(p, b.ops(layers))}})
+func (b *suite) layers(ctx context.Context, name string, layers int) (c paired.Case, err error) {
+	// Each layer holds one delta of every page, so that none can be passed over.
+	p, err := b.pages(ctx, cluster.PagesConfig{Blocks: b.cfg.Pages / 4, Store: hotStore}, layers, layers)
+	if err != nil {
+		return c, err
 	}
-	return cases, nil
+	if err := p.Under.Compact(ctx); err != nil {
+		return c, err
+	}
+	return paired.Case{Name: name, Arms: []paired.Arm{b.reader(p, b.ops(layers))}}, nil
 }
 
-func (b *suite) sizes(ctx context.Context) (cases []paired.Case, err error) {
-	for _, size := range b.cfg.Sizes {
-		blocks := size << 20 / pgwal.PageSize
-		p, err := b.pages(ctx, cluster.PagesConfig{Blocks: blocks, Store: fileStore(blocks)}, 1, 1)
-		if err != nil {
-			return nil, err
-		}
-		cases = append(cases, paired.Case{Name: fmt.Sprintf("size/%dMiB", size), Arms: []paired.Arm{b.reader(p, b.ops(10))}})
+func (b *suite) size(ctx context.Context, name string, size int) (c paired.Case, err error) {
+	blocks := size << 20 / pgwal.PageSize
+	p, err := b.pages(ctx, cluster.PagesConfig{Blocks: blocks, Store: fileStore(blocks)}, 1, 1)
+	if err != nil {
+		return c, err
 	}
-	return cases, nil
+	return paired.Case{Name: name, Arms: []paired.Arm{b.reader(p, b.ops(10))}}, nil
 }
 
 // wire asks a pageserver over a unix socket.
@@ -266,9 +331,9 @@ func (b *suite) wire(ctx context.Context) (cases []paired.Case, err error) {
 		return nil, err
 	}
 	b.s.Cleanup(echo.Close)
-	for _, batch := range []int{1, 8, 32} {
+	for _, batch := range batches {
 		ops := max(100, b.cfg.WireOps/batch)
-		cases = append(cases, paired.Case{Name: fmt.Sprintf("wire/b%d", batch), Arms: []paired.Arm{{
+		cases = append(cases, paired.Case{Name: wireName(batch), Arms: []paired.Arm{{
 			Name: "varve", Settings: varveSettings, Run: func(ctx context.Context, round int) (paired.Sample, error) {
 				ctx, cancel := context.WithTimeout(ctx, time.Minute)
 				defer cancel()

@@ -39,7 +39,7 @@ var Quick = Config{TPCB: stage.QuickTPCB, Copy: 20_000, Records: 100_000, Pages:
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "ingest", Letter: "b",
+		Name: "ingest", Letter: "b", Weight: 200,
 		Title: "decode, and ingest up to durable sorted layers",
 		About: "The logs are a real PostgreSQL's, read from the page cache: fpi-off as Varve's endpoints log, fpi-on by PostgreSQL's default, with a COPY and two index builds beside TPC-B. " +
 			"Decoding is compared with pg_waldump --stats over the same files. ingest/tpcb takes the log in, up to durable layers; PostgreSQL recovers the same log. " +
@@ -55,7 +55,6 @@ type suite struct {
 	s      *bench.Session
 	cfg    Config
 	helper *peer.Helper
-	logs   map[pglog.Way]*pglog.Log
 }
 
 // Run measures.
@@ -64,40 +63,47 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	b := &suite{s: s, cfg: cfg, helper: helper, logs: map[pglog.Way]*pglog.Log{}}
-	cases := b.store()
-	if s.Wants("decode/") || s.Wants("ingest/") {
-		if err := b.record(ctx); err != nil {
-			return err
-		}
-		cases = append(cases, b.decode(pglog.FPIOff), b.decode(pglog.FPIOn), b.ingest())
+	b := &suite{s: s, cfg: cfg, helper: helper}
+	builders := b.store()
+	for _, way := range []pglog.Way{pglog.FPIOff, pglog.FPIOn} {
+		builders = append(builders, bench.One("decode/"+string(way), func(ctx context.Context) (paired.Case, error) { return b.decode(ctx, way) }))
+	}
+	cases, err := s.Build(ctx, append(builders, bench.One("ingest/tpcb", b.ingest))...)
+	if err != nil {
+		return err
 	}
 	return s.Measure(ctx, cases...)
 }
 
-// record makes the logs.
-func (b *suite) record(ctx context.Context) (err error) {
-	if b.logs[pglog.FPIOff], err = stage.Log(ctx, b.s, b.cfg.TPCB); err != nil {
-		return err
-	}
+// withImages is the log of TPC-B and more, with images of pages.
+func (b *suite) withImages(ctx context.Context) (*pglog.Log, error) {
 	b.s.Step("log of TPC-B, a COPY and two indexes, with images")
 	dir, err := b.s.Dir("pg")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	load := pglog.Load{Scale: b.cfg.TPCB.Scale, Transactions: b.cfg.TPCB.Transactions, Copy: b.cfg.Copy, Index: true}
 	log, err := pglog.Record(ctx, dir+"/fpi-on", pglog.FPIOn, load)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stage.Describe(b.s, log)
-	b.logs[pglog.FPIOn] = log
-	return nil
+	return log, nil
+}
+
+func (b *suite) log(ctx context.Context, way pglog.Way) (*pglog.Log, error) {
+	if way == pglog.FPIOn {
+		return b.withImages(ctx)
+	}
+	return stage.Log(ctx, b.s, b.cfg.TPCB)
 }
 
 // decode compares the decoder with pg_waldump, over the same files.
-func (b *suite) decode(way pglog.Way) paired.Case {
-	log := b.logs[way]
+func (b *suite) decode(ctx context.Context, way pglog.Way) (paired.Case, error) {
+	log, err := b.log(ctx, way)
+	if err != nil {
+		return paired.Case{}, err
+	}
 	repeat := max(1, int(200<<20/len(log.Bytes)))
 	if b.s.Quick {
 		repeat = 1
@@ -131,12 +137,15 @@ func (b *suite) decode(way pglog.Way) paired.Case {
 			}
 			return paired.Sample{Metrics: rates(used)}, nil
 		},
-	}}}
+	}}}, nil
 }
 
 // ingest compares taking the log in, up to durable layers, with PostgreSQL's redo.
-func (b *suite) ingest() paired.Case {
-	log := b.logs[pglog.FPIOff]
+func (b *suite) ingest(ctx context.Context) (paired.Case, error) {
+	log, err := b.log(ctx, pglog.FPIOff)
+	if err != nil {
+		return paired.Case{}, err
+	}
 	return paired.Case{Name: "ingest/tpcb", Arms: []paired.Arm{{
 		Name: "varve", Settings: storeSettings,
 		Run: func(ctx context.Context, round int) (s paired.Sample, err error) {
@@ -162,11 +171,11 @@ func (b *suite) ingest() paired.Case {
 			}
 			return s, i.Store.Close(ctx)
 		},
-	}, stage.Redo(b.s, log)}}
+	}, stage.Redo(b.s, log)}}, nil
 }
 
 // store compares the store alone with Pebble: sizes and orders as in Neon's grid.
-func (b *suite) store() (cases []paired.Case) {
+func (b *suite) store() (builders []bench.Builder) {
 	for _, shape := range []struct {
 		name  string
 		bytes int
@@ -190,10 +199,10 @@ func (b *suite) store() (cases []paired.Case) {
 						return s, errors.Join(err, os.RemoveAll(dir))
 					}})
 			}
-			cases = append(cases, c)
+			builders = append(builders, bench.One(c.Name, func(context.Context) (paired.Case, error) { return c, nil }))
 		}
 	}
-	return cases
+	return builders
 }
 
 // applyAt is how many versions go into the store at once, as a timeline's batches have them.

@@ -16,10 +16,18 @@ const bin = 100 * time.Millisecond
 // latencyLevels are the edges of the heatmap's rows, in microseconds.
 var latencyLevels = []float64{100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1e6}
 
-// faults loads Varve while one safekeeper is stopped and started again, and keeps
-// throughput and latencies over time for the pictures. It compares nothing.
+// faults is the name by which a filter finds the load with faults.
+const faults = "faults"
+
+// faults loads Varve at a rate while one safekeeper is stopped and started again, and
+// keeps throughput and latencies over time for the pictures. It compares nothing.
 func (b *suite) faults(ctx context.Context) error {
-	r, err := b.at(ctx, max(b.age, 0)*freshEvery, "varve") // the one of the last round, if there was any
+	round := max(b.age, 0) * freshEvery // the last one's clusters, if there was any
+	rate, err := b.rateOf(ctx, tpcbPaced, round)
+	if err != nil {
+		return err
+	}
+	r, err := b.at(ctx, round, "varve")
 	if err != nil {
 		return err
 	}
@@ -35,7 +43,7 @@ func (b *suite) faults(ctx context.Context) error {
 	ended := make(chan error, 1)
 	begin := time.Now()
 	go func() {
-		_, err := b.programs.Exec(r.socket, "pgbench", "-n", "-M", "prepared", "-c", "8", "-T", fmt.Sprint(int(b.cfg.FaultFor.Seconds())), "-l", "--log-prefix", prefix)
+		_, err := b.programs.Exec(r.socket, "pgbench", "-n", "-M", "prepared", "-c", fmt.Sprint(tpcbPaced.clients), "--rate", fmt.Sprint(rate), "-T", fmt.Sprint(int(b.cfg.FaultFor.Seconds())), "-l", "--log-prefix", prefix)
 		ended <- err
 	}()
 	node := r.system.Nodes[0]
@@ -52,18 +60,18 @@ func (b *suite) faults(ctx context.Context) error {
 	if err := <-ended; err != nil {
 		return err
 	}
-	_, all, err := readLog(prefix)
+	all, err := readLogs(prefix)
 	if err != nil {
 		return err
 	}
-	b.drawOverTime(begin, all, down, up)
+	b.drawOverTime(begin, all, rate, down, up)
 	return nil
 }
 
 // drawOverTime keeps throughput by bins, the time without one safekeeper as a band, and
 // the latencies as counts by bin and level.
-func (b *suite) drawOverTime(begin time.Time, all []ended, down, up time.Duration) {
-	const figure, x = "throughput-faults", "seconds since the first transaction began"
+func (b *suite) drawOverTime(begin time.Time, all []ended, rate float64, down, up time.Duration) {
+	const figure, x = "throughput-faults", "seconds since the first transaction was meant to begin"
 	first := all[0].at
 	for _, e := range all {
 		if begun := e.at.Add(-e.took); begun.Before(first) {
@@ -85,7 +93,7 @@ func (b *suite) drawOverTime(begin time.Time, all []ended, down, up time.Duratio
 		level, _ := slices.BinarySearch(latencyLevels, float64(e.took.Microseconds()))
 		heat[min(level, len(heat)-1)][at]++
 	}
-	throughput := bench.Series{Figure: figure, Name: "TPC-B, 8 clients", X: x, Y: "transactions per second"}
+	throughput := bench.Series{Figure: figure, Name: fmt.Sprintf("TPC-B, %.0f/s arrive", rate), X: x, Y: "transactions ended per second"}
 	for i, n := range counts[:bins-1] { // The last bin is not whole.
 		throughput.XS = append(throughput.XS, (time.Duration(i) * bin).Seconds())
 		throughput.YS = append(throughput.YS, n/bin.Seconds())
@@ -95,7 +103,7 @@ func (b *suite) drawOverTime(begin time.Time, all []ended, down, up time.Duratio
 		bench.Series{Figure: figure, Name: "events", X: x, Y: "", XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"stopped", "started"}})
 	b.s.Plot(bench.Series{Figure: "heatmap-latency", Name: "events", X: x, XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"one stopped", "started again"}})
 	for level, row := range heat {
-		series := bench.Series{Figure: "heatmap-latency", Name: fmt.Sprint(latencyLevels[level]), X: x, Y: "latency of a transaction, up to"}
+		series := bench.Series{Figure: "heatmap-latency", Name: fmt.Sprint(latencyLevels[level]), X: x, Y: fmt.Sprintf("latency from the arrival (%.0f/s), up to", rate)}
 		for i, n := range row[:bins-1] {
 			series.XS, series.YS = append(series.XS, (time.Duration(i)*bin).Seconds()), append(series.YS, n)
 		}

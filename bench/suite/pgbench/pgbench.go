@@ -1,7 +1,6 @@
 package pgbench
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/varvedb/varve/bench"
 	"github.com/varvedb/varve/bench/cluster"
-	"github.com/varvedb/varve/bench/latency"
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/bench/paired"
 	"github.com/varvedb/varve/bench/postgres"
@@ -26,15 +24,17 @@ type Config struct {
 	Txns1    int           // transactions of one client
 	Txns16   int           // of sixteen clients together
 	Selects  int           // of four clients together
+	Paced    float64       // share of the slowest side's throughput at which paced transactions arrive
+	PacedFor time.Duration // of each side
 	Rows     int           // copied, and indexed
 	FaultFor time.Duration // load while a safekeeper dies and comes back
 }
 
 // Full is the measurement of record.
-var Full = Config{Scale: 20, Aged: 240_000, Txns1: 2000, Txns16: 12_000, Selects: 60_000, Rows: 300_000, FaultFor: 21 * time.Second}
+var Full = Config{Scale: 20, Aged: 240_000, Txns1: 2000, Txns16: 12_000, Selects: 60_000, Paced: 0.5, PacedFor: 3 * time.Second, Rows: 300_000, FaultFor: 21 * time.Second}
 
 // Quick is for smoke.
-var Quick = Config{Scale: 1, Aged: 10_000, Txns1: 200, Txns16: 800, Selects: 4000, Rows: 20_000, FaultFor: 6 * time.Second}
+var Quick = Config{Scale: 1, Aged: 10_000, Txns1: 200, Txns16: 800, Selects: 4000, Paced: 0.5, PacedFor: 500 * time.Millisecond, Rows: 20_000, FaultFor: 6 * time.Second}
 
 // freshEvery is after how many rounds all clusters are made anew: full-page images of
 // vanilla decay with a cluster's age.
@@ -43,10 +43,11 @@ const freshEvery = 3
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "pgbench", Letter: "i",
+		Name: "pgbench", Letter: "i", Weight: 600,
 		Title: "TPC-B, selects and bulk loads of real PostgreSQLs",
 		About: "Three PostgreSQLs with the same buffers and the same load. varve: commits wait for two of three safekeepers. any2of3: commits wait for two of three pg_receivewal --synchronous; " +
 			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally: disk_flushes_per_txn counts what reached the disk. local: fsync on, no receivers. " +
+			"tpcb/c1, tpcb/c16 and select/warm run as fast as their clients get answers, and tell throughput only; tpcb/paced and select/paced have transactions arrive at random moments, at half of what the slowest side can do, and tell latencies. " +
 			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds, as a copy of a database that has seen seven transactions a page: " +
 			"in a new one each page is full, so that the first update of a row there goes to another page and to the index, at 200 bytes of log more. " +
 			"CPU is that of all that serves: PostgreSQL, and receivers or safekeepers, proposer and pageserver; pgbench itself is not counted. Selects have all pages local on every side.",
@@ -77,6 +78,7 @@ type suite struct {
 	base     *postgres.Server    // stopped; every cluster begins as its copy
 	age      int                 // generation of what runs
 	sides    map[string]*running // by name
+	rates    map[string]float64  // of paced transactions, by case
 }
 
 // Run measures.
@@ -86,22 +88,31 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 		s.Miss("tpcb/c1", err.Error())
 		return nil
 	}
-	b := &suite{s: s, cfg: cfg, programs: programs, age: -1, sides: map[string]*running{}}
+	b := &suite{s: s, cfg: cfg, programs: programs, age: -1, sides: map[string]*running{}, rates: map[string]float64{}}
 	s.Cleanup(b.stop)
-	if err := b.makeBase(ctx); err != nil {
-		return err
-	}
-	cases := []paired.Case{
+	builders := []bench.Builder{{Names: []string{faults}}}
+	for _, c := range []paired.Case{
 		b.compare("tpcb/c1", b.tpcb(1, cfg.Txns1), "varve", "any2of3", "local"),
 		b.compare("tpcb/c16", b.tpcb(16, cfg.Txns16), "varve", "any2of3", "local"),
+		b.compare(tpcbPaced.name, b.paced(tpcbPaced), "varve", "any2of3", "local"),
 		b.compare("select/warm", b.selects, "varve", "any2of3"),
+		b.compare(selectPaced.name, b.paced(selectPaced), "varve", "any2of3"),
 		b.compare("copy", b.copy, "varve", "any2of3"),
 		b.compare("index", b.index, "varve", "any2of3"),
+	} {
+		builders = append(builders, bench.One(c.Name, func(context.Context) (paired.Case, error) { return c, nil }))
+	}
+	cases, err := s.Build(ctx, builders...)
+	if err != nil {
+		return err
+	}
+	if err := b.makeBase(ctx); err != nil {
+		return err
 	}
 	if err := s.Measure(ctx, cases...); err != nil {
 		return err
 	}
-	if s.Wants("faults") {
+	if s.Wants(faults) {
 		if err := b.faults(ctx); err != nil {
 			return err
 		}
@@ -238,8 +249,11 @@ func (b *suite) stop() (err error) {
 	return err
 }
 
+// load is what a case does to a side that is made anew in some rounds.
+type load func(ctx context.Context, r *running, round int) (paired.Sample, error)
+
 // compare makes a case of some sides.
-func (b *suite) compare(name string, load func(*running, map[string]float64) (*latency.Histogram, error), sides ...string) paired.Case {
+func (b *suite) compare(name string, load load, sides ...string) paired.Case {
 	c := paired.Case{Name: name}
 	for _, side := range b.all() {
 		for _, wanted := range sides {
@@ -254,9 +268,7 @@ func (b *suite) compare(name string, load func(*running, map[string]float64) (*l
 				if _, err := b.programs.SQL(r.socket, "CHECKPOINT"); err != nil {
 					return paired.Sample{}, err
 				}
-				m := map[string]float64{}
-				h, err := load(r, m)
-				return paired.Sample{Metrics: m, Latency: h}, err
+				return load(ctx, r, round)
 			}})
 		}
 	}
@@ -310,68 +322,39 @@ func (b *suite) costs(r *running, n int, m map[string]float64, work func() error
 	return nil
 }
 
-// bench runs pgbench, which logs every transaction, and returns their latencies.
-func (b *suite) bench(r *running, m map[string]float64, clients, txns int, args ...string) (h *latency.Histogram, err error) {
+// bench runs pgbench as fast as its clients get answers, and counts.
+func (b *suite) bench(r *running, clients, txns int, args ...string) (s paired.Sample, err error) {
+	ended, m, err := b.logged(r, clients, txns, args...)
+	if err != nil {
+		return s, err
+	}
+	// How long each took is no latency: a client that waits asks for nothing.
+	m["tps"] = float64(len(ended)) / span(ended).Seconds()
+	return paired.Sample{Metrics: m}, nil
+}
+
+// logged runs pgbench, which logs every transaction.
+func (b *suite) logged(r *running, clients, txns int, args ...string) (all []ended, m map[string]float64, err error) {
 	dir, err := b.s.Dir("pgbench")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := b.programs.Account.Own(dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	prefix := filepath.Join(dir, "log")
+	prefix, m := filepath.Join(dir, "log"), map[string]float64{}
 	args = append([]string{"-n", "-M", "prepared", "-c", fmt.Sprint(clients), "-t", fmt.Sprint(txns / clients), "-l", "--log-prefix", prefix}, args...)
 	err = b.costs(r, txns/clients*clients, m, func() error {
 		_, err := b.programs.Exec(r.socket, "pgbench", args...)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	h, ends, err := readLog(prefix)
-	if err != nil {
-		return nil, err
+	if all, err = readLogs(prefix); err != nil {
+		return nil, nil, err
 	}
-	m["tps"] = float64(len(ends)) / span(ends).Seconds()
-	return h, os.RemoveAll(dir)
-}
-
-// readLog reads pgbench's logs: client, transaction, microseconds, script, and the end's
-// seconds and microseconds.
-func readLog(prefix string) (h *latency.Histogram, ends []ended, err error) {
-	names, err := filepath.Glob(prefix + "*")
-	if err != nil {
-		return nil, nil, fmt.Errorf("find pgbench's log: %w", err)
-	}
-	h = latency.New()
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read pgbench's log: %w", err)
-		}
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			var client, number, took, script, second, micro int64
-			if _, err := fmt.Sscan(lines.Text(), &client, &number, &took, &script, &second, &micro); err != nil {
-				return nil, nil, errors.Join(fmt.Errorf("read pgbench's log: %q: %w", lines.Text(), err), f.Close())
-			}
-			h.Record(time.Duration(took) * time.Microsecond)
-			ends = append(ends, ended{time.Unix(second, micro*1000), time.Duration(took) * time.Microsecond})
-		}
-		if err := errors.Join(lines.Err(), f.Close()); err != nil {
-			return nil, nil, fmt.Errorf("read pgbench's log: %w", err)
-		}
-	}
-	if len(ends) == 0 {
-		return nil, nil, errors.New("pgbench has logged no transactions")
-	}
-	return h, ends, nil
-}
-
-// ended is a transaction: when it ended, and how long it took.
-type ended struct {
-	at   time.Time
-	took time.Duration
+	return all, m, os.RemoveAll(dir)
 }
 
 // span is the time from the first begin to the last end.
@@ -388,47 +371,51 @@ func span(all []ended) time.Duration {
 	return last.Sub(first)
 }
 
-func (b *suite) tpcb(clients, txns int) func(*running, map[string]float64) (*latency.Histogram, error) {
-	return func(r *running, m map[string]float64) (*latency.Histogram, error) {
-		return b.bench(r, m, clients, txns)
-	}
+func (b *suite) tpcb(clients, txns int) load {
+	return func(_ context.Context, r *running, _ int) (paired.Sample, error) { return b.bench(r, clients, txns) }
 }
 
-func (b *suite) selects(r *running, m map[string]float64) (*latency.Histogram, error) {
-	if _, err := b.programs.SQL(r.socket, "SELECT count(*) FROM pgbench_accounts"); err != nil {
-		return nil, err
+func (b *suite) selects(_ context.Context, r *running, _ int) (s paired.Sample, err error) {
+	if err := b.warm(r); err != nil {
+		return s, err
 	}
-	return b.bench(r, m, 4, b.cfg.Selects, "-S")
+	return b.bench(r, 4, b.cfg.Selects, "-S")
 }
 
-// rate runs SQL over all rows and adds rows per second.
-func (b *suite) rate(r *running, m map[string]float64, sql string) (*latency.Histogram, error) {
-	begin := time.Now()
+// warm has every page of the accounts in the buffers, as far as they have room.
+func (b *suite) warm(r *running) error {
+	_, err := b.programs.SQL(r.socket, "SELECT count(*) FROM pgbench_accounts")
+	return err
+}
+
+// rate runs SQL over all rows and tells rows per second.
+func (b *suite) rate(r *running, sql string) (paired.Sample, error) {
+	m, begin := map[string]float64{}, time.Now()
 	err := b.costs(r, b.cfg.Rows, m, func() error {
 		_, err := b.programs.SQL(r.socket, sql)
 		return err
 	})
 	m["rows_per_s"] = float64(b.cfg.Rows) / time.Since(begin).Seconds()
-	return nil, err
+	return paired.Sample{Metrics: m}, err
 }
 
 // copy loads rows by COPY from a program, so that no file is in the way.
-func (b *suite) copy(r *running, m map[string]float64) (*latency.Histogram, error) {
-	return b.rate(r, m, fmt.Sprintf(`TRUNCATE copied; COPY copied FROM PROGRAM 'seq 1 %d | sed "s/.*/&,a text of some length &,and another/"' (FORMAT csv)`, b.cfg.Rows))
+func (b *suite) copy(_ context.Context, r *running, _ int) (paired.Sample, error) {
+	return b.rate(r, fmt.Sprintf(`TRUNCATE copied; COPY copied FROM PROGRAM 'seq 1 %d | sed "s/.*/&,a text of some length &,and another/"' (FORMAT csv)`, b.cfg.Rows))
 }
 
 // index indexes what copy has loaded.
-func (b *suite) index(r *running, m map[string]float64) (*latency.Histogram, error) {
+func (b *suite) index(ctx context.Context, r *running, round int) (s paired.Sample, err error) {
 	rows, err := b.programs.SQL(r.socket, "SELECT count(*) FROM copied")
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	if rows != fmt.Sprint(b.cfg.Rows) { // The copy comes later in this round, or is not wanted.
-		if _, err := b.copy(r, map[string]float64{}); err != nil {
-			return nil, err
+		if _, err := b.copy(ctx, r, round); err != nil {
+			return s, err
 		}
 	}
-	return b.rate(r, m, "DROP INDEX IF EXISTS copied_id; CREATE INDEX copied_id ON copied (id)")
+	return b.rate(r, "DROP INDEX IF EXISTS copied_id; CREATE INDEX copied_id ON copied (id)")
 }
 
 // plot draws log per transaction.

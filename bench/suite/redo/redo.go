@@ -39,7 +39,7 @@ var Quick = Config{TPCB: stage.QuickTPCB, Indexed: 2000, Pages: 200, PageOps: 10
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "redo", Letter: "d",
+		Name: "redo", Letter: "d", Weight: 90,
 		Title: "redo in this process, page by page, against PostgreSQL's",
 		About: "records/tpcb makes every page that TPC-B's log changes, those of relations, of visibility maps and of pg_xact, from its chain of deltas; the log has no images. What is counted are the records that change pages, commits among them; they were taken in before, which is not measured, nor are reads of chain and base. " +
 			"PostgreSQL's startup process recovers the same log record by record, reading and decoding it; replay does so in Varve. " +
@@ -57,23 +57,10 @@ type suite struct {
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	b := &suite{s: s, cfg: cfg}
-	cases, err := stage.Cases(ctx, b.generic, b.updated)
+	cases, err := s.Build(ctx, bench.One("records/generic", b.generic), bench.One(updatedName, b.updated), bench.One("records/tpcb", b.tpcb),
+		bench.Builder{Names: []string{"records/indexes", "volume/indexes"}, Build: b.indexes})
 	if err != nil {
 		return err
-	}
-	if s.Wants("records/tpcb") {
-		tpcb, err := b.tpcb(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, tpcb)
-	}
-	if s.Wants("records/indexes") || s.Wants("volume/indexes") {
-		indexes, err := b.indexes(ctx)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, indexes...)
 	}
 	return s.Measure(ctx, cases...)
 }
@@ -97,11 +84,11 @@ func (b *suite) tpcb(ctx context.Context) (c paired.Case, err error) {
 }
 
 // generic makes pages with chains of Generic changes.
-func (b *suite) generic(ctx context.Context) ([]paired.Case, error) {
+func (b *suite) generic(ctx context.Context) (c paired.Case, err error) {
 	const deltas = 20
 	chains, keys, err := b.chains(ctx, "g", b.cfg.Pages, deltas)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	all := func(context.Context, int) (paired.Sample, error) {
 		page, cpu := make([]byte, 0, pgwal.PageSize), meter.Self()
@@ -116,31 +103,36 @@ func (b *suite) generic(ctx context.Context) ([]paired.Case, error) {
 			"records_per_cpu_s": float64(len(chains)*deltas) / used.Seconds(), "cpu_us_per_page": float64(used.Microseconds()) / float64(len(chains)),
 		}}, nil
 	}
-	return []paired.Case{{Name: "records/generic", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: all}}}}, nil
+	return paired.Case{Name: "records/generic", Arms: []paired.Arm{{Name: "varve", Settings: varveSettings, Run: all}}}, nil
 }
+
+// updates are those of a page, as many as the anchor's has.
+const (
+	updates     = 61
+	updatedName = "page/61"
+)
 
 // updated reads pages with 61 updates, as the anchor has it. Image and updates lie in
 // layers of their own.
-func (b *suite) updated(ctx context.Context) ([]paired.Case, error) {
-	const updates = 61
+func (b *suite) updated(ctx context.Context) (c paired.Case, err error) {
 	p, err := stage.Pages(ctx, b.s, "updated", cluster.PagesConfig{Store: lsm.Options{BlockCacheBytes: 256 << 20, MemtableBytes: 256 << 20}})
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	for _, write := range []func() error{
 		func() error { return p.InsertRows(ctx, b.cfg.Pages) }, func() error { return p.Timeline.Flush(ctx) },
 		func() error { return p.UpdateRows(ctx, updates) }, func() error { return p.Timeline.Flush(ctx) },
 	} {
 		if err := write(); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	pipe, err := newPipe()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	b.s.Cleanup(pipe.close)
-	return []paired.Case{{Name: fmt.Sprintf("page/%d", updates), Arms: []paired.Arm{{
+	return paired.Case{Name: updatedName, Arms: []paired.Arm{{
 		Name: "varve", Settings: "GetPages of one page at the log's end, block cache 256 MiB", Run: func(ctx context.Context, round int) (paired.Sample, error) {
 			load := cluster.ReadLoad{Ops: b.cfg.PageOps, Blocks: p.Blocks, LSN: cluster.At(p.End()), Seed: b.s.Seed + uint64(round)}
 			return cluster.MeasureReads(ctx, p.Timeline, p.Under, p.World, load, 1)
@@ -149,7 +141,7 @@ func (b *suite) updated(ctx context.Context) ([]paired.Case, error) {
 		Name: "pipe", Settings: "8 KiB to cat and back: what a redo process costs if its redo is free", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
 			return pipe.echo(ctx, b.cfg.PageOps/4)
 		},
-	}}}}, nil
+	}}}, nil
 }
 
 // chains are what determines each of a number of pages that were updated so often.

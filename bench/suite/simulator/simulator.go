@@ -29,7 +29,7 @@ var Quick = Config{HeapEvents: 500_000, Seeds: 1, Same: 1, Storm: 10 * time.Seco
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "simulator", Letter: "j",
+		Name: "simulator", Letter: "j", Weight: 60,
 		Title: "simulated events and seconds; the checkers' time is listed apart",
 		About: "events drives seeds of the profile quiet, whose engine is the production's and whose work nobody looks at; judged runs the same seeds with samples, end and checkers. " +
 			"An event is one of the trace. The heap is the simulator's own with 1000 entries, popped and pushed, and nothing else. " +
@@ -44,6 +44,9 @@ type suite struct {
 	cfg Config
 }
 
+// drawn is the name by which a filter finds the run that is only drawn.
+const drawn = "faults"
+
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	b := &suite{s: s, cfg: cfg}
@@ -57,8 +60,19 @@ func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	events.Arms = append(events.Arms, arm("heap", "1000 entries, popped and pushed", b.heap), arm("judged", "the same seeds with samples, end and checkers", b.judged))
 	idle := one("idle", func(int) (paired.Sample, error) { return b.drive(sim.Idle()) })
 	load := one("load", func(int) (paired.Sample, error) { return b.drive(sim.Steady()) })
-	if err := s.Measure(ctx, events, idle, load, one("same", b.same), one("replay", b.replay)); err != nil {
+	builders := []bench.Builder{{Names: []string{drawn}}}
+	for _, c := range []paired.Case{events, idle, load, one("same", b.same), one("replay", b.replay)} {
+		builders = append(builders, bench.One(c.Name, func(context.Context) (paired.Case, error) { return c, nil }))
+	}
+	cases, err := s.Build(ctx, builders...)
+	if err != nil {
 		return err
+	}
+	if err := s.Measure(ctx, cases...); err != nil {
+		return err
+	}
+	if !s.Wants(drawn) {
+		return nil
 	}
 	return b.draw()
 }

@@ -42,7 +42,7 @@ var Quick = Config{TPCB: stage.QuickTPCB, Pages: 2000, Idle: 100, Changed: 30, S
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "storage", Letter: "k",
+		Name: "storage", Letter: "k", Weight: 10,
 		Title: "bytes stored for images, history and branches, after all merges",
 		About: "Sizes are those of layers, counted, so one round would do; what merges have replaced is not in them, and the whole history is kept: none of it is past its horizon. Page data is pgbench's, a bare cluster's catalogues, and random bytes, which do not compress. " +
 			"History is what TPC-B's log, as Varve's endpoints write it, has become in layers. pgbackrest keeps a full backup and the same log's segments, compressed by lz4 as ours. " +
@@ -59,7 +59,9 @@ type suite struct {
 // Run measures. What is made is made once: the bytes are the same in every round.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	b := &suite{s: s, cfg: cfg}
-	cases, err := stage.Cases(ctx, b.random, b.branches, b.pgbench)
+	cases, err := s.Build(ctx, bench.Builder{Names: []string{"images/random"}, Build: b.random},
+		bench.Builder{Names: []string{idleName(cfg.Idle), changedName(cfg.Changed)}, Build: b.branches},
+		bench.Builder{Names: []string{"images/pgbench", "history/pgbench", "images/catalogues", "all/pgbench"}, Build: b.pgbench})
 	if err != nil {
 		return err
 	}
@@ -104,6 +106,10 @@ func stored(ctx context.Context, p *cluster.Pages) (float64, error) {
 	return float64(sum), err
 }
 
+func idleName(n int) string { return fmt.Sprint("branches/idle", n) }
+
+func changedName(n int) string { return fmt.Sprint("branches/changed", n) }
+
 // branches compares what is stored with and without branches.
 func (b *suite) branches(ctx context.Context) ([]paired.Case, error) {
 	measure := func(name string, n int, change int) (paired.Case, error) {
@@ -136,11 +142,11 @@ func (b *suite) branches(ctx context.Context) ([]paired.Case, error) {
 		all, err := stored(ctx, p)
 		return known(name, map[string]float64{"stored_per_one": all / one, "bytes_per_branch": (all - one) / float64(n)}), err
 	}
-	idle, err := measure(fmt.Sprintf("branches/idle%d", b.cfg.Idle), b.cfg.Idle, 0)
+	idle, err := measure(idleName(b.cfg.Idle), b.cfg.Idle, 0)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := measure(fmt.Sprintf("branches/changed%d", b.cfg.Changed), b.cfg.Changed, int(b.cfg.Share*float64(b.cfg.Pages)))
+	changed, err := measure(changedName(b.cfg.Changed), b.cfg.Changed, int(b.cfg.Share*float64(b.cfg.Pages)))
 	return []paired.Case{idle, changed}, err
 }
 

@@ -40,7 +40,7 @@ var Quick = Config{Pages: 300, Updates: 100, Depths: []int{1, 4, 16, 64}, Ops: 1
 // Suite describes the suite.
 func Suite() bench.Suite {
 	return bench.Suite{
-		Name: "travel", Letter: "g",
+		Name: "travel", Letter: "g", Weight: 40,
 		Title: "reads of the past and of deep branches",
 		About: "depth/N reads random pages of a branch whose ancestors go N deep; up to 31 of them have updates and a layer of their own, which is as many as a store leaves unmerged. " +
 			"The peer depth-1 has the same history in one timeline and in as many layers: what differs is depth alone. " +
@@ -58,7 +58,11 @@ type suite struct {
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
 	b := &suite{s: s, cfg: cfg}
-	cases, err := stage.Cases(ctx, b.depths, b.history, b.times, b.past)
+	var builders []bench.Builder
+	for _, depth := range cfg.Depths {
+		builders = append(builders, bench.One(depthName(depth), func(ctx context.Context) (paired.Case, error) { return b.depth(ctx, depth) }))
+	}
+	cases, err := s.Build(ctx, append(builders, bench.One("history", b.history), bench.One("time-to-lsn", b.times), bench.Builder{Names: []string{"past-page"}, Build: b.past})...)
 	if err != nil {
 		return err
 	}
@@ -80,37 +84,36 @@ func (b *suite) relationOf(ctx context.Context, name string, opts lsm.Options) (
 	return stage.Pages(ctx, b.s, name, cluster.PagesConfig{Blocks: b.cfg.Pages, Store: opts})
 }
 
-func (b *suite) depths(ctx context.Context) (cases []paired.Case, err error) {
-	for _, depth := range b.cfg.Depths {
-		b.s.Step("%d branches deep", depth)
-		deep, err := b.relationOf(ctx, fmt.Sprint("deep", depth), apart)
-		if err != nil {
-			return nil, err
-		}
-		for n := range depth {
-			if err := b.level(ctx, deep, n, depth); err != nil {
-				return nil, err
-			}
-			if deep, err = deep.Branch(ctx, depthID(n)); err != nil {
-				return nil, err
-			}
-		}
-		flat, err := b.flat(ctx, fmt.Sprint("flat", depth), depth, apart)
-		if err != nil {
-			return nil, err
-		}
-		merged, err := b.flat(ctx, fmt.Sprint("merged", depth), depth, lsm.Options{})
-		if err != nil {
-			return nil, err
-		}
-		if err := merged.Under.Compact(ctx); err != nil {
-			return nil, err
-		}
-		cases = append(cases, paired.Case{Name: fmt.Sprintf("depth/%d", depth), Arms: []paired.Arm{
-			b.reads("deep", deep, cluster.At(deep.End())), b.reads("depth-1", flat, cluster.At(flat.End())), b.reads("merged", merged, cluster.At(merged.End())),
-		}})
+func depthName(depth int) string { return fmt.Sprint("depth/", depth) }
+
+func (b *suite) depth(ctx context.Context, depth int) (c paired.Case, err error) {
+	b.s.Step("%d branches deep", depth)
+	deep, err := b.relationOf(ctx, fmt.Sprint("deep", depth), apart)
+	if err != nil {
+		return c, err
 	}
-	return cases, nil
+	for n := range depth {
+		if err := b.level(ctx, deep, n, depth); err != nil {
+			return c, err
+		}
+		if deep, err = deep.Branch(ctx, depthID(n)); err != nil {
+			return c, err
+		}
+	}
+	flat, err := b.flat(ctx, fmt.Sprint("flat", depth), depth, apart)
+	if err != nil {
+		return c, err
+	}
+	merged, err := b.flat(ctx, fmt.Sprint("merged", depth), depth, lsm.Options{})
+	if err != nil {
+		return c, err
+	}
+	if err := merged.Under.Compact(ctx); err != nil {
+		return c, err
+	}
+	return paired.Case{Name: depthName(depth), Arms: []paired.Arm{
+		b.reads("deep", deep, cluster.At(deep.End())), b.reads("depth-1", flat, cluster.At(flat.End())), b.reads("merged", merged, cluster.At(merged.End())),
+	}}, nil
 }
 
 // A store merges as many flushed layers as its options say, and these may say 32 at most:
@@ -162,47 +165,47 @@ func (b *suite) reads(name string, p *cluster.Pages, lsn func(*rand.Rand) wal.LS
 
 // history reads at random LSNs and at the head of a timeline with updates of every page
 // in several layers.
-func (b *suite) history(ctx context.Context) ([]paired.Case, error) {
+func (b *suite) history(ctx context.Context) (c paired.Case, err error) {
 	p, err := b.relation(ctx, "history")
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	const layers = 8
 	for range layers {
 		if _, err := p.Update(ctx, b.cfg.History*p.Blocks/layers, 100, func(i int) int { return i % p.Blocks }); err != nil {
-			return nil, err
+			return c, err
 		}
 		if err := p.Timeline.Flush(ctx); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	span := uint64(p.End() - p.Start())
-	return []paired.Case{{Name: "history", Arms: []paired.Arm{
+	return paired.Case{Name: "history", Arms: []paired.Arm{
 		b.reads("random-lsn", p, func(rng *rand.Rand) wal.LSN { return p.Start() + wal.LSN(rng.Uint64N(span)) }),
 		b.reads("head", p, cluster.At(p.End())),
-	}}}, nil
+	}}, nil
 }
 
 // perCommit is the time between two commits, in microseconds.
 const perCommit = 1000
 
 // times looks up random moments among many commits.
-func (b *suite) times(ctx context.Context) ([]paired.Case, error) {
+func (b *suite) times(ctx context.Context) (c paired.Case, err error) {
 	p, err := b.relation(ctx, "times")
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	for n := range b.cfg.Commits {
 		p.Encode(uint32(n%p.Blocks), 100)
 		p.Commit(int64(n+1) * perCommit)
 		if n%5000 == 0 || n == b.cfg.Commits-1 {
 			if err := p.Ingest(ctx); err != nil {
-				return nil, err
+				return c, err
 			}
 		}
 	}
 	if err := p.Timeline.Flush(ctx); err != nil {
-		return nil, err
+		return c, err
 	}
 	run := func(ctx context.Context, round int) (paired.Sample, error) {
 		rng, h, before := rand.New(rand.NewPCG(b.s.Seed, uint64(round))), latency.New(), p.Under.Stats()
@@ -219,14 +222,11 @@ func (b *suite) times(ctx context.Context) ([]paired.Case, error) {
 			"keys_per_op": float64(p.Under.Stats().Reads-before.Reads) / float64(ops),
 		}}, nil
 	}
-	return []paired.Case{{Name: "time-to-lsn", Arms: []paired.Arm{{Name: "varve", Settings: settings, Run: run}}}}, nil
+	return paired.Case{Name: "time-to-lsn", Arms: []paired.Arm{{Name: "varve", Settings: settings, Run: run}}}, nil
 }
 
 // past reads one page of a real cluster's past, and recovers to the same LSN.
 func (b *suite) past(ctx context.Context) ([]paired.Case, error) {
-	if !b.s.Wants("past-page") {
-		return nil, nil
-	}
 	if _, err := postgres.Find(ctx); err != nil {
 		b.s.Miss("past-page", err.Error())
 		return nil, nil
