@@ -242,7 +242,7 @@ func (c *cluster) life(ctx context.Context, e env.Env, s *slot) error {
 		Branch: branch, Identity: identityOf(branch), Proposer: c.proposers, Safekeepers: c.members,
 		Pageserver: c.homeAddr, CachePages: c.opts.CachePages, Sessions: c.opts.Sessions, Shape: c.opts.Shape, Choices: c.clients,
 	}
-	if c.opts.Duel && !c.ended.calm && !c.hasLog(branch) {
+	if c.opts.Duel && !c.ended.calm && !c.opts.Unnoticed && !c.hasLog(branch) {
 		c.hinder(s.node)
 	}
 	group := e.Tasks.NewGroup(ctx)
@@ -281,7 +281,8 @@ func (c *cluster) hinder(n *world.Node) {
 // when it has won often fewer, so that what it writes is on those and nowhere else. The
 // logs that the next elections find then differ. It reports whether a majority is left.
 func (c *cluster) narrow(n *world.Node, won bool) bool {
-	if c.ended.calm {
+	if c.ended.calm || c.opts.Unnoticed && !won {
+		c.reach(n, len(c.safekeepers))
 		return true
 	}
 	left := c.quorum()

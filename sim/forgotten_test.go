@@ -181,6 +181,7 @@ func TestABranchIsServedThoughItsParentsCommitLSNIsForgotten(t *testing.T) {
 func TestWhatIsCommittedIsKnownAfterAWriterHasEnded(t *testing.T) {
 	perform(t, func(s *stage) {
 		head, end := s.lead(100)
+		s.pass(time.Second) // in which all are told
 		end()
 		s.pass(time.Second)
 		s.restart(func() {})

@@ -29,6 +29,7 @@ type Options struct {
 	Operations  int  `json:",omitempty"` // that clients begin; 0: any number. With a bound, nobody demands that commits go on
 	Duel        bool `json:",omitempty"` // all computes serve the first branch, again and again, and pageservers are spared
 	Losing      bool `json:",omitempty"` // in a duel: a bare majority elects, and the storm blows at safekeepers whose disks deceive
+	Unnoticed   bool `json:",omitempty"` // in such a one: they may lose what would tell them, and all may elect
 
 	CrashAt    uint64           `json:",omitempty"` // a node falls at this call of Env in the storm, counted over all nodes; 0: at none
 	CrashPoint world.CrashPoint `json:",omitempty"` // of the call
@@ -254,6 +255,22 @@ func (o *Options) losing(c *world.Choices) {
 		wipe.PerMillion = 300_000 + c.Below(700_000)
 	} else {
 		lost.PerMillion = 20_000 + c.Below(400_000)
+		o.unnoticed(c.Below(2) == 1)
+	}
+}
+
+// unnoticed says whether power may take, from a disk that has lost what was synced, also the
+// mark that would tell. Nothing in the safekeeper itself can notice such a loss, so that it
+// is one failure, and whoever has the log and is out of reach of a candidate another: of
+// three safekeepers that is no minority. So then all others can be reached.
+func (o *Options) unnoticed(may bool) {
+	if o.Unnoticed = may; !may {
+		o.Faults[world.DiskLoss] = world.Fault{}
+		return
+	}
+	o.Core = o.Safekeepers
+	for _, kind := range []world.FaultKind{world.NetReset, world.NetTorn, world.NetHalfOpen, world.NetDelay, world.DiskSlow} {
+		o.Faults[kind] = world.Fault{}
 	}
 }
 

@@ -1,12 +1,15 @@
 package proposer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 	"github.com/varvedb/varve/wal/pgwal"
 	"github.com/varvedb/varve/wal/quorum"
 	"github.com/varvedb/varve/wal/walapi"
@@ -15,6 +18,10 @@ import (
 // fetchTimeout bounds the read that fills a lagging safekeeper: the donor is then too
 // slow to be of use.
 const fetchTimeout = 10 * time.Second
+
+// agreeBytes bounds how much before the end of a log is compared with a donor's before it
+// is filled from there: many records, and one read.
+const agreeBytes = 64 << 10
 
 // check follows what is read from one donor in one term, so that a record longer than
 // a fetch is read once.
@@ -49,13 +56,13 @@ func (p *Proposer) fill(ctx context.Context, node wal.NodeID) error {
 		if err != nil {
 			return err
 		}
-		bytes, recordEnd, err := p.fetch(ctx, &c, f)
+		got, recordEnd, err := p.fetch(ctx, &c, f)
 		p.step(func() {
 			if err != nil {
 				p.core.FetchFailed(f)
 				return
 			}
-			p.core.Fetched(f, bytes, recordEnd)
+			p.core.Fetched(f, got, recordEnd)
 		})
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -78,44 +85,27 @@ func (p *Proposer) nextFetch(ctx context.Context, node wal.NodeID) (f quorum.Fet
 	return f, err
 }
 
-// fetch reads from the donor that the core has chosen, or, if that one cannot give
-// sound bytes, from any other that is in the term.
-func (p *Proposer) fetch(ctx context.Context, c *check, f quorum.Fetch) (bytes []byte, recordEnd wal.LSN, err error) {
-	chosen := f
-	for _, s := range p.donors(f) {
-		f := chosen
-		f.From = s.ID
-		var failed error
-		if bytes, recordEnd, failed = p.fetchFrom(ctx, c, s, f); failed == nil {
-			return bytes, recordEnd, nil
-		}
-		if errors.Is(failed, wal.ErrCorruption) {
-			p.e.Trace.Event("log damaged", "timeline", p.cfg.Timeline.String(), "node", uint64(s.ID), "error", failed)
-		}
-		err = errors.Join(err, failed)
+// fetch reads from the safekeeper that the core has chosen. If that one cannot give sound
+// bytes, whom to ask next is for the core to say, which knows who may be believed.
+func (p *Proposer) fetch(ctx context.Context, c *check, f quorum.Fetch) (got []byte, recordEnd wal.LSN, err error) {
+	got, recordEnd, err = p.fetchFrom(ctx, c, p.safekeeper(f.From), f)
+	if errors.Is(err, wal.ErrCorruption) {
+		p.e.Trace.Event("log damaged", "timeline", p.cfg.Timeline.String(), "node", uint64(f.From), "error", err)
 	}
-	return nil, 0, err
+	return got, recordEnd, err
 }
 
-// donors lists whom a fetch may be read from, the chosen one first.
-func (p *Proposer) donors(f quorum.Fetch) (donors []Safekeeper) {
-	for _, s := range p.cfg.Safekeepers {
-		switch s.ID {
-		case f.From:
-			donors = append([]Safekeeper{s}, donors...)
-		case f.For:
-		default:
-			donors = append(donors, s)
-		}
-	}
-	return donors
+func (p *Proposer) safekeeper(id wal.NodeID) Safekeeper {
+	i := slices.IndexFunc(p.cfg.Safekeepers, func(s Safekeeper) bool { return s.ID == id })
+	assert.That(i >= 0, "node %d is one of the safekeepers", id)
+	return p.cfg.Safekeepers[i]
 }
 
 // fetchFrom reads bytes of a fetch from its donor and checks them. It returns whole
 // records, and their end; or, of a record that goes on behind the fetch, all there
 // are, whose check goes on with the next fetch, as does that of the safekeeper that
 // they are for, which counts no record before it is whole.
-func (p *Proposer) fetchFrom(ctx context.Context, c *check, s Safekeeper, f quorum.Fetch) (bytes []byte, recordEnd wal.LSN, err error) {
+func (p *Proposer) fetchFrom(ctx context.Context, c *check, s Safekeeper, f quorum.Fetch) (got []byte, recordEnd wal.LSN, err error) {
 	ctx, cancel := p.e.Tasks.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	client, err := walapi.Dial(ctx, p.e, s.Addr)
@@ -124,33 +114,71 @@ func (p *Proposer) fetchFrom(ctx context.Context, c *check, s Safekeeper, f quor
 	}
 	defer client.Close()
 	if !c.goesOn(f) {
+		if err := p.agree(ctx, client, f); err != nil {
+			return nil, 0, err
+		}
 		name := fmt.Sprintf("log of timeline %v at safekeeper %d", p.cfg.Timeline, s.ID)
 		*c = check{donor: s.ID, term: f.Term, scanner: pgwal.NewScanner(name, f.Record), at: f.Record}
 		c.scanner.ExpectSystemID(p.cfg.SystemID)
 	}
 	for c.at < f.End {
 		begin := c.at
-		chunk, err := client.Read(ctx, walapi.ReadRequest{
-			Timeline: p.cfg.Timeline, Term: f.Term, Begin: begin, BytesMax: min(int(f.End-begin), walapi.ReadBytesMax),
-		})
+		chunk, err := p.read(ctx, client, f.Term, begin, f.End)
 		if err != nil {
 			return nil, 0, err
 		}
-		if len(chunk.Bytes) == 0 {
+		if len(chunk) == 0 {
 			break
 		}
-		if err := c.feed(chunk.Bytes); err != nil {
+		if err := c.feed(chunk); err != nil {
 			return nil, 0, err
 		}
 		if c.at > f.Begin {
-			bytes = append(bytes, chunk.Bytes[max(f.Begin, begin)-begin:]...)
+			got = append(got, chunk[max(f.Begin, begin)-begin:]...)
 		}
 	}
-	if len(bytes) == 0 {
+	if len(got) == 0 {
 		return nil, 0, fmt.Errorf("safekeeper %d has the log only up to %v, not %v", s.ID, c.at, f.End)
 	}
 	if end := c.scanner.Position(); end > f.Begin {
-		return bytes[:end-f.Begin], end, nil
+		return got[:end-f.Begin], end, nil
 	}
-	return bytes, 0, nil
+	return got, 0, nil
+}
+
+// agree requires that the end of the log that a fetch is for is what its donor has there. One
+// that lost what it had made durable may show sound records of an older term at that
+// place, and does not know. What follows would be written after them, and counted.
+func (p *Proposer) agree(ctx context.Context, donor *walapi.Client, f quorum.Fetch) error {
+	client, err := walapi.Dial(ctx, p.e, p.safekeeper(f.For).Addr)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for at := max(p.cfg.Start, f.Record-min(f.Record, agreeBytes)); at < f.Record; {
+		have, err := p.read(ctx, client, f.Term, at, f.Record)
+		if err != nil || len(have) == 0 {
+			return err
+		}
+		end := at + wal.LSN(len(have))
+		for at < end {
+			want, err := p.read(ctx, donor, f.Term, at, end)
+			if err != nil {
+				return err
+			}
+			if len(want) == 0 || !bytes.HasPrefix(have, want) {
+				return fmt.Errorf("%w: at %v, of safekeepers %d and %d", ErrDiffers, at, f.From, f.For)
+			}
+			have, at = have[len(want):], at+wal.LSN(len(want))
+		}
+	}
+	return nil
+}
+
+// read reads what a safekeeper gives the term's proposer of [begin, end), with one request.
+func (p *Proposer) read(ctx context.Context, client *walapi.Client, term wal.Term, begin, end wal.LSN) ([]byte, error) {
+	chunk, err := client.Read(ctx, walapi.ReadRequest{
+		Timeline: p.cfg.Timeline, Term: term, Begin: begin, BytesMax: min(int(end-begin), walapi.ReadBytesMax),
+	})
+	return chunk.Bytes, err
 }

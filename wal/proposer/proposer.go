@@ -296,6 +296,10 @@ func (p *Proposer) sealed(ctx context.Context) (wal.LSN, error) {
 // ErrFenced is matched by the error of a proposer that met a higher term.
 var ErrFenced = errors.New("fenced")
 
+// ErrDiffers is matched by the error of a fetch for a safekeeper whose log, by term and LSN a
+// part of the donor's, has other bytes at its end: one of the two disks deceives.
+var ErrDiffers = errors.New("logs differ")
+
 // ErrRejected is matched by the error of a proposer that a majority of safekeepers
 // refuses: they have lost the timeline or never had it, or it is another one.
 var ErrRejected = errors.New("the quorum refuses")

@@ -181,6 +181,20 @@ func (n *node) follow(to wal.LSN) []byte {
 	return log
 }
 
+// overwrite changes up to a page of log on the disk of a node that is down, from an LSN on.
+func (n *node) overwrite(at wal.LSN, change func(b []byte)) {
+	name := filepath.Join(n.c.dir, fmt.Sprint(n.id), "sk/timelines", identity().Timeline.String(), "wal", segment.Name(at.Segment()))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(n.c.t, err)
+	b := make([]byte, pgwal.PageStart(at)+pgwal.WALPageSize-at)
+	_, err = f.ReadAt(b, int64(at.SegmentOffset()))
+	require.NoError(n.c.t, err)
+	change(b)
+	_, err = f.WriteAt(b, int64(at.SegmentOffset()))
+	require.NoError(n.c.t, err)
+	require.NoError(n.c.t, f.Close())
+}
+
 // waitReadable waits until a safekeeper serves the committed log up to an LSN.
 func (n *node) waitReadable(timeline wal.TimelineID, lsn wal.LSN) {
 	client := n.client()
@@ -267,16 +281,7 @@ func TestDamageOnOneDiskDoesNotSpread(t *testing.T) {
 	end := second.commit(10)
 
 	at := identity().Start + 3<<20
-	name := filepath.Join(c.dir, "1/sk/timelines", identity().Timeline.String(), "wal", segment.Name(at.Segment()))
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	require.NoError(t, err)
-	var b [1]byte
-	_, err = f.ReadAt(b[:], int64(at.SegmentOffset()))
-	require.NoError(t, err)
-	b[0] ^= 1
-	_, err = f.WriteAt(b[:], int64(at.SegmentOffset()))
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
+	c.nodes[0].overwrite(at, func(b []byte) { b[0] ^= 1 })
 
 	c.nodes[2].up()
 	third := c.nodes[2].client()
@@ -289,10 +294,40 @@ func TestDamageOnOneDiskDoesNotSpread(t *testing.T) {
 	require.True(t, bytes.Equal(sound, c.nodes[2].follow(end)))
 	first := c.nodes[0].client()
 	// Between the discovery and the verdict it is out of service.
+	var err error
 	for again := true; again; again = frame.CodeOf(err) == frame.CodeInternal {
 		_, err = first.Read(t.Context(), walapi.ReadRequest{Timeline: identity().Timeline, Begin: at})
 	}
 	require.Equal(t, walapi.CodeAmnesiac, frame.CodeOf(err), "the damage was where it could spread from, and was found")
+}
+
+// A disk that lost what it had made durable shows sound records that were there before. By
+// term and LSN the log is a part of the donor's, and by its bytes it is not.
+func TestALogThatDiffersIsNotFilled(t *testing.T) {
+	c := newCluster(t)
+	c.create()
+	w := c.propose(100)
+	end := w.commit(1000)
+	c.nodes[2].waitReadable(identity().Timeline, end)
+	c.nodes[2].down()
+	last := w.commit(1000)
+
+	stale := pgwal.NewEncoder(start, 0, systemID)
+	_, staleEnd := stale.Append(message(1000, byte(w.term)+1))
+	require.Equal(t, end, staleEnd)
+	c.nodes[2].overwrite(start, func(b []byte) { copy(b, stale.Take()) })
+	c.nodes[2].up()
+	c.nodes[2].waitReadable(identity().Timeline, last) // what this leader holds yet, it sends
+
+	f := quorum.Fetch{From: 1, For: 3, Term: w.term, Record: end, Begin: end, End: last}
+	_, _, err := w.FetchOnce(t.Context(), f)
+	require.ErrorIs(t, err, proposer.ErrDiffers)
+	f.For = 2
+	c.nodes[1].waitReadable(identity().Timeline, last)
+	got, recordEnd, err := w.FetchOnce(t.Context(), f)
+	require.NoError(t, err)
+	require.Equal(t, last, recordEnd)
+	require.True(t, bytes.Equal(c.nodes[0].follow(last)[end-start:], got))
 }
 
 func TestNothingIsCommittedByAMinority(t *testing.T) {

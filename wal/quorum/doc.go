@@ -14,14 +14,15 @@
 //
 // A proposer greets all acceptors, and when a majority has answered asks for their votes in a
 // term above all it has heard of. An acceptor votes once in a term, and with its
-// vote tells its position: last log term and flush LSN. Among a majority of votes the
-// one with the highest (last log term, flush LSN) is the donor. Its flush LSN is X,
-// where the new term starts, and its history with (term, X) added is the new history.
+// vote tells its position: last log term and flush LSN. Among the votes of a majority, and of
+// whoever else is connected and votes within some ticks, the one with the highest (last log
+// term, flush LSN) is the donor. Its flush LSN is X, where the new term starts, and its
+// history with (term, X) added is the new history.
 //
 // Elected carries that history to every acceptor. It cuts its log back to the common point
 // of the two histories, takes over the new one, and tells where its log ends. From
-// there it is filled: with bytes below X by way of a [Fetch] from a node that has
-// them, with later ones from the proposer's buffer. When a majority has accepted Elected and
+// there it is filled: with bytes below X by way of a [Fetch] from the donor, or, if that is
+// gone, from another that has them; with later ones from the proposer's buffer. When a majority has accepted Elected and
 // has the log up to X, X is committed, and only then may anything new be proposed.
 //
 //	proposer                             acceptor
@@ -50,6 +51,10 @@
 // older session, so that a late acknowledgement or a late append changes nothing. Loss,
 // repetition and reordering of messages never harm what is committed; but a connection
 // that loses one must end, or it makes no more progress.
+//
+// More votes than a majority's, and the donor before others, cost nothing and are asked for
+// in case that a disk has lost, unnoticed, what it acknowledged: docs/PROTOCOL.md says what
+// holds then.
 //
 // An acceptor that lost its state, or bytes that it had acknowledged, is amnesiac: it answers
 // greetings so that operators see it, and refuses all else. Nothing here ends that
@@ -94,11 +99,12 @@
 //  3. Ticks. Call Tick at a steady pace.
 //  4. Effects. After every call, call Ready until it is empty. Send each of Sends over its
 //     node's connection, in order; drop it if that is gone. Hangup: close and call Disconnected.
-//  5. Fetch. Read the bytes from the named node with the fetch's term, or, if it no longer has
-//     them, committed ones from anywhere; answer each Fetch with Fetched or FetchFailed.
-//     Bytes that the node refused because it is in another term are not to be used. Check
-//     them, from the fetch's Record on: a record that is not sound must not be handed on,
-//     and is asked of another node that has it and is in the term.
+//  5. Fetch. Read the bytes from the named node with the fetch's term, and from no other;
+//     answer each Fetch with Fetched or FetchFailed. Bytes that the node refused because it is
+//     in another term are not to be used. Check them, from the fetch's Record on: a record
+//     that is not sound must not be handed on. Compare what is before Record, at the end of
+//     the log to be filled, with what the named node has there: if it differs, the fetch has
+//     failed.
 //  6. Lead. After Leading the log ends at Start and is committed. Propose bytes from there on, at
 //     most Room() at once. Acknowledge to the writer only what Commit has reached.
 //  7. Seal. An election is all it takes to learn the head, which acceptors may have forgotten and

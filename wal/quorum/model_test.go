@@ -231,7 +231,7 @@ func (m *model) fetch() {
 	}
 	i := m.rng.IntN(len(wr.fetches))
 	if f := wr.fetches[i]; !f.read && m.rng.IntN(3) == 0 {
-		f.donor = m.node().id // the chosen one gave nothing, so that another is asked
+		f.donor = m.node().id // more than a shell does: any in the term may be read from
 	}
 	m.w.fetchStep(wr, i, 1+m.rng.IntN(60))
 }

@@ -49,8 +49,8 @@ type peer struct {
 	recordEnds bool    // fetchEnd is a record's end
 	fetched    bool    // something was fetched for it in this session
 
-	// turn counts the fetches that failed and the sessions that ended after one: the
-	// next is from another node, as this one's disk may be at fault.
+	// turn counts the fetches of this term that failed and the sessions that ended after
+	// one: the next is from another node, as this one's disk may be at fault.
 	turn uint
 
 	quiet  int // ticks since the last message to it
@@ -59,6 +59,12 @@ type peer struct {
 
 // usable reports whether the peer may take part in an election.
 func (p *peer) usable() bool { return p.phase >= peerGreeted && p.phase <= peerStreaming }
+
+// voted reports whether the peer has given its vote in the current term.
+func (p *peer) voted() bool { return p.phase == peerVoted }
+
+// votes reports whether the peer is there and may vote yet in an election under way.
+func (p *peer) votes() bool { return p.phase == peerGreeting || p.phase == peerVoting }
 
 // owes reports whether a reply is due.
 func (p *peer) owes() bool {
@@ -81,7 +87,7 @@ func (p *peer) newTerm() {
 		p.phase = peerGreeted
 	}
 	p.vote = VoteReply{}
-	p.flush, p.commit, p.fetchEnd = 0, 0, 0
+	p.flush, p.commit, p.fetchEnd, p.turn = 0, 0, 0, 0
 }
 
 // stream starts the log at flush.

@@ -17,6 +17,13 @@ const (
 	SilenceTicks = 5 * HeartbeatTicks
 	// ElectionRoundsMax bounds the elections of one proposer.
 	ElectionRoundsMax = 100
+	// VoteTicks is how long an election that a majority has decided waits for the votes of
+	// others that are connected: one of them may have more of the log, which a majority
+	// does not show if the disk of one in it has lost what it acknowledged.
+	VoteTicks = 2
+	// DonorTries is how many fetches from the donor may fail, for one acceptor in one term,
+	// before another is asked for the log that the donor was elected for.
+	DonorTries = 3
 	// BufferBytesMax bounds the log bytes that a proposer holds, but for a single record
 	// larger than that. Bytes that are committed and no longer held are fetched.
 	BufferBytesMax = 64 << 20
@@ -69,9 +76,11 @@ type Proposer struct {
 	stalled int      // ticks without progress in an election
 
 	history   TermHistory
-	start     wal.LSN // X: the term's first LSN
-	head      wal.LSN // end of the last byte proposed
-	recordEnd wal.LSN // end of the last whole record proposed
+	donor     wal.NodeID // whose log the term goes on with
+	away      int        // ticks since the donor was there
+	start     wal.LSN    // X: the term's first LSN
+	head      wal.LSN    // end of the last byte proposed
+	recordEnd wal.LSN    // end of the last whole record proposed
 	commit    wal.LSN
 	buffer    []chunk // consecutive, up to head
 	buffered  int     // bytes in buffer
@@ -166,12 +175,16 @@ func (p *Proposer) Disconnected(node wal.NodeID, session Session) {
 		n.turn++
 		n.fetched = false
 	}
+	p.decide()
 }
 
 // Tick lets one tick pass.
 func (p *Proposer) Tick() {
 	if p.phase == PhaseLost {
 		return
+	}
+	if p.away++; p.donor == 0 || p.peer(p.donor).usable() {
+		p.away = 0
 	}
 	for _, n := range p.peers {
 		p.tickPeer(n)
@@ -181,7 +194,8 @@ func (p *Proposer) Tick() {
 		p.wait = max(0, p.wait-1)
 		p.elect()
 	case PhaseVoting, PhaseRecovering:
-		if p.stalled++; p.stalled >= p.config.ElectionTicks {
+		p.stalled++
+		if p.decide(); p.stalled >= p.config.ElectionTicks {
 			p.campaign(0)
 		}
 	}
@@ -260,12 +274,13 @@ func (p *Proposer) reject(n *peer, reason Reason) {
 	assert.That(p.phase != PhaseLost, "a lost proposer rejects nobody")
 	n.phase, n.fetchEnd = peerRejected, 0
 	p.out.Rejects = append(p.out.Rejects, Reject{Node: n.id, Reason: reason})
+	p.decide()
 }
 
 // campaign goes back to before an election; the next begins after so many ticks.
 func (p *Proposer) campaign(wait int) {
 	p.phase, p.wait, p.stalled = PhaseGreeting, wait, 0
-	p.history, p.start, p.head, p.commit = nil, 0, 0, 0
+	p.history, p.donor, p.start, p.head, p.commit = nil, 0, 0, 0, 0
 	for _, n := range p.peers {
 		n.newTerm()
 	}
@@ -322,12 +337,20 @@ func (p *Proposer) stepVoteReply(n *peer, m VoteReply) {
 	if n.phase != peerVoting || p.phase != PhaseVoting || m.Term != p.term {
 		return
 	}
-	if !m.Given {
-		n.phase = peerDenied
+	n.phase = peerDenied
+	if m.Given {
+		n.phase, n.vote = peerVoted, m
+	}
+	p.decide()
+}
+
+// decide wins the election if a majority has voted for it and nobody who is connected is left
+// to be heard, or was waited for long enough.
+func (p *Proposer) decide() {
+	if p.phase != PhaseVoting || p.count((*peer).voted) < p.Quorum() {
 		return
 	}
-	n.phase, n.vote = peerVoted, m
-	if p.count(func(n *peer) bool { return n.phase == peerVoted }) >= p.Quorum() {
+	if p.stalled >= min(VoteTicks, p.config.ElectionTicks) || p.count((*peer).votes) == 0 {
 		p.win()
 	}
 }
@@ -337,11 +360,11 @@ func (p *Proposer) stepVoteReply(n *peer, m VoteReply) {
 func (p *Proposer) win() {
 	var donor *peer
 	for _, n := range p.peers {
-		if n.phase == peerVoted && (donor == nil || further(n.vote, donor.vote)) {
+		if n.voted() && (donor == nil || further(n.vote, donor.vote)) {
 			donor = n
 		}
 	}
-	p.start = donor.vote.Flush
+	p.donor, p.away, p.start = donor.id, 0, donor.vote.Flush
 	p.history = donor.vote.History.UpTo(p.start).With(TermStart{Term: p.term, LSN: p.start})
 	if len(p.history) > HistoryEntriesMax {
 		p.lose(LostHistoryFull)
@@ -350,7 +373,7 @@ func (p *Proposer) win() {
 	p.phase, p.stalled = PhaseRecovering, 0
 	p.head, p.recordEnd = p.start, p.start
 	for _, n := range p.peers {
-		if n.phase == peerVoted {
+		if n.voted() {
 			p.commit = max(p.commit, n.vote.Commit)
 		}
 	}

@@ -27,6 +27,7 @@ import (
 //	crash n1 [keep=3]             lose what is not synced, but for some bytes
 //	wipe n1                       lose the state of a node that is down
 //	lose n1 4                     lose the log's last bytes, of a node that is down
+//	deceive n1                    put the input on the disk of a node that is down, in place of its log
 //	start n1                      boot again
 //	status                        show all
 func TestScripts(t *testing.T) {
@@ -58,7 +59,7 @@ func (s *script) run(d *datadriven.TestData) {
 		"nodes": s.nodes, "proposer": s.proposer, "connect": s.connect, "break": s.disconnect,
 		"deliver": s.deliver, "disk": s.disk, "fetch": s.fetch, "late": s.late, "settle": s.settle,
 		"propose": s.propose, "tick": s.tick, "crash": s.crash, "wipe": s.wipe, "lose": s.lose,
-		"start": s.start, "status": s.status,
+		"deceive": s.deceive, "start": s.start, "status": s.status,
 	}
 	verb := verbs[d.Cmd]
 	require.NotNil(s.t, verb, "unknown verb %s", d.Cmd)
@@ -239,6 +240,12 @@ func (s *script) lose(d *datadriven.TestData) {
 	require.NoError(s.t, err)
 	n := s.node(s.first(d))
 	n.log = n.log[:len(n.log)-bytes]
+	n.synced = len(n.log)
+}
+
+func (s *script) deceive(d *datadriven.TestData) {
+	n := s.node(s.first(d))
+	n.log, n.deceived = []byte(strings.TrimSpace(d.Input)), true
 	n.synced = len(n.log)
 }
 

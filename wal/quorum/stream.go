@@ -111,24 +111,44 @@ func (p *Proposer) trim() {
 	p.buffer = p.buffer[n:]
 }
 
-// fetch asks for the bytes that the node lacks and the buffer does not hold, from the node
-// that has acknowledged most in this term, or, in its turn, from another that has some.
+// fetch asks for the bytes that the node lacks and the buffer does not hold.
 func (p *Proposer) fetch(n *peer) {
-	var sources []*peer
-	for _, s := range p.peers {
-		if s.phase == peerStreaming && s.flush > n.next {
-			sources = append(sources, s)
-		}
-	}
+	sources := p.sources(n)
 	if len(sources) == 0 {
 		return
 	}
-	slices.SortStableFunc(sources, func(a, b *peer) int { return cmp.Compare(b.flush, a.flush) })
 	source := sources[n.turn%uint(len(sources))]
 	n.fetched = true
 	end := min(source.flush, n.next+AppendBytesMax)
 	n.fetchEnd, n.recordEnds = end, end == source.flush
 	p.out.Fetches = append(p.out.Fetches, Fetch{From: source.id, For: n.id, Term: p.term, Record: n.record, Begin: n.next, End: end})
+}
+
+// sources lists from whom the node may be given what it lacks: those that have acknowledged
+// more in this term, the most first.
+//
+// Below the term's start it is the donor alone, unless that is away for as long as an
+// election takes, or does not give it. What another acknowledges there it had before, and if
+// its disk deceives, that may be sound records of an older term in place of those that were
+// lost: positions do not show it. Without the donor, the others are whom an election
+// without it would take.
+func (p *Proposer) sources(n *peer) (sources []*peer) {
+	if n.next < p.start && n.turn < DonorTries && p.away < p.config.ElectionTicks {
+		donor := p.peer(p.donor)
+		if donor.phase != peerStreaming {
+			return nil
+		}
+		if donor.flush >= p.start {
+			return []*peer{donor}
+		}
+	}
+	for _, s := range p.peers {
+		if s.phase == peerStreaming && s.flush > n.next {
+			sources = append(sources, s)
+		}
+	}
+	slices.SortStableFunc(sources, func(a, b *peer) int { return cmp.Compare(b.flush, a.flush) })
+	return sources
 }
 
 // Fetched answers a fetch with its first bytes, at least one of them. They must have been

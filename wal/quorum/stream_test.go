@@ -28,7 +28,7 @@ func newLone(t *testing.T) *lone {
 		l.p.Step(id, GreetingReply{Header: l.header(id, 0), Node: id, Standing: Admitted})
 	}
 	history := TermHistory{{0, logStart}}
-	for id := wal.NodeID(1); id <= 2; id++ {
+	for id := wal.NodeID(1); id <= 3; id++ {
 		l.p.Step(id, VoteReply{Header: l.header(id, 1), Given: true, Flush: logStart, Commit: logStart, History: history})
 	}
 	for id := wal.NodeID(1); id <= 3; id++ {

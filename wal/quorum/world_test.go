@@ -36,6 +36,8 @@ type node struct {
 	state  []byte      // durable state, encoded; nil if lost
 	terms  TermHistory // of the durable state
 	queue  []DiskEffect
+
+	deceived bool // its disk holds something else than what was synced: it is of no account
 }
 
 func (n *node) end() wal.LSN { return logStart + wal.LSN(len(n.log)) }
@@ -69,7 +71,7 @@ type letterInFlight struct {
 
 type fetching struct {
 	f     Fetch
-	donor wal.NodeID // whom it is read from: the chosen, or another in its place
+	donor wal.NodeID // whom it is read from: the chosen, or another that the test names
 	read  bool
 	bytes []byte
 }
@@ -142,6 +144,7 @@ func (w *world) disconnect(wr *writer, n *node) {
 	w.late = append(append(w.late, c.to...), c.from...)
 	delete(wr.conns, n.id)
 	wr.p.Disconnected(n.id, c.session)
+	w.drainWriter(wr)
 	if n.a != nil {
 		n.a.Leave(wr.id, c.session)
 		w.drainNode(n)
@@ -289,7 +292,7 @@ func (w *world) checkCommit(wr *writer, commit wal.LSN) {
 func (w *world) check() {
 	w.checkMatching()
 	for _, n := range w.nodes {
-		if n.a == nil {
+		if n.a == nil || n.deceived {
 			continue
 		}
 		size := int(n.a.Readable() - logStart)
@@ -298,11 +301,14 @@ func (w *world) check() {
 	}
 }
 
-// checkMatching requires that two disks whose histories share a term share its bytes, and all
+// checkMatching requires that two honest disks whose histories share a term share its bytes, and all
 // bytes before.
 func (w *world) checkMatching() {
 	for i, a := range w.nodes {
 		for _, b := range w.nodes[:i] {
+			if a.deceived || b.deceived {
+				continue
+			}
 			both := min(a.synced, b.synced)
 			common, ok := a.terms.CommonPoint(logStart+wal.LSN(both), b.terms)
 			size := common - logStart
