@@ -2,7 +2,9 @@ package lsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/varvedb/varve/lsm/layer"
 	"github.com/varvedb/varve/lsm/picker"
@@ -26,6 +28,12 @@ type Explanation struct {
 	Current int64     // of those that a read at the cutoff meets
 	Pins    []PinCost // of those below that branches and leases keep
 	Garbage int64     // of those that nobody can read
+
+	// Damage is what could not be read, once for each object, of which the first hundred, and why. A layer that is
+	// named here is not counted, nor does what it has hide anything; where a value that
+	// says what is dead is in one, nothing counts as dead; where it is the index of a branch,
+	// what that reads counts as garbage.
+	Damage []string
 }
 
 // PinCost is what a branch or a lease keeps that neither history nor current state does.
@@ -49,32 +57,77 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 	if cutoff != 0 {
 		planned.Cutoff, planned.Leases = max(planned.Cutoff, min(cutoff, planned.Durable)), t.notEnded(planned.Leases)
 	}
+	x := &explaining{t: t}
 	keep, pins, err := t.planned(ctx, &planned)
+	var unlisted *branchesError
+	if errors.As(err, &unlisted) {
+		for _, damage := range unlisted.damage {
+			x.note(damage)
+		}
+		keep.points, pins = pointsOf(&planned, unlisted.known)
+		err = nil
+	}
 	if err != nil {
 		return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
 	}
-	for again := 0; ; again++ {
-		e = Explanation{Timeline: t.node.id, Cutoff: planned.Cutoff, Durable: planned.Durable, LayerBytes: w.index.Bytes(), Layers: len(w.readers)}
+	inputs := w.readers // in order of LSN, as the index has them
+	for again := 0; ; {
+		x.e = Explanation{Timeline: t.node.id, Cutoff: planned.Cutoff, Durable: planned.Durable, LayerBytes: w.index.Bytes(), Layers: len(w.readers)}
 		for _, p := range pins {
-			e.Pins = append(e.Pins, PinCost{Pin: p})
+			x.e.Pins = append(x.e.Pins, PinCost{Pin: p})
 		}
 		v, settled := t.node.state.settledView()
-		m := &merge{t: t, keep: keep, whole: true, job: picker.Job{Kind: picker.Collect}}
-		m.walk, m.settled = walk{view: v, counts: &counters{}}, settled
-		err := t.explain(ctx, w, m, &e)
+		x.m = &merge{t: t, keep: keep, whole: true, isRoot: w.index.IsRoot(), job: picker.Job{Kind: picker.Collect}, inputs: inputs}
+		x.m.walk, x.m.settled = walk{view: v, counts: &counters{}}, settled
+		err := x.run(ctx)
 		if err == nil {
-			return e, nil
+			x.e.Damage = x.damage
+			return x.e, nil
 		}
-		// An ancestor's merge may have deleted a layer of the view, as of any read's.
-		if !isGone(err) || again == readAgainMax || !t.renew(ctx, v) {
-			return e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
+		var input *inputError
+		switch {
+		case isDamage(err) && errors.As(err, &input):
+			x.note(err)
+			inputs = slices.DeleteFunc(slices.Clone(inputs), func(r *layer.Reader) bool { return r.Desc().ID == input.id })
+		case isGone(err) && again < readAgainMax && t.renew(ctx, v):
+			// An ancestor's merge may have deleted a layer of the view, as of any read's.
+			t.counts.again.Add(1)
+			again++
+		case isGone(err) && !x.settled:
+			x.settled = true
+		default:
+			return x.e, fmt.Errorf("explain timeline %v: %w", t.node.id, err)
 		}
-		t.counts.again.Add(1)
 	}
 }
 
-func (t *Timeline) explain(ctx context.Context, w work, m *merge, e *Explanation) error {
-	m.inputs = w.readers // in order of LSN, as the index has them
+// damageMax bounds the objects that an explanation names. More: a longer answer; a scrub
+// names all.
+const damageMax = 100
+
+// explaining is an Explain under way.
+type explaining struct {
+	t       *Timeline
+	m       *merge
+	e       Explanation
+	damage  []string
+	objects []string // that damage is of
+	settled bool     // a layer that is gone was not replaced: it is missing
+}
+
+// note keeps what is wrong with an object, the first time.
+func (x *explaining) note(err error) {
+	object := err.Error()
+	if wrong := new(wal.CorruptionError); errors.As(err, &wrong) {
+		object = wrong.File
+	}
+	if !slices.Contains(x.objects, object) && len(x.objects) < damageMax {
+		x.objects, x.damage = append(x.objects, object), append(x.damage, err.Error())
+	}
+}
+
+func (x *explaining) run(ctx context.Context) error {
+	m := x.m
 	m.await()
 	var items []item
 	for {
@@ -86,14 +139,15 @@ func (t *Timeline) explain(ctx context.Context, w work, m *merge, e *Explanation
 		if items, err = m.gather(ctx, key, items[:0]); err != nil {
 			return err
 		}
-		if err := m.explainKey(ctx, key, items, e); err != nil {
+		if err := x.key(ctx, key, items); err != nil {
 			return err
 		}
 	}
 }
 
-// explainKey adds what keeps the versions of one key.
-func (m *merge) explainKey(ctx context.Context, key Key, items []item, e *Explanation) error {
+// key adds what keeps the versions of one key.
+func (x *explaining) key(ctx context.Context, key Key, items []item) error {
+	m, e := x.m, &x.e
 	cutoff := m.keep.cutoff()
 	keepers := make([]int, len(items)) // pins that keep it; -1: it is kept without any
 	for i := range items {
@@ -104,21 +158,26 @@ func (m *merge) explainKey(ctx context.Context, key Key, items []item, e *Explan
 			keepers[i] = -1
 		}
 	}
-	marked, err := m.met(ctx, key, items, cutoff)
+	atCutoff, err := x.met(ctx, key, items, cutoff)
 	if err != nil {
 		return err
 	}
-	for i, met := range marked {
+	metBy := make([][]bool, len(e.Pins))
+	for p := range e.Pins {
+		if metBy[p], err = x.met(ctx, key, items, e.Pins[p].LSN); err != nil {
+			return err
+		}
+	}
+	if m.isRoot {
+		forgetBottom(items, append(metBy[:len(metBy):len(metBy)], atCutoff))
+	}
+	for i, met := range atCutoff {
 		if met {
 			e.Current += items[i].bytes()
 			keepers[i] = -1
 		}
 	}
-	metBy := make([][]bool, len(e.Pins))
 	for p := range e.Pins {
-		if metBy[p], err = m.met(ctx, key, items, e.Pins[p].LSN); err != nil {
-			return err
-		}
 		for i, met := range metBy[p] {
 			if met && keepers[i] >= 0 {
 				keepers[i]++
@@ -139,13 +198,30 @@ func (m *merge) explainKey(ctx context.Context, key Key, items []item, e *Explan
 	return nil
 }
 
+// forgetBottom takes the tombstones at the bottom of a root for what nobody meets: they
+// have nothing below them to hide, and a collection drops them.
+func forgetBottom(items []item, metBy [][]bool) {
+	for i := range items {
+		for _, met := range metBy {
+			if met[i] && items[i].Kind != Tombstone {
+				return
+			}
+			met[i] = false
+		}
+	}
+}
+
 // met marks the versions at or below the cutoff that a read at an LSN meets.
-func (m *merge) met(ctx context.Context, key Key, items []item, at wal.LSN) ([]bool, error) {
+func (x *explaining) met(ctx context.Context, key Key, items []item, at wal.LSN) ([]bool, error) {
 	marked := make([]bool, len(items))
 	if len(items) == 0 || items[0].at > at {
 		return marked, nil
 	}
-	floor, exists, err := m.floor(ctx, key, at)
+	floor, exists, err := x.m.floor(ctx, key, at)
+	if isDamage(err) && (x.settled || !isGone(err)) {
+		x.note(err)
+		floor, exists, err = 0, true, nil // a merge takes none for dead then
+	}
 	if err != nil || !exists {
 		return marked, err
 	}

@@ -116,20 +116,27 @@ func (t *Timeline) retained(ctx context.Context, x *manifest.Index) (retained, e
 		if err := t.listPinned(ctx, x); err != nil {
 			return retained{}, err
 		}
-		for _, p := range slices.Concat(t.pinned.children, leasePins(x)) {
-			if p.LSN < x.Cutoff {
-				points = append(points, p.LSN)
-			}
-		}
+		points, _ = pointsOf(x, t.pinned.children)
 	}
-	slices.Sort(points)
-	points = slices.Compact(points)
 	if err := t.flushing.Lock(ctx); err != nil {
 		return retained{}, err
 	}
 	defer t.flushing.Unlock()
 	t.keeping = points
 	return retained{points: points}, nil
+}
+
+// pointsOf is the LSNs up to an index's cutoff at which somebody reads, rising, and who
+// reads below the cutoff, some of a timeline's branches being known.
+func pointsOf(x *manifest.Index, children []Pin) (points []wal.LSN, pins []Pin) {
+	points = []wal.LSN{x.Cutoff}
+	for _, p := range slices.Concat(children, leasePins(x)) {
+		if p.LSN < x.Cutoff {
+			points, pins = append(points, p.LSN), append(pins, p)
+		}
+	}
+	slices.Sort(points)
+	return slices.Compact(points), pins
 }
 
 // listPinned lists the branches if they are not listed, or one has come since. A branch
@@ -147,9 +154,6 @@ func (t *Timeline) listPinned(ctx context.Context, x *manifest.Index) error {
 		return nil
 	}
 	children, err := t.store.children(ctx, x.Timeline)
-	if errors.Is(err, wal.ErrCorruption) {
-		return &branchesError{err}
-	}
 	if err != nil {
 		return err
 	}
@@ -263,11 +267,7 @@ func (t *Timeline) planned(ctx context.Context, x *manifest.Index) (keep retaine
 	if keep, err = t.retained(ctx, x); err != nil {
 		return keep, nil, err
 	}
-	for _, p := range slices.Concat(t.pinned.children, leasePins(x)) {
-		if p.LSN < x.Cutoff {
-			pins = append(pins, p)
-		}
-	}
+	_, pins = pointsOf(x, t.pinned.children)
 	if now := t.index(); x.Cutoff != now.Cutoff || len(x.Leases) != len(now.Leases) {
 		t.pinned = pinned{} // they were listed before that was committed
 	}
@@ -299,35 +299,50 @@ func (p *pinned) holds(x *manifest.Index) bool {
 
 // branchesError is why it is not known who reads below a cutoff: the index of a branch is
 // damaged. History is not collected then; merges that drop nothing go on.
-type branchesError struct{ err error }
+type branchesError struct {
+	damage []error // one for each of these branches
+	known  []Pin   // the others
+}
 
-func (e *branchesError) Error() string { return e.err.Error() }
-func (e *branchesError) Unwrap() error { return e.err }
+func (e *branchesError) Error() string   { return errors.Join(e.damage...).Error() }
+func (e *branchesError) Unwrap() []error { return e.damage }
 
-// children lists a timeline's branches. It fails if the index of one cannot be read:
-// that might pin anything.
+// children lists a timeline's branches. It fails if the index of one cannot be read, which
+// might pin anything: with a branchesError if that is for its bytes.
 func (s *Store) children(ctx context.Context, parent wal.TimelineID) ([]Pin, error) {
 	objects, err := s.env.Bucket.List(ctx, remote.ChildrenPrefix(s.opts.Tenant, parent))
 	if err != nil {
 		return nil, fmt.Errorf("list children of timeline %v: %w", parent, err)
 	}
 	pins := make([]Pin, 0, len(objects))
+	var damage []error
 	for _, o := range objects {
 		_, id, ok := remote.ParseIndexKey(s.opts.Tenant, o.Key)
 		if !ok {
-			return nil, fmt.Errorf("list children of timeline %v: %w", parent, strayError(o.Key))
+			damage = append(damage, fmt.Errorf("list children of timeline %v: %w", parent, strayError(o.Key)))
+			continue
 		}
 		child, _, err := s.indexAt(parent, id).Load(ctx)
 		if errors.Is(err, env.ErrNoObject) {
 			continue // deleted since it was listed
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read child %v of timeline %v: %w", id, parent, err)
+			err = fmt.Errorf("read child %v of timeline %v: %w", id, parent, err)
+		}
+		if errors.Is(err, wal.ErrCorruption) {
+			damage = append(damage, err)
+			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		if child.Parent != parent {
 			continue // it has left
 		}
 		pins = append(pins, Pin{LSN: child.BranchLSN, Branch: id})
+	}
+	if len(damage) > 0 {
+		return nil, &branchesError{damage, pins}
 	}
 	return pins, nil
 }

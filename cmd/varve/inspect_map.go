@@ -4,8 +4,10 @@ import (
 	"cmp"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,12 +41,15 @@ func (a *app) inspectMapCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pins, err := mapPins(args[0], index)
+			pins, damage, err := mapPins(args[0], index)
 			if err != nil {
 				return err
 			}
 			if err := mapTemplate.Execute(os.Stdout, newMapDrawing(index, pins)); err != nil {
 				return fmt.Errorf("draw %s: %w", args[0], err)
+			}
+			if damage != nil {
+				return fmt.Errorf("the drawing is whole but for branches whose index cannot be read: %w", damage)
 			}
 			return nil
 		},
@@ -123,30 +128,34 @@ type mapPin struct {
 }
 
 // mapPins lists the leases of an index and the branches whose indexes lie where a bucket
-// has them beside its file.
-func mapPins(file string, x *manifest.Index) (pins []mapPin, err error) {
+// has them beside its file; damage says which of those cannot be read, and why.
+func mapPins(file string, x *manifest.Index) (pins []mapPin, damage, err error) {
 	for _, l := range x.Leases {
 		pins = append(pins, mapPin{l.LSN, fmt.Sprintf("lease %.4x", l.ID[:])})
 	}
 	timelines := filepath.Dir(filepath.Dir(filepath.Dir(file)))
 	children, err := filepath.Glob(filepath.Join(timelines, x.Timeline.String(), "*", "index"))
 	if err != nil {
-		return nil, fmt.Errorf("look for branches of %s: %w", file, err)
+		return nil, nil, fmt.Errorf("look for branches of %s: %w", file, err)
 	}
 	for _, child := range children {
-		body, err := readFile(child, "it was there just now")
-		if err != nil {
-			return nil, err
+		body, err := os.ReadFile(child)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
 		}
-		branch, err := manifest.Decode(child, body)
+		var branch *manifest.Index
+		if err == nil {
+			branch, err = manifest.Decode(child, body)
+		}
 		if err != nil {
-			return nil, err
+			damage = errors.Join(damage, err)
+			continue
 		}
 		if branch.Parent == x.Timeline {
 			pins = append(pins, mapPin{branch.BranchLSN, "branch " + labelName(branch)})
 		}
 	}
-	return pins, nil
+	return pins, damage, nil
 }
 
 // labelName is the branch that an index is of.

@@ -57,3 +57,34 @@ func TestInspectIndexTellsTheWholeIndex(t *testing.T) {
 	require.Equal(t, []any{"0/10", "0/18"}, told["pins"])
 	require.Equal(t, true, told["pins_gone"])
 }
+
+// TestInspectMapGoesRoundADamagedBranch: the branch with a sound index is drawn, the one without
+// is named.
+func TestInspectMapGoesRoundADamagedBranch(t *testing.T) {
+	timelines := t.TempDir()
+	write := func(parent, id wal.TimelineID, at wal.LSN, name string) string {
+		below := "root"
+		if !parent.IsZero() {
+			below = parent.String()
+		}
+		path := filepath.Join(timelines, below, id.String(), "index")
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		x := manifest.Index{Head: manifest.Head{Timeline: id, Parent: parent, BranchLSN: at, Start: at, Cutoff: at, Durable: at}, Meta: []byte(`{"name":"` + name + `"}`)}
+		require.NoError(t, os.WriteFile(path, x.AppendTo(nil), 0o600))
+		return path
+	}
+	main := write(wal.TimelineID{}, wal.TimelineID{1}, 0, "main")
+	write(wal.TimelineID{1}, wal.TimelineID{2}, 0x18, "sound")
+	bad := write(wal.TimelineID{1}, wal.TimelineID{3}, 0x20, "damaged")
+	body, err := os.ReadFile(bad)
+	require.NoError(t, err)
+	body[100] ^= 1
+	require.NoError(t, os.WriteFile(bad, body, 0o600))
+	index, err := readIndex(main)
+	require.NoError(t, err)
+	pins, damage, err := mapPins(main, index)
+	require.NoError(t, err)
+	require.Equal(t, []mapPin{{0x18, "branch sound"}}, pins)
+	require.ErrorIs(t, damage, wal.ErrCorruption)
+	require.ErrorContains(t, damage, bad)
+}

@@ -33,7 +33,7 @@ func (a *app) explainCommand() *cobra.Command {
 			}
 			talk("branch %s: %s in %s, %s of versions before compression, durable up to %s, horizon %s", e.Branch,
 				plural(e.LayerBytes, "byte"), counted(e.Layers, "layer", "layers"), plural(e.Bytes, "byte"), e.Durable, e.Horizon)
-			return a.printKeepers(e, e.Keepers)
+			return a.printKeepers(e, e)
 		}),
 	}
 }
@@ -59,7 +59,7 @@ func (a *app) collectCommand() *cobra.Command {
 				told = "branch %s: %s would be dropped below the horizon %s, in %s that may have some"
 			}
 			talk(told, c.Branch, plural(c.Dropped, "byte"), c.Horizon, counted(c.Merged, "layer", "layers"))
-			return a.printKeepers(c, c.Keepers)
+			return a.printKeepers(c, c.Explanation)
 		}),
 	}
 	cmd.Flags().StringVar(&below, "below", "", "LSN or TIME (RFC 3339) of the branch (default: what the window keeps)")
@@ -119,10 +119,14 @@ func (a *app) onBranch(run func(ctx context.Context, client *control.Client, nam
 	}
 }
 
-// printKeepers prints what keeps a branch's bytes, which is part of value.
-func (a *app) printKeepers(value any, keepers []control.Keeper) error {
-	rows := make([][]string, len(keepers))
-	for i, k := range keepers {
+// printKeepers prints what keeps a branch's bytes, which is part of value, and names what
+// could not be read for it.
+func (a *app) printKeepers(value any, e control.Explanation) error {
+	for _, damage := range e.Damage {
+		talk("branch %s: not in what follows, for it is damaged: %s", e.Branch, damage)
+	}
+	rows := make([][]string, len(e.Keepers))
+	for i, k := range e.Keepers {
 		lsn := "-"
 		if k.LSN.IsValid() {
 			lsn = k.LSN.String()

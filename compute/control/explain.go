@@ -22,6 +22,9 @@ type Explanation struct {
 	Bytes      int64 `json:"bytes"`
 
 	Keepers []Keeper `json:"keepers"`
+	// Damage names what could not be read, and why: a layer in it is not counted, and what
+	// a branch in it reads counts as kept by nobody.
+	Damage []string `json:"damaged_objects,omitempty"`
 }
 
 // Keeper is a reason why versions are kept, or none.
@@ -74,6 +77,7 @@ func (s *Supervisor) explain(ctx context.Context, branch string, horizon wal.LSN
 		Layers: x.Layers, LayerBytes: x.LayerBytes, Versions: x.Versions, Bytes: x.Bytes,
 		Keepers: []Keeper{{Kind: KeeperHistory, LSN: x.Cutoff, Bytes: x.History}, {Kind: KeeperCurrent, LSN: x.Cutoff, Bytes: x.Current}},
 	}
+	e.Damage = x.Damage
 	for _, p := range x.Pins {
 		k := Keeper{Kind: KeeperBranch, Name: names[p.Branch], LSN: p.LSN, Bytes: p.Bytes, Only: p.Only}
 		if p.Branch.IsZero() {

@@ -42,7 +42,8 @@ import (
 //	               meta (text) | ...
 //	Explain's answer
 //	               id (16) cutoff (8) durable (8) bytes of layers (8) layers (4)
-//	               versions (8) bytes (8) history (8) current (8) garbage (8) |
+//	               versions (8) bytes (8) history (8) current (8) garbage (8)
+//	               number of damaged objects (4) | text ... |
 //	               LSN (8) branch (16) lease (16) bytes (8) only (8) | ...
 //	Collect's answer
 //	               cutoff (8) layers (4) bytes (8) dropped (8) |
@@ -294,6 +295,7 @@ func AppendExplanation(dst []byte, e lsm.Explanation) []byte {
 	dst = appendCounts(dst, e.LayerBytes)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Layers))
 	dst = appendCounts(dst, e.Versions, e.Bytes, e.History, e.Current, e.Garbage)
+	dst = appendTexts(dst, e.Damage)
 	for _, p := range e.Pins {
 		dst = appendCounts(appendPin(dst, p.Pin), p.Bytes, p.Only)
 	}
@@ -313,6 +315,7 @@ func DecodeExplanation(b []byte) (e lsm.Explanation, err error) {
 	count := func() int64 { return int64(r.u64()) }
 	e = lsm.Explanation{Timeline: r.timeline(), Cutoff: r.lsn(), Durable: r.lsn(), LayerBytes: count(), Layers: int(r.u32())}
 	e.Versions, e.Bytes, e.History, e.Current, e.Garbage = count(), count(), count(), count(), count()
+	e.Damage = r.texts()
 	for r.more() {
 		p := lsm.PinCost{Pin: r.pin()}
 		p.Bytes, p.Only = count(), count()
@@ -333,6 +336,21 @@ func appendRel(dst []byte, rel pgwal.RelFileNode) []byte {
 
 func appendText(dst, text []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(dst, uint32(len(text))), text...)
+}
+
+func appendTexts(dst []byte, texts []string) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(texts)))
+	for _, text := range texts {
+		dst = appendText(dst, []byte(text[:min(len(text), textMax)]))
+	}
+	return dst
+}
+
+func (r *reader) texts() (texts []string) {
+	for n := r.u32(); n > 0 && !r.failed; n-- {
+		texts = append(texts, r.text())
+	}
+	return texts
 }
 
 // reader reads fields one after the other; the first that is not there fails it.

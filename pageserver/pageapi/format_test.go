@@ -48,7 +48,7 @@ func forms() []form {
 	values.Add(pgkey.NextOID(), nil)
 	info := TimelineInfo{ID: idA, Parent: idB, BranchLSN: 1, Start: 2, Cutoff: 3, Position: Position{4, 5}, Generation: 6, Layers: 7, Bytes: 8, Stopped: "no", Meta: []byte("main")}
 	explanation := lsm.Explanation{
-		Timeline: idA, Cutoff: 1, Durable: 2, LayerBytes: 3, Layers: 4, Versions: 5, Bytes: 6, History: 7, Current: 8, Garbage: 9,
+		Timeline: idA, Cutoff: 1, Durable: 2, LayerBytes: 3, Layers: 4, Versions: 5, Bytes: 6, History: 7, Current: 8, Garbage: 9, Damage: []string{"object: why"},
 		Pins: []lsm.PinCost{{Pin: lsm.Pin{LSN: 10, Branch: idB}, Bytes: 11, Only: 12}, {Pin: lsm.Pin{LSN: 13, Lease: lsm.LeaseID{14}}, Bytes: 15, Only: 16}},
 	}
 	collection := lsm.Collection{Cutoff: 1, Layers: 2, Bytes: 3, Dropped: 4, Pins: []lsm.Pin{{LSN: 5, Branch: idB}, {LSN: 6, Lease: lsm.LeaseID{7}}}}

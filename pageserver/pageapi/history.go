@@ -109,11 +109,7 @@ func (m Stats) AppendTo(dst []byte) []byte {
 	for _, metric := range m.Metrics {
 		dst = appendCounts(appendText(dst, []byte(metric.Name)), metric.Value)
 	}
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Aside)))
-	for _, text := range m.Aside {
-		dst = appendText(dst, []byte(text[:min(len(text), textMax)]))
-	}
-	return dst
+	return appendTexts(dst, m.Aside)
 }
 
 // DecodeStats reads the answer to Stats.
@@ -124,9 +120,7 @@ func DecodeStats(b []byte) (all []Stats, err error) {
 		for n := r.u32(); n > 0 && !r.failed; n-- {
 			m.Metrics = append(m.Metrics, Metric{Name: r.text(), Value: int64(r.u64())})
 		}
-		for n := r.u32(); n > 0 && !r.failed; n-- {
-			m.Aside = append(m.Aside, r.text())
-		}
+		m.Aside = r.texts()
 		all = append(all, m)
 	}
 	return all, r.finish("answer to Stats")
