@@ -14,6 +14,13 @@ import (
 // Apply appends to dst the value that a chain determines. Where the chain is empty
 // and key is a page, that is a page of zeros. Errors match wal.ErrCorruption.
 func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
+	return ApplyBefore(dst, key, chain, nil)
+}
+
+// ApplyBefore is [Apply] for whoever applies the chain next right after this one: while
+// this one's deltas are applied, next's base is loaded into the processor's cache. next may
+// be nil.
+func ApplyBefore(dst []byte, key lsm.Key, chain, next *lsm.Chain) ([]byte, error) {
 	parsed, err := pgkey.ParseKey(key)
 	if err != nil {
 		return dst, err
@@ -33,8 +40,10 @@ func Apply(dst []byte, key lsm.Key, chain *lsm.Chain) ([]byte, error) {
 	}
 	room := rooms.Get().(*pgwal.Record)
 	defer rooms.Put(room)
+	coming := comingAfter(len(chain.Deltas), next)
 	for i := range chain.Deltas {
 		delta := &chain.Deltas[i]
+		coming.loadPart()
 		if value, err = changeBy(room, value, &parsed, delta.LSN, delta.Value); err != nil {
 			return dst[:start], fmt.Errorf("redo %v at %v: %w", parsed, delta.LSN, err)
 		}

@@ -129,6 +129,21 @@ func cpu(t testing.TB) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// Whatever comes next, a chain gives the same page.
+func TestTheNextChainIsOnlyLookedAt(t *testing.T) {
+	for name, chain := range map[string]*lsm.Chain{
+		"updates": chainOf(emptyPage(0), hotUpdates(61)), "an insert": chainOf(emptyPage(0), inserts(1)), "no delta": chainOf(emptyPage(0), nil),
+	} {
+		want, err := redo.Apply(nil, benchKey, chain)
+		require.NoError(t, err)
+		for _, base := range [][]byte{nil, {1}, emptyPage(0)} {
+			got, err := redo.ApplyBefore(nil, benchKey, chain, &lsm.Chain{HasBase: true, Base: base})
+			require.NoError(t, err)
+			require.Equal(t, want, got, name)
+		}
+	}
+}
+
 // A chain allocates once, however long: no record of it does.
 func TestRecordsAllocateNothing(t *testing.T) {
 	page := make([]byte, 0, pgwal.PageSize)

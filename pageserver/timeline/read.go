@@ -46,8 +46,12 @@ func (t *Timeline) GetPages(ctx context.Context, reads []PageRead, dst [][]byte)
 		return fmt.Errorf("read %d pages from %v: %w", len(reads), reads[0], err)
 	}
 	for i := range room.chains {
+		var next *lsm.Chain
+		if i+1 < len(room.chains) {
+			next = &room.chains[i+1]
+		}
 		var err error
-		if dst[i], err = redo.Apply(dst[i][:0], room.pages[i].Key, &room.chains[i]); err != nil {
+		if dst[i], err = redo.ApplyBefore(dst[i][:0], room.pages[i].Key, &room.chains[i], next); err != nil {
 			return fmt.Errorf("read timeline %v: %w", t.id, err)
 		}
 	}
