@@ -158,6 +158,7 @@ func (s *Store) install(t *Timeline, x *manifest.Index) error {
 	defer s.mu.Unlock()
 	t.node.timeline = t
 	t.node.tables = t.tableRefs()
+	t.node.lowerLast(x.Durable)
 	if err := s.setIndex(t.node, x); err != nil {
 		t.node.timeline, t.node.tables = nil, nil
 		s.prune(t.node)

@@ -144,10 +144,17 @@ func (s *Store) setIndex(n *node, x *manifest.Index) error {
 			readers[i] = s.newReader(desc)
 		}
 	}
+	fell := n.index != nil && x.Durable < n.index.Durable
+	if n.timeline == nil {
+		n.lowerLast(x.Durable)
+	}
 	n.index, n.readers = x, readers
 	n.countFlushed()
 	if err := s.remap(n); err != nil {
 		return err
+	}
+	if fell {
+		s.env.Trace.Cover("lsm durable LSN fell")
 	}
 	if n.timeline == nil {
 		s.showLast(n, x.Durable)
@@ -160,6 +167,14 @@ func (s *Store) setIndex(n *node, x *manifest.Index) error {
 func (s *Store) showLast(n *node, last wal.LSN) {
 	if n.state.last.Swap(uint64(last)) != uint64(last) {
 		s.publishAll(n) // for the views of descendants, which say whether all is there
+	}
+}
+
+// lowerLast keeps readers of a node's descendants from what is readable no more, before there
+// are views that do not have it. So it is if an index had landed unheard, and was replaced.
+func (n *node) lowerLast(last wal.LSN) {
+	if n.state.lastLSN() > last {
+		n.state.last.Store(uint64(last))
 	}
 }
 

@@ -1,10 +1,12 @@
 package lsm
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -122,3 +124,52 @@ func BenchmarkParentsMerge(b *testing.B) {
 		}
 	}
 }
+
+// onCover is a trace that is called at places that are rare.
+type onCover func(label string)
+
+func (onCover) Event(string, ...any)          {}
+func (f onCover) Cover(label string)          { f(label) }
+func (onCover) Yield(context.Context, string) {}
+
+// TestAFallenAncestorIsNotReady: an index that landed unheard was read, and then the one that
+// replaced it, by whose layers less is durable. At no moment is there a view without the
+// layers that went and with the word that all is there.
+func TestAFallenAncestorIsNotReady(t *testing.T) {
+	for name, show := range map[string]func(s *Store, parent *node, x *manifest.Index) error{
+		"read again": func(s *Store, parent *node, x *manifest.Index) error { return s.setIndex(parent, x) },
+		"attached": func(s *Store, parent *node, x *manifest.Index) error {
+			return s.install(&Timeline{store: s, node: parent}, x)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, parent := family(t, 4, 1)
+			child := parent.children[0]
+			v, ready := child.state.settledView()
+			require.True(t, ready)
+			require.NoError(t, v.checkAncestors(50))
+			seen := 0
+			s.env.Clock = stillClock{}
+			s.env.Trace = onCover(func(label string) {
+				seen++
+				v, ready := child.state.settledView()
+				require.False(t, ready, label)
+				require.ErrorIs(t, v.checkAncestors(50), ErrAncestorNotReady)
+				require.NoError(t, v.checkAncestors(40))
+			})
+			x := parentOf(4, 1)
+			x.Durable = 40
+			x.Layers = slices.DeleteFunc(x.Layers, func(d layer.Desc) bool { return d.LSNHi > 40 })
+			require.NoError(t, show(s, parent, x))
+			require.Equal(t, 1, seen)
+			_, ready = child.state.settledView()
+			require.False(t, ready)
+		})
+	}
+}
+
+type stillClock struct{}
+
+func (stillClock) Now() time.Duration                         { return 0 }
+func (stillClock) Wall() time.Time                            { return time.Time{} }
+func (stillClock) Sleep(context.Context, time.Duration) error { return nil }

@@ -28,6 +28,7 @@ type bucket struct {
 	client   minio.Core
 	location location
 	slots    chan struct{}
+	patience patience
 }
 
 // Open returns the bucket at a location. It sends nothing: whether the server is there,
@@ -43,6 +44,7 @@ func Open(text string) (env.Bucket, error) {
 	}
 	transport.MaxIdleConnsPerHost = maxRequests
 	transport.ResponseHeaderTimeout = answerTimeout
+	b := &bucket{location: loc, slots: make(chan struct{}, maxRequests), patience: patience{next: transport}}
 	core, err := minio.NewCore(loc.host, &minio.Options{
 		Creds: credentials.NewChainCredentials([]credentials.Provider{
 			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{},
@@ -50,13 +52,14 @@ func Open(text string) (env.Bucket, error) {
 		Secure:       loc.secure,
 		Region:       loc.region, // spares a request that asks for it
 		BucketLookup: minio.BucketLookupAuto,
-		Transport:    transport,
+		Transport:    &b.patience,
 		MaxRetries:   1, // package doc says why
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", text, err)
 	}
-	return &bucket{client: *core, location: loc, slots: make(chan struct{}, maxRequests)}, nil
+	b.client = *core
+	return b, nil
 }
 
 // enter waits for a free slot; leave gives it back.
@@ -81,7 +84,7 @@ func (b *bucket) do(ctx context.Context, key string, idempotent bool, run func(n
 		return err
 	}
 	defer b.leave()
-	return retry(ctx, idempotent, func() error { return run(b.location.prefix + key) })
+	return b.retry(ctx, idempotent, func() error { return run(b.location.prefix + key) })
 }
 
 func (b *bucket) Put(ctx context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
@@ -184,7 +187,7 @@ func (b *bucket) List(ctx context.Context, prefix string) (found []env.ObjectInf
 		return nil, err
 	}
 	defer b.leave()
-	err = retry(ctx, true, func() error {
+	err = b.retry(ctx, true, func() error {
 		found = found[:0]
 		opts := minio.ListObjectsOptions{Prefix: b.location.prefix + prefix, Recursive: true}
 		for object := range b.client.Client.ListObjectsIter(ctx, b.location.bucket, opts) {

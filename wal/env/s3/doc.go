@@ -25,5 +25,6 @@
 // What whoever runs the server can put right has a [TroubleError] in its error.
 //
 // Again means at most five times, after pauses that double and vary. At most 32 requests
-// are under way at a time.
+// are under way at a time. A server that answers 429 or 503 with a Retry-After is left alone
+// so long by all of them, half a minute at most.
 package s3

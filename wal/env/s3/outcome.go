@@ -49,10 +49,14 @@ func outcomeOf(err error) outcome {
 }
 
 // retry makes a request until it succeeds, its outcome is not one that is tried again, or
-// the attempts are used up. idempotent requests are tried again after unknown outcomes.
-func retry(ctx context.Context, idempotent bool, request func() error) error {
+// the attempts are used up. idempotent requests are tried again after unknown outcomes. None
+// is sent while the server wants to be left alone.
+func (b *bucket) retry(ctx context.Context, idempotent bool, request func() error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
+		if !b.patience.wait(ctx) {
+			return context.Cause(ctx)
+		}
 		err := request()
 		if err == nil || attempt == maxAttempts || ctx.Err() != nil {
 			return err
