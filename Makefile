@@ -64,12 +64,12 @@ soak: ## simulate seed after seed for SOAK, with every profile in turn
 	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,rivals,losses,branches,worst,quiet
 
 .PHONY: bench
-bench: prerequisites build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour); results in bench/results/latest
+bench: build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour); results in bench/results/latest
 	bin/varve-bench run all --within 30m --out $(RESULTS)
 	bin/varve-bench gate $(RESULTS)
 
 .PHONY: bench-quick
-bench-quick: prerequisites build bench-peers ## every suite, three small rounds (under ten minutes): smoke, says nothing about time
+bench-quick: build bench-peers ## every suite, three small rounds (under ten minutes): smoke, says nothing about time
 	bin/varve-bench run all --quick --out out/bench-quick
 	bin/varve-bench gate out/bench-quick
 
@@ -86,7 +86,8 @@ layermap: prerequisites build ## draw docs/figures/layermap.svg: the layers of a
 	docs/figures/layermap.sh
 
 .PHONY: bench-peers
-bench-peers: ## build the program with the peers that need a module of their own (Pebble, etcd)
+bench-peers: ## install the peers that are packages, and build the program with those that are modules (Pebble, etcd)
+	@tools/prerequisites.sh bench
 	go build -C bench/peers -o ../../bin/varve-bench-peers .
 
 .PHONY: mutants

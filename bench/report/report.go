@@ -88,7 +88,7 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
   is not below HEAD.
 
 Clients and servers are not pinned to cores, and all three safekeepers share one disk.
-Peers that are not installed are missing, and said to be: ` + "`apt-get install btrfs-progs pgbackrest`" + ` adds two; ` + "`make bench-peers`" + ` builds Pebble and etcd.
+Peers that are not installed are missing, and said to be: ` + "`make bench-peers`" + ` installs pgbackrest and btrfs-progs where it may, and builds Pebble and etcd.
 Beside the suites, ` + "`go test -bench . ./bench/paths`" + ` prints the main paths for benchstat.
 `
 
