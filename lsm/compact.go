@@ -344,12 +344,17 @@ func (t *Timeline) commitMerge(ctx context.Context, m *merge) error {
 // t.flushing.
 func (t *Timeline) showIndex(x *manifest.Index) error {
 	s := t.store
+	d, err := s.draw(t.node, x)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
 		return ErrDetached
 	}
-	return s.setIndex(t.node, x)
+	s.setIndex(t.node, x, d)
+	return nil
 }
 
 // sweep deletes the objects of dead layers. They are never named again, so deleting

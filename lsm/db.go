@@ -314,20 +314,31 @@ func (s *Store) loadNode(ctx context.Context, id wal.TimelineID) (*node, error) 
 		path = append(path, &node{id: id, object: object, index: x, state: &nodeState{}})
 		id = x.Parent
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, n := range slices.Backward(path) {
-		if n.parent = known; known != nil {
-			known.children = append(known.children, n)
-		}
-		s.nodes[n.id] = n
-		known = n
-		if err := s.setIndex(n, n.index); err != nil {
-			s.prune(n)
+		n.parent = known
+		if err := s.link(n); err != nil {
 			return nil, err
 		}
+		known = n
 	}
 	return known, nil
+}
+
+// link adds a new node to the others. The caller holds s.change.
+func (s *Store) link(n *node) error {
+	d, err := s.draw(n, n.index)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.prune(n.parent)
+		return err
+	}
+	if n.parent != nil {
+		n.parent.children = append(n.parent.children, n)
+	}
+	s.nodes[n.id] = n
+	s.setIndex(n, n.index, d)
+	return nil
 }
 
 // ancestorsMax bounds the depth of branches. An attachment reads one small object

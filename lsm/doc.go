@@ -45,6 +45,16 @@
 // meanwhile. With a [Redo] a merge puts an image in place of a long chain's newest delta.
 // A reader whose layer was replaced under it begins anew.
 //
+// # Who waits for whom
+//
+// No lock that a read or Apply takes is held over a call to the bucket or the disk, or while a
+// layer or a map of layers is made. What is done under one is little: a version is added, or
+// a list changed whose length is that of the memtables, the branches in use, or the layers, of
+// which ten thousand take a tenth of a millisecond. Apply pauses when the store does not
+// keep up, 50 ms at most at a time, and waits for the bucket when memory is full. The first read
+// of a branch after its parent's layers have changed makes the branch's map: a few
+// milliseconds for each thousand layers.
+//
 // # History
 //
 // What is older than [Options.HistoryBytes] and [Options.HistoryTime] may be collected:

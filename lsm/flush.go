@@ -186,23 +186,33 @@ func (t *Timeline) commit(ctx context.Context, x *manifest.Index) error {
 }
 
 // show drops the oldest frozen memtable and shows the layer in its place.
-func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) error {
+func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) (err error) {
+	s := t.store
+	var d drawing
+	if desc != nil {
+		if d, err = s.drawMore(t.node, x, desc); err != nil {
+			return err
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
 		return ErrDetached
 	}
-	if desc != nil {
-		t.counts.flushes.Add(1)
-		t.counts.flushedBytes.Add(uint64(desc.Size))
-	}
 	t.frozen = slices.Delete(slices.Clone(t.frozen), 0, 1)
 	t.node.tables = t.tableRefs()
 	t.moved.Broadcast()
-	return s.addLayer(t.node, x, desc)
+	if desc == nil {
+		t.node.index = x
+		s.publishAll(t.node)
+		return nil
+	}
+	t.counts.flushes.Add(1)
+	t.counts.flushedBytes.Add(uint64(desc.Size))
+	s.addLayer(t.node, x, desc, d)
+	return nil
 }
 
 // SetMeta replaces the caller's bytes in the index. They are durable when it

@@ -99,9 +99,13 @@ func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Ke
 
 // showImages makes what was imported the beginning of the timeline.
 func (t *Timeline) showImages(x *manifest.Index) error {
+	s := t.store
+	d, err := s.draw(t.node, x)
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
@@ -110,9 +114,7 @@ func (t *Timeline) showImages(x *manifest.Index) error {
 	assert.That(t.LastLSN() == t.node.index.Start, "nothing was applied while images were imported, but %v was", t.LastLSN())
 	t.active = memtable.New(x.Start)
 	t.node.tables = t.tableRefs()
-	if err := s.setIndex(t.node, x); err != nil {
-		return err
-	}
+	s.setIndex(t.node, x, d)
 	t.node.state.last.Store(uint64(x.Start))
 	t.moved.Broadcast()
 	return nil

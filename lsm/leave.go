@@ -112,13 +112,18 @@ func (t *Timeline) commitLeave(ctx context.Context, m *merge, at wal.LSN) (forme
 		return nil, err
 	}
 	s := t.store
+	d, err := s.draw(t.node, x)
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
 		return nil, ErrDetached
 	}
 	former, t.node.parent = t.node.parent, nil
-	return former, s.setIndex(t.node, x)
+	s.setIndex(t.node, x, d)
+	return former, nil
 }
 
 // release takes a child that has left from its former parent's node, which goes if nobody

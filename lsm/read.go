@@ -352,10 +352,11 @@ func (s *Store) refresh(ctx context.Context, id wal.TimelineID) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := s.nodes[id]
-	if n == nil || n.timeline != nil || x.Sequence == n.index.Sequence && x.Writer == n.index.Writer {
+	known := n == nil || n.timeline != nil || x.Sequence == n.index.Sequence && x.Writer == n.index.Writer
+	s.mu.Unlock()
+	if known {
 		return nil
 	}
-	return s.setIndex(n, x)
+	return s.takeIndex(n, x)
 }

@@ -86,10 +86,14 @@ func (t *Timeline) commitStream(ctx context.Context, m *merge) error {
 	t.counts.flushes.Add(uint64(len(m.outputs)))
 	t.counts.flushedBytes.Add(uint64(m.wrote))
 	t.counts.versions.Add(uint64(m.count))
-	t.store.env.Trace.Cover("lsm stream applied")
+	s := t.store
+	s.env.Trace.Cover("lsm stream applied")
+	d, err := s.draw(t.node, x)
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.node.timeline != t {
@@ -98,9 +102,7 @@ func (t *Timeline) commitStream(ctx context.Context, m *merge) error {
 	assert.That(t.LastLSN() == m.job.LSNLo && t.active.Len() == 0 && len(t.frozen) == 0, "nothing is applied beside a stream")
 	t.active = memtable.New(x.Durable)
 	t.node.tables = t.tableRefs()
-	if err := s.setIndex(t.node, x); err != nil {
-		return err
-	}
+	s.setIndex(t.node, x, d)
 	s.showLast(t.node, x.Durable)
 	t.moved.Broadcast()
 	return nil

@@ -154,16 +154,17 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 func (s *Store) install(t *Timeline, x *manifest.Index) error {
 	t.active, t.generation = memtable.New(x.Durable), x.Generation
 	t.looked.Store(int64(s.env.Clock.Now()))
+	d, err := s.draw(t.node, x)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.node.timeline = t
-	t.node.tables = t.tableRefs()
-	t.node.lowerLast(x.Durable)
-	if err := s.setIndex(t.node, x); err != nil {
-		t.node.timeline, t.node.tables = nil, nil
+	if err != nil {
 		s.prune(t.node)
 		return err
 	}
+	t.node.timeline = t
+	t.node.tables = t.tableRefs()
+	t.node.lowerLast(x.Durable)
+	s.setIndex(t.node, x, d)
 	s.showLast(t.node, x.Durable)
 	return nil
 }

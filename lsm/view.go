@@ -130,28 +130,119 @@ type view struct {
 	ready  bool   // every ancestor can be read up to its hi
 }
 
-// setIndex takes a newer content of a node's index object, and shows it. The
-// caller holds s.mu.
-func (s *Store) setIndex(n *node, x *manifest.Index) error {
-	known := make(map[layer.ID]*layer.Reader, len(n.readers))
-	for _, r := range n.readers {
+// drawing is the map of a timeline's layers as an index has them. It is made while nobody
+// waits for it: a map of ten thousand layers takes some hundred milliseconds.
+type drawing struct {
+	readers []*layer.Reader // of the index's layers
+	flat    *layers
+	from    *layers // the parent's, of which flat is made; nil if it is a root
+	same    bool    // the layers are those that there were
+}
+
+// draw makes it, which finds out whether layers overlap. Nobody changes the timeline's own
+// layers before it is shown: the caller holds the attachment's flushing, or s.change if there
+// is none.
+func (s *Store) draw(n *node, x *manifest.Index) (d drawing, err error) {
+	own, _ := s.snapshotOf(n, x, &d)
+	known := make(map[layer.ID]*layer.Reader, len(own))
+	for _, r := range own {
 		known[r.Desc().ID] = r
 	}
-	readers := make([]*layer.Reader, len(x.Layers))
+	d.readers = make([]*layer.Reader, len(x.Layers))
 	for i := range x.Layers {
 		desc := &x.Layers[i]
-		if readers[i] = known[desc.ID]; readers[i] == nil || *readers[i].Desc() != *desc {
-			readers[i] = s.newReader(desc)
+		if d.readers[i] = known[desc.ID]; d.readers[i] == nil || *d.readers[i].Desc() != *desc {
+			d.readers[i] = s.newReader(desc)
 		}
 	}
+	if d.same = d.same && slices.Equal(own, d.readers); d.same {
+		return d, nil
+	}
+	if d.from != nil && len(d.readers) == 0 {
+		d.flat = &layers{from: d.from, at: x.BranchLSN}
+		return d, nil
+	}
+	var items []flatItem
+	if d.from != nil {
+		items = d.from.get().Clipped(x.BranchLSN)
+	}
+	for _, r := range d.readers {
+		items = append(items, itemOf(r))
+	}
+	flat, err := layermap.Build(items)
+	if err != nil {
+		return d, fmt.Errorf("map layers of timeline %v: %w", n.id, err)
+	}
+	d.flat = builtLayers(flat)
+	return d, nil
+}
+
+// drawMore is draw for an index that names one more layer, newer than all others.
+func (s *Store) drawMore(n *node, x *manifest.Index, desc *layer.Desc) (d drawing, err error) {
+	own, before := s.snapshotOf(n, x, &d)
+	r := s.newReader(desc)
+	at, _ := slices.BinarySearchFunc(x.Layers, *desc, manifest.Compare)
+	d.readers, d.same = slices.Insert(slices.Clone(own), at, r), false
+	flat, err := before.get().With(itemOf(r))
+	if err != nil {
+		return d, fmt.Errorf("map layers of timeline %v: %w", n.id, err)
+	}
+	d.flat = builtLayers(flat)
+	return d, nil
+}
+
+// snapshotOf returns what a node has, and notes what a drawing of it is made of.
+func (s *Store) snapshotOf(n *node, x *manifest.Index, d *drawing) (own []*layer.Reader, flat *layers) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.parent != nil && !x.IsRoot() {
+		d.from = n.parent.flat
+	}
+	d.same = n.flat != nil && (n.parent == nil) == x.IsRoot()
+	return n.readers, n.flat
+}
+
+// place makes the drawing the node's map; or, if the parent's has changed meanwhile, has one
+// made when it is read. The caller holds s.mu.
+func (n *node) place(x *manifest.Index, d drawing) {
+	n.index, n.readers = x, d.readers
+	n.countFlushed()
+	switch {
+	case d.same:
+	case n.parent != nil && n.parent.flat != d.from:
+		n.flat = &layers{from: n.parent.flat, at: x.BranchLSN, own: d.readers}
+	default:
+		n.flat = d.flat
+	}
+}
+
+// takeIndex is draw and setIndex.
+func (s *Store) takeIndex(n *node, x *manifest.Index) error {
+	d, err := s.draw(n, x)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setIndex(n, x, d)
+	return nil
+}
+
+// setIndex takes a newer content of a node's index object, and shows it as it was drawn. The
+// caller holds s.mu.
+func (s *Store) setIndex(n *node, x *manifest.Index, d drawing) {
 	fell := n.index != nil && x.Durable < n.index.Durable
 	if n.timeline == nil {
 		n.lowerLast(x.Durable)
 	}
-	n.index, n.readers = x, readers
-	n.countFlushed()
-	if err := s.remap(n); err != nil {
-		return err
+	n.place(x, d)
+	n.publish()
+	for _, c := range n.children {
+		if d.same {
+			s.publishAll(c)
+		} else {
+			c.inherit()
+		}
 	}
 	if fell {
 		s.env.Trace.Cover("lsm durable LSN fell")
@@ -159,7 +250,6 @@ func (s *Store) setIndex(n *node, x *manifest.Index) error {
 	if n.timeline == nil {
 		s.showLast(n, x.Durable)
 	}
-	return nil
 }
 
 // showLast lets readers of a node and of its descendants ask for what lies up to an LSN:
@@ -193,19 +283,6 @@ func (s *Store) newReader(desc *layer.Desc) *layer.Reader {
 	return layer.NewReader(*desc, key, s.files.Source(key, desc), s.blocks, s.tails)
 }
 
-// remap makes the layer map of a node anew; its descendants have theirs made when they
-// are read.
-func (s *Store) remap(n *node) error {
-	if err := n.mapLayers(); err != nil {
-		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
-	}
-	n.publish()
-	for _, c := range n.children {
-		c.inherit()
-	}
-	return nil
-}
-
 // inherit has the layer maps of a node and its descendants made of their parent's new one.
 // One that has left its parent, which still has it for a child for a moment, has nothing
 // of it.
@@ -220,48 +297,14 @@ func (n *node) inherit() {
 	}
 }
 
-// mapLayers makes the map, which finds out whether own layers overlap.
-func (n *node) mapLayers() error {
-	if n.parent != nil && len(n.readers) == 0 {
-		n.flat = &layers{from: n.parent.flat, at: n.index.BranchLSN}
-		return nil
-	}
-	var items []flatItem
-	if n.parent != nil {
-		items = n.parent.flat.get().Clipped(n.index.BranchLSN)
-	}
-	for _, r := range n.readers {
-		items = append(items, itemOf(r))
-	}
-	flat, err := layermap.Build(items)
-	if err != nil {
-		return err
-	}
-	n.flat = builtLayers(flat)
-	return nil
-}
-
 func itemOf(r *layer.Reader) flatItem {
 	return flatItem{ID: r.Desc().ID, Clip: maxLSN, Layer: r}
 }
 
-// addLayer takes the index that names one more layer, desc (nil if none), newer
-// than all others. The caller holds s.mu.
-func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc) error {
-	n.index = x
-	n.countFlushed()
-	if desc == nil {
-		s.publishAll(n)
-		return nil
-	}
-	r := s.newReader(desc)
-	at, _ := slices.BinarySearchFunc(x.Layers, *desc, manifest.Compare)
-	n.readers = slices.Insert(slices.Clone(n.readers), at, r)
-	flat, err := n.flat.get().With(itemOf(r))
-	if err != nil {
-		return fmt.Errorf("map layers of timeline %v: %w", n.id, err)
-	}
-	n.flat = builtLayers(flat)
+// addLayer takes the index that names one more layer, desc, newer than all others, as
+// drawMore drew it. The caller holds s.mu.
+func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc, d drawing) {
+	n.place(x, d)
 	n.publish()
 	for _, c := range n.children {
 		if desc.Start() > c.index.BranchLSN && c.flat.built.Load() != nil {
@@ -270,7 +313,6 @@ func (s *Store) addLayer(n *node, x *manifest.Index, desc *layer.Desc) error {
 			c.inherit()
 		}
 	}
-	return nil
 }
 
 // publishAll shows what changed in a node's tables to its readers and those of

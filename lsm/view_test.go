@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm/layer"
+	"github.com/varvedb/varve/lsm/layermap"
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/wal"
 )
@@ -24,7 +25,7 @@ func family(t testing.TB, layers, branches int) (s *Store, parent *node) {
 		if parent != nil {
 			parent.children = append(parent.children, n)
 		}
-		require.NoError(t, s.setIndex(n, x))
+		require.NoError(t, s.takeIndex(n, x))
 		return n
 	}
 	parent = add(1, nil, parentOf(layers, 1))
@@ -65,9 +66,9 @@ func TestAParentsMergeMakesNoMapOfItsBranches(t *testing.T) {
 	grandchild.parent.children = []*node{grandchild}
 	x := &manifest.Index{Head: manifest.Head{Timeline: grandchild.id, Parent: grandchild.parent.id, BranchLSN: 120, Start: 120, Durable: 200}}
 	x.Layers = []layer.Desc{descOf(grandchild.id, 0, 9, 120, 200, 1)}
-	require.NoError(t, s.setIndex(grandchild, x))
+	require.NoError(t, s.takeIndex(grandchild, x))
 
-	require.NoError(t, s.setIndex(parent, parentOf(20, 2)))
+	require.NoError(t, s.takeIndex(parent, parentOf(20, 2)))
 	below := append(slices.Clone(parent.children), grandchild)
 	require.Len(t, below, branches+1)
 	for _, n := range below {
@@ -79,9 +80,14 @@ func TestAParentsMergeMakesNoMapOfItsBranches(t *testing.T) {
 		got[n] = itemsOf(n.flat.get())
 	}
 	for _, n := range below {
-		require.NoError(t, n.mapLayers())
+		items := n.parent.flat.get().Clipped(n.index.BranchLSN)
+		for _, r := range n.readers {
+			items = append(items, itemOf(r))
+		}
+		flat, err := layermap.Build(items)
+		require.NoError(t, err)
 		require.NotEmpty(t, got[n])
-		require.Equal(t, itemsOf(n.flat.built.Load()), got[n])
+		require.Equal(t, itemsOf(flat), got[n])
 	}
 	require.Len(t, got[grandchild], 20+1+1, "its parent's and its grandparent's below the branch points, and its own")
 }
@@ -90,11 +96,14 @@ func TestAParentsMergeMakesNoMapOfItsBranches(t *testing.T) {
 func TestABranchThatHasLeftInheritsNothing(t *testing.T) {
 	s, parent := family(t, 20, 1)
 	left := parent.children[0]
+	x := *left.index
+	x.Parent, x.BranchLSN = wal.TimelineID{}, 0
+	d, err := s.draw(left, &x)
+	require.NoError(t, err)
 	left.parent = nil
-	left.index.Parent, left.index.BranchLSN = wal.TimelineID{}, 0
-	require.NoError(t, s.setIndex(left, left.index))
+	s.setIndex(left, &x, d)
 	before := left.flat
-	require.NoError(t, s.setIndex(parent, parentOf(20, 2)))
+	require.NoError(t, s.takeIndex(parent, parentOf(20, 2)))
 	require.Same(t, before, left.flat)
 	require.Len(t, itemsOf(left.flat.get()), 2)
 }
@@ -116,9 +125,14 @@ func BenchmarkParentsMerge(b *testing.B) {
 				b.ReportAllocs()
 				b.ResetTimer()
 				for i := range b.N {
-					if err := s.setIndex(parent, parentOf(layers, uint32(2+i))); err != nil {
+					b.StopTimer()
+					x := parentOf(layers, uint32(2+i))
+					d, err := s.draw(parent, x)
+					if err != nil {
 						b.Fatal(err)
 					}
+					b.StartTimer()
+					s.setIndex(parent, x, d)
 				}
 			})
 		}
@@ -137,7 +151,7 @@ func (onCover) Yield(context.Context, string) {}
 // layers that went and with the word that all is there.
 func TestAFallenAncestorIsNotReady(t *testing.T) {
 	for name, show := range map[string]func(s *Store, parent *node, x *manifest.Index) error{
-		"read again": func(s *Store, parent *node, x *manifest.Index) error { return s.setIndex(parent, x) },
+		"read again": func(s *Store, parent *node, x *manifest.Index) error { return s.takeIndex(parent, x) },
 		"attached": func(s *Store, parent *node, x *manifest.Index) error {
 			return s.install(&Timeline{store: s, node: parent}, x)
 		},
@@ -173,3 +187,37 @@ type stillClock struct{}
 func (stillClock) Now() time.Duration                         { return 0 }
 func (stillClock) Wall() time.Time                            { return time.Time{} }
 func (stillClock) Sleep(context.Context, time.Duration) error { return nil }
+
+// TestNoMapIsMadeUnderTheLock: whoever shows an index has its map already, and where a parent's
+// has changed since, one is left to be made by who reads.
+func TestNoMapIsMadeUnderTheLock(t *testing.T) {
+	s, parent := family(t, 20, 1)
+	child := parent.children[0]
+	x := *child.index
+	x.Layers = append(slices.Clone(x.Layers), descOf(child.id, 0, 1<<40, 300, 400, 3))
+	d, err := s.draw(child, &x)
+	require.NoError(t, err)
+	require.NotNil(t, d.flat.built.Load())
+	require.NoError(t, s.takeIndex(parent, parentOf(20, 2)))
+	s.setIndex(child, &x, d)
+	require.Nil(t, child.flat.built.Load(), "that of its parent's former layers is of no use")
+	for _, it := range itemsOf(child.flat.get()) {
+		require.Contains(t, []uint32{2, 1, 3}, it.ID.Number)
+		require.False(t, it.ID.Timeline == parent.id && it.ID.Number == 1, "a layer of before the merge")
+	}
+	newest := descOf(child.id, 0, 1<<40, 400, 500, 5)
+	more, err := s.drawMore(child, &manifest.Index{Head: x.Head, Layers: append(slices.Clone(x.Layers), newest)}, &newest)
+	require.NoError(t, err)
+	require.NotNil(t, more.flat.built.Load())
+
+	before := child.flat
+	again, err := s.draw(child, &x)
+	require.NoError(t, err)
+	require.True(t, again.same, "a lease changes no layer")
+	s.setIndex(child, &x, again)
+	require.Same(t, before, child.flat)
+
+	x.Layers = append(slices.Clone(x.Layers), descOf(child.id, 0, 1<<40, 350, 450, 4))
+	_, err = s.draw(child, &x)
+	require.ErrorContains(t, err, "overlap")
+}
