@@ -75,6 +75,8 @@ type Series struct {
 	YS     []float64 `json:"ys"`
 	Labels []string  `json:"labels,omitempty"` // of the points, or of bands and events
 	Seed   uint64    `json:"seed,omitempty"`   // of the run that it shows, where that is not the result's
+	Rounds int       `json:"rounds,omitempty"` // quiet ones, whose medians it shows; 0: it is of all, or of none
+	Title  string    `json:"title,omitempty"`  // of the picture; empty: that of its kind
 }
 
 // Machine is where a result comes from.

@@ -156,6 +156,15 @@ func Sized[C any](full, quick C, run func(ctx context.Context, s *Session, cfg C
 	}
 }
 
+// Timed are the rounds that a picture of times is drawn from: the quiet ones, or all if
+// there are none. quiet is how many of them were.
+func (s *Session) Timed() (rounds []paired.Round, quiet int) {
+	if rounds, _ = paired.Quiet(s.Result.Rounds); len(rounds) == 0 {
+		return s.Result.Rounds, 0
+	}
+	return rounds, len(rounds)
+}
+
 // Plot adds a curve to the result.
 func (s *Session) Plot(series ...Series) { s.Result.Series = append(s.Result.Series, series...) }
 

@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func series(r *bench.Result, name string) (*Figure, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	title := titles[name]
+	title := cmp.Or(all[0].Title, titles[name])
 	switch {
 	case strings.HasPrefix(name, "read-cost"):
 		return lines(r, name, title, all)

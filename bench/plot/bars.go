@@ -99,7 +99,11 @@ func waterfall(r *bench.Result, s bench.Series) (*Figure, error) {
 		return nil, err
 	}
 	f.plot.X.Min, f.plot.X.Max = 0, high*1.15
-	f.Caption = caption(r, fmt.Sprintf("n = %d rounds, all of them, medians; times are this machine's, under this run's load", len(r.Rounds)))
+	of := fmt.Sprintf("n = %d rounds, all of them", len(r.Rounds))
+	if s.Rounds > 0 {
+		of = "n = " + mediansOf(r, &s)
+	}
+	f.Caption = caption(r, of+", medians; times are this machine's, under this run's load")
 	return f, nil
 }
 

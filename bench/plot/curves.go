@@ -26,6 +26,14 @@ func caption(r *bench.Result, of string) string {
 	return captionOf(r, of, fmt.Sprintf("seed %d", r.Seed))
 }
 
+// mediansOf says of which rounds a series shows medians.
+func mediansOf(r *bench.Result, s *bench.Series) string {
+	if s.Rounds > 0 {
+		return fmt.Sprintf("%d quiet rounds of %d", s.Rounds, len(r.Rounds))
+	}
+	return fmt.Sprintf("all %d rounds", len(r.Rounds))
+}
+
 func captionOf(r *bench.Result, of, seed string) string {
 	text := fmt.Sprintf("%s; %s; commit %s", of, seed, r.Commit)
 	if r.Quick {
@@ -274,7 +282,7 @@ func lines(r *bench.Result, name, title string, series []bench.Series) (*Figure,
 	f.plot.X.Scale = plot.LogScale{}
 	f.plot.X.Tick.Marker = plot.ConstantTicks(ticks)
 	f.plot.X.Min, f.plot.X.Max = slices.Min(xs)/1.2, slices.Max(xs)*1.2
-	f.Caption = caption(r, fmt.Sprintf("n = %d points, medians of all %d rounds", len(xs), len(r.Rounds)))
+	f.Caption = caption(r, fmt.Sprintf("n = %d points, medians of %s", len(xs), mediansOf(r, &series[0])))
 	return f, nil
 }
 

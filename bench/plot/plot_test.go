@@ -24,7 +24,10 @@ func results() []*bench.Result {
 	for _, arm := range []string{"varve", "floor"} {
 		r.Latencies = append(r.Latencies, bench.Latencies{Case: "commit/8KiB/c1", Arm: arm, Rounds: 2, Buckets: []latency.Bucket{{Nanos: 1000, Count: 90}, {Nanos: 10_000, Count: 9}, {Nanos: 100_000, Count: 1}}})
 	}
+	timed := series("read-cost-size", "varve", []float64{16, 64}, []float64{1, 2})
+	timed.Rounds, timed.Title = 2, "a title of its own"
 	r.Series = []bench.Series{
+		timed,
 		series("read-cost-deltas", "varve", []float64{0, 10, 100}, []float64{1, 2, 30}),
 		series("amplification", "m1", []float64{1.5}, []float64{20}),
 		series("wal-per-transaction", "TPC-B", []float64{0, 1}, []float64{9000, 400}, "a", "b"),
@@ -66,6 +69,7 @@ func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"latency-append-commit-8KiB-c1": "n = 200 operations of 2 quiet rounds of 3; seed 42; commit abc123",
 		"cdf-append-commit-8KiB-c1":     "n = 200 operations of 2 quiet rounds of 3; seed 42; commit abc123",
+		"read-cost-size":                "n = 2 points, medians of 2 quiet rounds of 3; seed 42; commit abc123",
 		"read-cost-deltas":              "n = 3 points, medians of all 3 rounds; seed 42; commit abc123",
 		"amplification":                 "n = 1 points, medians of all 3 rounds; seed 42; commit abc123",
 		"wal-per-transaction":           "TPC-B; n = 3 rounds, all of them, medians; seed 42; commit abc123",
@@ -76,7 +80,7 @@ func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 		"mutants":                       "n = 2 mutants; commit def456",
 	}, captions)
 	require.Equal(t, []string{
-		"latency-append-commit-8KiB-c1", "cdf-append-commit-8KiB-c1", "read-cost-deltas", "amplification",
+		"latency-append-commit-8KiB-c1", "cdf-append-commit-8KiB-c1", "read-cost-size", "read-cost-deltas", "amplification",
 		"wal-per-transaction", "coldstart", "throughput-faults", "heatmap-latency", "goals", "mutants",
 	}, names)
 }

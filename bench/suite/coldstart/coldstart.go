@@ -257,12 +257,13 @@ func (b *suite) sizes() paired.Case {
 
 // plot draws the steps of a start one after the other: medians over the rounds.
 func (b *suite) plot() {
-	series := bench.Series{Figure: "coldstart", Name: "varve", X: "milliseconds", Y: "step"}
+	rounds, quiet := b.s.Timed()
+	series := bench.Series{Figure: "coldstart", Name: "varve", X: "milliseconds", Y: "step", Rounds: quiet}
 	at := 0.0
 	seen := map[string]bool{}
 	for _, step := range b.steps {
 		metric := metricOf(step.Name)
-		values := paired.Values(b.s.Result.Rounds, "start", "varve", "", metric)
+		values := paired.Values(rounds, "start", "varve", "", metric)
 		if seen[metric] || len(values) == 0 {
 			continue
 		}
@@ -272,7 +273,7 @@ func (b *suite) plot() {
 		at += paired.SpreadOf(values).Median
 		series.YS = append(series.YS, at)
 	}
-	vanilla := paired.Values(b.s.Result.Rounds, "start", "vanilla", "", "ms")
+	vanilla := paired.Values(rounds, "start", "vanilla", "", "ms")
 	if len(vanilla) > 0 {
 		series.Labels = append(series.Labels, "vanilla: start and first query")
 		series.XS, series.YS = append(series.XS, 0), append(series.YS, paired.SpreadOf(vanilla).Median)

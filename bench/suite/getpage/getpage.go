@@ -351,10 +351,11 @@ func (b *suite) wire(ctx context.Context) (cases []paired.Case, err error) {
 
 // plot draws what a read costs against deltas, layers and size.
 func (b *suite) plot() {
+	rounds, quiet := b.s.Timed()
 	curve := func(figure, x, format string, xs []int, metric, unit string) {
-		series := bench.Series{Figure: figure, Name: "varve", X: x, Y: unit}
+		series := bench.Series{Figure: figure, Name: "varve", X: x, Y: unit, Rounds: quiet}
 		for _, n := range xs {
-			values := paired.Values(b.s.Result.Rounds, fmt.Sprintf(format, n), "varve", "", metric)
+			values := paired.Values(rounds, fmt.Sprintf(format, n), "varve", "", metric)
 			if len(values) == 0 {
 				continue
 			}
@@ -367,9 +368,9 @@ func (b *suite) plot() {
 	curve("read-cost-deltas", "deltas of the page", "hot/d%d", b.cfg.Deltas, "p50_us", cost)
 	curve("read-cost-layers", "layers that were flushed, and then merged", "layers/%d", b.cfg.Layers, "p50_us", cost)
 	curve("read-cost-size", "size of the database, MiB", "size/%dMiB", b.cfg.Sizes, "p50_us", cost)
-	pebble := bench.Series{Figure: "read-cost-deltas", Name: "pebble (no redo)", X: "deltas of the page", Y: cost}
+	pebble := bench.Series{Figure: "read-cost-deltas", Name: "pebble (no redo)", X: "deltas of the page", Y: cost, Rounds: quiet}
 	for _, n := range b.cfg.Deltas {
-		if values := paired.Values(b.s.Result.Rounds, fmt.Sprintf("hot/d%d", n), "pebble", "", "p50_us"); len(values) > 0 {
+		if values := paired.Values(rounds, fmt.Sprintf("hot/d%d", n), "pebble", "", "p50_us"); len(values) > 0 {
 			pebble.XS, pebble.YS = append(pebble.XS, float64(n)), append(pebble.YS, paired.SpreadOf(values).Median)
 		}
 	}

@@ -72,14 +72,17 @@ func (b *suite) faults(ctx context.Context) error {
 // the latencies as counts by bin and level.
 func (b *suite) drawOverTime(begin time.Time, all []ended, rate float64, down, up time.Duration) {
 	const figure, x = "throughput-faults", "seconds since the first transaction was meant to begin"
-	first := all[0].at
+	first, last := all[0].at, all[0].at
 	for _, e := range all {
+		if e.at.After(last) {
+			last = e.at
+		}
 		if begun := e.at.Add(-e.took); begun.Before(first) {
 			first = begun
 		}
 	}
 	down, up, begin = down-first.Sub(begin), up-first.Sub(begin), first
-	bins := int(b.cfg.FaultFor/bin) + 1
+	bins := int(min(b.cfg.FaultFor, last.Sub(first))/bin) + 1
 	counts, heat := make([]float64, bins), make([][]float64, len(latencyLevels))
 	for i := range heat {
 		heat[i] = make([]float64, bins)
@@ -93,7 +96,7 @@ func (b *suite) drawOverTime(begin time.Time, all []ended, rate float64, down, u
 		level, _ := slices.BinarySearch(latencyLevels, float64(e.took.Microseconds()))
 		heat[min(level, len(heat)-1)][at]++
 	}
-	throughput := bench.Series{Figure: figure, Name: fmt.Sprintf("TPC-B, %.0f/s arrive", rate), X: x, Y: "transactions ended per second"}
+	throughput := bench.Series{Figure: figure, Title: "throughput of a real PostgreSQL while a safekeeper is away, open loop", Name: fmt.Sprintf("TPC-B, %.0f/s arrive", rate), X: x, Y: "transactions ended per second"}
 	for i, n := range counts[:bins-1] { // The last bin is not whole.
 		throughput.XS = append(throughput.XS, (time.Duration(i) * bin).Seconds())
 		throughput.YS = append(throughput.YS, n/bin.Seconds())
@@ -101,7 +104,7 @@ func (b *suite) drawOverTime(begin time.Time, all []ended, rate float64, down, u
 	b.s.Plot(throughput,
 		bench.Series{Figure: figure, Name: "bands", X: x, Y: "end", XS: []float64{down.Seconds()}, YS: []float64{up.Seconds()}, Labels: []string{"one of three safekeepers away"}},
 		bench.Series{Figure: figure, Name: "events", X: x, Y: "", XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"stopped", "started"}})
-	b.s.Plot(bench.Series{Figure: "heatmap-latency", Name: "events", X: x, XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"one stopped", "started again"}})
+	b.s.Plot(bench.Series{Figure: "heatmap-latency", Title: "latencies while a safekeeper is away, open loop", Name: "events", X: x, XS: []float64{down.Seconds(), up.Seconds()}, YS: []float64{0, 0}, Labels: []string{"one stopped", "started again"}})
 	for level, row := range heat {
 		series := bench.Series{Figure: "heatmap-latency", Name: fmt.Sprint(latencyLevels[level]), X: x, Y: fmt.Sprintf("latency from the arrival (%.0f/s), up to", rate)}
 		for i, n := range row[:bins-1] {

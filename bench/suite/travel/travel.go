@@ -280,12 +280,13 @@ func largest(ctx context.Context, t *timeline.Timeline, lsn wal.LSN) (rel pgwal.
 
 // plot draws what a read costs against depth.
 func (b *suite) plot() {
+	rounds, quiet := b.s.Timed()
 	names := map[string]string{"deep": "N branches deep", "depth-1": "one branch, as many layers", "merged": "one branch, merged"}
 	for _, arm := range []string{"deep", "depth-1", "merged"} {
 		series := bench.Series{Figure: "read-cost-depth", Name: names[arm],
-			X: "depth N", Y: "median time of a read, microseconds"}
+			X: "depth N", Y: "median time of a read, microseconds", Rounds: quiet}
 		for _, depth := range slices.Sorted(slices.Values(b.cfg.Depths)) {
-			values := paired.Values(b.s.Result.Rounds, fmt.Sprintf("depth/%d", depth), arm, "", "p50_us")
+			values := paired.Values(rounds, fmt.Sprintf("depth/%d", depth), arm, "", "p50_us")
 			if len(values) > 0 {
 				series.XS, series.YS = append(series.XS, float64(depth)), append(series.YS, paired.SpreadOf(values).Median)
 			}
