@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/varvedb/varve/bench/plot"
 )
 
 // Documents are those that report writes, so that no figure in them is anybody's own.
@@ -20,4 +22,22 @@ func TestDocumentsAreOfTheCommittedRun(t *testing.T) {
 	for _, f := range docs.figures {
 		require.FileExists(t, "docs/figures/bench/"+f.Name+".svg", "make bench-docs")
 	}
+	stale, err := others("docs/figures/bench", docs.figures)
+	require.NoError(t, err)
+	require.Empty(t, stale, "make bench-docs removes what no run has any more")
+}
+
+func TestOlderFiguresAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"now.svg", "now.csv", "gone.svg", "gone.csv", "notes.txt"} {
+		require.NoError(t, os.WriteFile(dir+"/"+name, nil, 0o644))
+	}
+	require.NoError(t, removeOthers(dir, []*plot.Figure{{Name: "now"}}))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
+	}
+	require.Equal(t, []string{"notes.txt", "now.csv", "now.svg"}, names)
 }

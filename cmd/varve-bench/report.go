@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -59,10 +62,39 @@ func writeDocs(ctx context.Context, dir, doc, figures, readme string) error {
 			return err
 		}
 	}
+	if err := removeOthers(figures, docs.figures); err != nil {
+		return err
+	}
 	if err := write(doc, docs.doc); err != nil || readme == "" {
 		return err
 	}
 	return write(readme, docs.readme)
+}
+
+// removeOthers removes the pictures, and their data, that a report before has left in a
+// folder and this one has not.
+func removeOthers(dir string, figures []*plot.Figure) error {
+	stale, err := others(dir, figures)
+	for _, path := range stale {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		return fmt.Errorf("remove older figures: %w", err)
+	}
+	return nil
+}
+
+func others(dir string, figures []*plot.Figure) (stale []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		suffix := filepath.Ext(e.Name())
+		name := strings.TrimSuffix(e.Name(), suffix)
+		mine := slices.ContainsFunc(figures, func(f *plot.Figure) bool { return f.Name == name })
+		if (suffix == ".svg" || suffix == ".csv") && !mine {
+			stale = append(stale, filepath.Join(dir, e.Name()))
+		}
+	}
+	return stale, err
 }
 
 // rendered is what a report writes.
