@@ -53,7 +53,9 @@ func (s *Store) create(ctx context.Context, x *manifest.Index) error {
 // Branch makes a timeline, child, that equals parent up to the LSN at. It writes
 // one small object and copies no data. The parent need not have reached the LSN. A
 // branch below the parent's own branch point becomes a child of the ancestor whose
-// history that is, which must be attached here.
+// history that is, which must be attached here; so does one at that point, once the parent
+// keeps its own history from further on only: what the parent reads there is kept as long as
+// it is a branch.
 //
 // The child's index is written first and the parent's read again after it. Who
 // collects history raises the cutoff first and lists the children after; who takes
@@ -76,13 +78,17 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 	// What the attachment knows may be old if it was fenced, and a child that is made and
 	// is not to be may stay, should this process end before it is undone.
 	owner, err := s.loadHead(ctx, parent)
-	for err == nil && !owner.IsRoot() && at < owner.BranchLSN {
+	var beside wal.TimelineID // a branch that leaves the owner there
+	for err == nil && !owner.IsRoot() && (at < owner.BranchLSN || at == owner.BranchLSN && at < owner.Cutoff) {
+		if beside = (wal.TimelineID{}); at == owner.BranchLSN {
+			beside = owner.Timeline
+		}
 		owner, err = s.loadHead(ctx, owner.Parent)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.mayBranchHere(ctx, owner, at); err != nil {
+	if err := s.mayBranchHere(ctx, owner, at, beside); err != nil {
 		return err
 	}
 	head := manifest.Head{Timeline: child, Parent: owner.Timeline, BranchLSN: at, Start: at, Durable: at}
@@ -92,7 +98,7 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 	}
 	owner, err = s.loadHead(ctx, x.Parent)
 	if err == nil {
-		err = s.mayBranchHere(ctx, owner, at)
+		err = s.mayBranchHere(ctx, owner, at, beside)
 	}
 	if err == nil {
 		return nil
@@ -103,21 +109,27 @@ func (s *Store) branch(ctx context.Context, parent, child wal.TimelineID, at wal
 }
 
 // mayBranchHere judges a parent by the head of its index as it is in the bucket. An LSN
-// below the cutoff is a matter of leases, for which the whole index is read.
-func (s *Store) mayBranchHere(ctx context.Context, owner *manifest.Head, at wal.LSN) error {
-	leased := false
+// below the cutoff is a matter of leases, for which the whole index is read, and of the
+// branch beside, if there is one.
+func (s *Store) mayBranchHere(ctx context.Context, owner *manifest.Head, at wal.LSN, beside wal.TimelineID) error {
+	kept := false
 	if owner.Cutoff > at {
 		x, _, _, err := s.loadIndex(ctx, owner.Timeline)
+		if err == nil {
+			owner, kept = &x.Head, isLeased(x, at)
+		}
+		if err == nil && !kept && !beside.IsZero() {
+			kept, err = s.leaves(ctx, beside, owner.Timeline, at)
+		}
 		if err != nil {
 			return err
 		}
-		owner, leased = &x.Head, isLeased(x, at)
 	}
 	held := s.Attached(owner.Timeline)
 	switch {
 	case owner.State != manifest.Live:
 		return fmt.Errorf("%w: it is being deleted", ErrNoTimeline)
-	case owner.Cutoff > at && !leased:
+	case owner.Cutoff > at && !kept:
 		return fmt.Errorf("%w: history is kept from %v", ErrBelowHorizon, owner.Cutoff)
 	case held == nil:
 		return fmt.Errorf("%w: %v", ErrNotAttached, owner.Timeline)
@@ -125,6 +137,17 @@ func (s *Store) mayBranchHere(ctx context.Context, owner *manifest.Head, at wal.
 		return fmt.Errorf("%w: timeline %v is of generation %d, and is attached here in %d", ErrFenced, owner.Timeline, owner.Generation, held.generation)
 	}
 	return nil
+}
+
+// leaves reports whether a timeline is, and stays, a branch of a parent at an LSN. Who
+// deletes it or detaches it later lets go of the LSN after that only: who lists the branches
+// then finds what was made before this was asked.
+func (s *Store) leaves(ctx context.Context, id, parent wal.TimelineID, at wal.LSN) (bool, error) {
+	head, err := s.loadHead(ctx, id)
+	if errors.Is(err, ErrNoTimeline) {
+		return false, nil
+	}
+	return err == nil && head.State == manifest.Live && head.Parent == parent && head.BranchLSN == at, err
 }
 
 // Delete dooms a timeline and removes its layers. Call it again if it fails half-way.

@@ -203,6 +203,11 @@ func (s *Store) mayAttach(ctx context.Context, x *manifest.Index) error {
 	}
 	// What an attachment of the parent here knows is old if it was fenced.
 	parent, object, tag, err := s.loadIndex(ctx, x.Parent)
+	if errors.Is(err, ErrNoTimeline) {
+		// It came after its parent was deleted; or the parent's index is lost and may be found
+		// again, and then its name is all that there is of the branch.
+		return fmt.Errorf("the parent of timeline %v is gone, and with it what it was to read: delete it: %w", x.Timeline, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -220,3 +220,90 @@ func TestABranchThatArrivesLateIsUndone(t *testing.T) {
 	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(3)), 1, 25), "one that was made, and is attached only now")
 	require.NoError(t, s.Close(ctx))
 }
+
+// TestALateBranchWhoseParentIsGoneCanBeDeleted: nobody can attach it, and is told why. It is not
+// deleted for that: an index that was lost may be found again.
+func TestALateBranchWhoseParentIsGoneCanBeDeleted(t *testing.T) {
+	ctx, b := t.Context(), newMemBucket()
+	s, _ := startLayers(t, b, "Ia", "Ib")
+	arrive := branchLate(t, b, s, 25)
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	arrive()
+	_, err := s.Attach(ctx, timelineID(2))
+	require.ErrorIs(t, err, lsm.ErrNoTimeline)
+	require.ErrorContains(t, err, "the parent of timeline "+timelineID(2).String()+" is gone")
+	infos, err := s.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, infos, 1)
+	require.NoError(t, s.Delete(ctx, timelineID(2)))
+	require.Empty(t, b.keys(""))
+	require.NoError(t, s.Close(ctx))
+}
+
+// besideWorld is a branch that leaves its parent at 25, both with histories from 50 on only.
+func besideWorld(t *testing.T) (*memBucket, *lsm.Store, *lsm.Timeline, *lsm.Timeline) {
+	ctx, b := t.Context(), newMemBucket()
+	s, tl := startLayers(t, b, "Ia", "Ib", "Ic", "Id")
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 25, nil))
+	child := attach(t, s, timelineID(2))
+	apply(t, child, put(2, 50, "Ix"))
+	flush(t, child)
+	for _, tl := range []*lsm.Timeline{tl, child} {
+		_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: 50})
+		require.NoError(t, err)
+	}
+	return b, s, tl, child
+}
+
+// TestABranchWhereItsParentLeaves: an LSN that is read through a branch is branched from
+// through it, though neither it nor its parent has history from there on; not through the
+// parent, where nobody can read it.
+func TestABranchWhereItsParentLeaves(t *testing.T) {
+	ctx := t.Context()
+	_, s, tl, child := besideWorld(t)
+	require.Equal(t, "Ia", get(t, child, 1, 25))
+	require.ErrorIs(t, s.Branch(ctx, timelineID(1), timelineID(3), 25, nil), lsm.ErrBelowHorizon)
+	require.ErrorIs(t, s.Branch(ctx, timelineID(2), timelineID(3), 26, nil), lsm.ErrBelowHorizon)
+	require.ErrorIs(t, s.Branch(ctx, timelineID(2), timelineID(3), 24, nil), lsm.ErrBelowHorizon)
+	require.NoError(t, s.Branch(ctx, timelineID(2), timelineID(3), 25, nil))
+	require.NoError(t, s.Delete(ctx, timelineID(2)))
+	_, err := tl.Collect(ctx, lsm.CollectOptions{})
+	require.NoError(t, err)
+	again := attach(t, s, timelineID(3))
+	require.Equal(t, timelineID(1), again.Info().Parent)
+	require.Equal(t, "Ia", get(t, again, 1, 25), "kept for it alone")
+	require.NoError(t, s.Close(ctx))
+}
+
+// TestABranchWhereItsParentHasLeft: the branch beside is deleted by another store, or is
+// made a root, and what it read collected, between the first look and the second: the new one
+// is undone.
+func TestABranchWhereItsParentHasLeft(t *testing.T) {
+	ctx := t.Context()
+	for _, deleted := range []bool{true, false} {
+		b, s, tl, _ := besideWorld(t)
+		other := withBucket(t, b).openSmall()
+		b.setBefore(func(op, key string, _ []byte) error {
+			if op != "put" || !strings.Contains(key, "/"+timelineID(3).String()+"/") {
+				return nil
+			}
+			b.setBefore(nil)
+			if deleted {
+				require.NoError(t, other.Delete(ctx, timelineID(2)))
+			} else {
+				index := b.keys("/" + timelineID(2).String() + "/index")[0]
+				x, err := manifest.Decode(index, b.objects[index])
+				require.NoError(t, err)
+				x.Parent, x.BranchLSN = wal.TimelineID{}, 0
+				b.objects[index] = x.AppendTo(nil)
+			}
+			_, err := tl.Collect(ctx, lsm.CollectOptions{})
+			require.NoError(t, err)
+			return nil
+		})
+		require.ErrorIs(t, s.Branch(ctx, timelineID(2), timelineID(3), 25, nil), lsm.ErrBelowHorizon)
+		require.Empty(t, b.keys("/"+timelineID(3).String()+"/"))
+		require.NoError(t, s.Close(ctx))
+		require.NoError(t, other.Close(ctx))
+	}
+}

@@ -379,27 +379,34 @@ func (h *history) branch(t *rapid.T) {
 func (h *history) branchAt(t *rapid.T, parent *twin, at wal.LSN) (child *twin) {
 	h.made++
 	child = &twin{id: timelineID(h.made), parent: parent, at: at, last: at, durable: at, leased: map[lsm.LeaseID]wal.LSN{}}
-	owner := parent
-	for owner.parent != nil && at < owner.at {
-		owner = owner.parent
+	ownerNow := func() (owner *twin) {
+		for owner = parent; owner.parent != nil && (at < owner.at || at == owner.at && at < owner.cutoffNow()); {
+			owner = owner.parent
+		}
+		return owner
 	}
 	branch := func() error { return h.store.Branch(context.Background(), parent.id, child.id, at, nil) }
 	err := untilKnown(branch)
-	if errors.Is(err, lsm.ErrNotAttached) {
+	for errors.Is(err, lsm.ErrNotAttached) {
+		owner := ownerNow()
 		require.Nil(t, owner.open)
 		h.attach(t, owner)
 		err = untilKnown(branch)
 	}
+	owner := ownerNow()
 	if errors.Is(err, lsm.ErrBelowHorizon) {
 		require.Less(t, at, owner.cutoffNow())
+		for o := parent; o != owner; o = o.parent {
+			require.NotEqual(t, o.at, at, "a branch is made where its parent leaves")
+		}
 		for _, leased := range owner.leased {
 			require.NotEqual(t, leased, at, "a branch is made where a lease is")
 		}
 		return nil
 	}
 	require.NoError(t, err)
-	for child.parent.parent != nil && at < child.parent.at {
-		child.parent = child.parent.parent
+	for made := h.info(t, child).Parent; child.parent.id != made; child.parent = child.parent.parent {
+		require.LessOrEqual(t, at, child.parent.at)
 	}
 	h.timelines = append(h.timelines, child)
 	return child
