@@ -23,6 +23,7 @@ func (s *Store) Create(ctx context.Context, id wal.TimelineID, start wal.LSN, me
 	if err := s.create(ctx, x); err != nil {
 		return fmt.Errorf("create timeline %v: %w", id, err)
 	}
+	s.env.Trace.Event("lsm.create", "timeline", id, "start", start)
 	return nil
 }
 

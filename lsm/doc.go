@@ -68,6 +68,31 @@
 // It does not retry a read of the bucket that failed; a failed write it does retry, a
 // bounded number of times. It knows no more of time than when it flushed.
 //
+// # Events
+//
+// What happens is told to Env's Trace: the log of the pageserver, or the simulator's trace.
+// Hook a Trace of your own to hear of it. Each event, what it tells, and when:
+//
+//	lsm.aside          timeline layer error                          merges leave a damaged layer alone
+//	lsm.attach         timeline generation durable                   a timeline was taken over
+//	lsm.branch         parent child at                               a branch was made
+//	lsm.cache.error    file error                                    a local copy cannot be used
+//	lsm.compact.error  timeline error                                a merge failed, and will be tried again
+//	lsm.create         timeline start                                a root was made
+//	lsm.cutoff         timeline cutoff                               history below it is given up
+//	lsm.delete         timeline                                      a timeline's objects are gone
+//	lsm.delete.undo    timeline error                                a deletion was refused, and could not be undone
+//	lsm.detach         timeline durable                              an attachment has ended
+//	lsm.exists.error   timeline error                                whether a timeline was deleted is not known
+//	lsm.fenced         timeline error                                another attachment took over
+//	lsm.flush          timeline lo hi versions bytes                 a memtable is in the bucket
+//	lsm.flush.error    timeline error                                it is not, and will be tried again
+//	lsm.leave          timeline parent at                            a branch became a root
+//	lsm.merge          timeline kind inputs outputs lo hi images dropped   layers were merged
+//	lsm.merge.leak     layer error                                   what a failed merge left stays until the next attachment
+//	lsm.stray          object error                                  an object among timelines is no index
+//	lsm.stream         timeline lo hi layers versions bytes          a record went past the memtable
+//
 // # Inside
 //
 //	kv         key, version

@@ -123,7 +123,11 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 	if err := t.commit(ctx, x); err != nil {
 		return err
 	}
-	return t.show(x, desc)
+	if err := t.show(x, desc); err != nil || desc == nil {
+		return err
+	}
+	t.store.env.Trace.Event("lsm.flush", "timeline", t.node.id, "lo", desc.LSNLo, "hi", desc.LSNHi, "versions", desc.Versions, "bytes", desc.Size)
+	return nil
 }
 
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {

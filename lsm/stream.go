@@ -35,6 +35,7 @@ func (t *Timeline) ApplyStream(ctx context.Context, end wal.LSN, versions func(p
 	if err := t.commitStream(ctx, m); err != nil {
 		return fmt.Errorf("commit a stream to timeline %v at %v: %w", t.node.id, end, err)
 	}
+	t.store.env.Trace.Event("lsm.stream", "timeline", t.node.id, "lo", m.job.LSNLo, "hi", end, "layers", len(m.outputs), "versions", m.count, "bytes", m.wrote)
 	t.noteWork()
 	return nil
 }

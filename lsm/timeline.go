@@ -193,6 +193,7 @@ func (t *Timeline) Detach(ctx context.Context) error {
 	t.group.Stop()
 	t.awaitStarts(context.WithoutCancel(ctx))
 	err := t.group.Wait()
+	s.env.Trace.Event("lsm.detach", "timeline", t.node.id, "durable", t.DurableLSN())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := t.node
