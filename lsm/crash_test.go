@@ -156,7 +156,7 @@ func advance(s *lsm.Store) (*lsm.Timeline, error) {
 		if tl.LastLSN() == 70 {
 			return nil
 		}
-		return stream(tl, 70, 0, 40)
+		return stream(tl, 70, 0, 12)
 	})
 	step(70, func() error { return tl.Compact(ctx) })
 	return tl, err
@@ -218,7 +218,7 @@ func checkAfterCrash(t *testing.T, s *lsm.Store, tl *lsm.Timeline, calls int64) 
 			require.Equal(t, crashAnswer(k, at), get(t, tl, k, at), "key %d at %d after a crash at call %d", k, at, calls)
 		}
 	}
-	for k := range 40 {
+	for k := range 12 {
 		want := ""
 		if k%2 == 0 {
 			want = fmt.Sprintf("%d at 70", k)

@@ -75,6 +75,11 @@ type Head struct {
 }
 
 // Index is the content of an index object.
+//
+// Its layers are a sorted slice, not a google/btree: each change ends in the object's bytes,
+// for which all of them are gone through in order. Of 27,000 layers (BenchmarkOneLayerMore)
+// a slice with one more takes as long to make as a tree with one more to go through, 4 ms,
+// and encoding takes 3 ms after either.
 type Index struct {
 	Head
 	Meta   []byte

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/btree"
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm/kv"
@@ -149,6 +150,49 @@ func FuzzDecode(f *testing.F) {
 		if headErr == nil {
 			whole := manifest.Index{Head: *head}
 			require.Equal(t, data[:104], whole.AppendTo(nil)[:104], "but for the sizes of what follows")
+		}
+	})
+}
+
+// BenchmarkOneLayerMore is what it costs to have the index of many layers with one more, kept
+// as a sorted slice and as a B-tree, up to the object's bytes.
+func BenchmarkOneLayerMore(b *testing.B) {
+	const layers = 27_000
+	x := &manifest.Index{Head: manifest.Head{Timeline: wal.TimelineID{1}, Durable: 1, Generation: 1}}
+	tree := btree.NewG(32, func(a, b layer.Desc) bool { return manifest.Compare(a, b) < 0 })
+	for i := range layers {
+		key := kv.Key{byte(i >> 8), byte(i)}
+		x.Layers = append(x.Layers, layer.Desc{ID: layer.ID{Timeline: wal.TimelineID{1}, Kind: layer.Delta, KeyLo: key, KeyHi: key, LSNHi: 1, Generation: 1, Number: uint32(i)}, Size: 4096, IndexOffset: 3000, IndexSize: 900, FilterSize: 80, Versions: 17, Keys: 4})
+		tree.ReplaceOrInsert(x.Layers[i])
+	}
+	more := x.Layers[layers/2]
+	more.Number = layers
+	b.Run("slice", func(b *testing.B) {
+		for b.Loop() {
+			next := *x
+			at, _ := slices.BinarySearchFunc(x.Layers, more, manifest.Compare)
+			next.Layers = slices.Insert(slices.Clone(x.Layers), at, more)
+		}
+	})
+	b.Run("btree", func(b *testing.B) {
+		for b.Loop() {
+			next := tree.Clone()
+			next.ReplaceOrInsert(more)
+		}
+	})
+	b.Run("btree in order", func(b *testing.B) {
+		ordered := make([]layer.Desc, 0, layers)
+		for b.Loop() {
+			ordered = ordered[:0]
+			tree.Ascend(func(d layer.Desc) bool {
+				ordered = append(ordered, d)
+				return true
+			})
+		}
+	})
+	b.Run("encode", func(b *testing.B) {
+		for b.Loop() {
+			x.AppendTo(nil)
 		}
 	})
 }
