@@ -123,11 +123,7 @@ func (t *Timeline) flushOne(ctx context.Context, f frozenTable) error {
 	if err := t.commit(ctx, x); err != nil {
 		return err
 	}
-	if err := t.show(x, desc); err != nil || desc == nil {
-		return err
-	}
-	t.store.env.Trace.Event("lsm.flush", "timeline", t.node.id, "lo", desc.LSNLo, "hi", desc.LSNHi, "versions", desc.Versions, "bytes", desc.Size)
-	return nil
+	return t.show(x, desc)
 }
 
 func buildDelta(id layer.ID, table *memtable.Table, blockBytes int) (layer.Desc, []byte) {
@@ -189,8 +185,17 @@ func (t *Timeline) commit(ctx context.Context, x *manifest.Index) error {
 	return nil
 }
 
-// show drops the oldest frozen memtable and shows the layer in its place.
-func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) (err error) {
+// show is exchange, and tells of the layer.
+func (t *Timeline) show(x *manifest.Index, desc *layer.Desc) error {
+	if err := t.exchange(x, desc); err != nil || desc == nil {
+		return err
+	}
+	t.store.env.Trace.Event("lsm.flush", "timeline", t.node.id, "lo", desc.LSNLo, "hi", desc.LSNHi, "versions", desc.Versions, "bytes", desc.Size)
+	return nil
+}
+
+// exchange drops the oldest frozen memtable and shows the layer in its place.
+func (t *Timeline) exchange(x *manifest.Index, desc *layer.Desc) (err error) {
 	s := t.store
 	var d drawing
 	if desc != nil {
