@@ -310,8 +310,7 @@ func (f *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	n.w.note(n, KindWrite, crcOf(p), f.name)
 	if len(p) > 0 && n.hit(DiskEarly, n.files) {
 		at := int(off / pageSize)
-		early := *f.i.pages[at]
-		f.i.put(at, &early)
+		f.i.put(at, wholeOf(f.i.pages[at]))
 	}
 	return len(p), c.end()
 }

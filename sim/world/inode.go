@@ -9,9 +9,35 @@ import (
 const (
 	pageSize   = 4096 // the block that the disk writes; unsynced ones are kept or lost alone
 	sectorSize = 512  // the part of a block that is written or not
+	headSize   = 64   // of a page of which only the head is kept
 )
 
-type page [pageSize]byte
+// page is a block: what it begins with, the rest being zeros. It is nil where nothing was
+// written; blank or a head where a whole block was written that ends in zeros, so that a
+// segment of a log which is empty but for its page headers takes little memory; and else
+// all of the block. Only that is ever changed in place.
+type page []byte
+
+// blank is a block of zeros that was written. All files share it.
+var blank = page{}
+
+// zeros is never written to.
+var zeros [pageSize]byte
+
+func (p page) whole() bool { return len(p) == pageSize }
+
+// is reports whether two pages are one in memory, so that a change of one changes the other.
+func (p page) is(o page) bool { return p.whole() && o.whole() && &p[0] == &o[0] }
+
+// fill makes q, which is whole, equal to p.
+func (p page) fill(q page) { clear(q[copy(q, p):]) }
+
+// wholeOf is a whole copy of a page.
+func wholeOf(p page) page {
+	q := make(page, pageSize)
+	copy(q, p)
+	return q
+}
 
 // inode is a file, or the mark of a directory.
 type inode struct {
@@ -19,8 +45,8 @@ type inode struct {
 	size    int64
 	stays   int64   // the size that is on the disk
 	cut     int64   // the smallest size since it was on the disk
-	pages   []*page // what programs see; nil is zeros
-	disk    []*page // what is on the disk. An element may be pages' own.
+	pages   []page  // what programs see
+	disk    []page  // what is on the disk. An element may be pages' own.
 	state   []uint8 // of each of pages
 	dirty   []int   // indices of pages written since the last sync began
 	flights []*flight
@@ -30,23 +56,41 @@ type inode struct {
 // sparesMax bounds a disk's spare pages: as many as a few large syncs let go of.
 const sparesMax = 1024
 
-// spares is a disk's pages that nothing refers to, of any content.
-type spares struct{ pages []*page }
+// spares is a disk's memory for pages that nothing refers to.
+type spares struct {
+	pages []page // whole, of any content
+	heads []byte // not yet handed out
+}
 
-func (s *spares) take() *page {
+// take returns a whole page of any content.
+func (s *spares) take() page {
 	last := len(s.pages) - 1
 	if last < 0 {
-		return new(page)
+		return make(page, pageSize)
 	}
 	p := s.pages[last]
 	s.pages = s.pages[:last]
 	return p
 }
 
-func (s *spares) give(p *page) {
-	if p != &zeros && len(s.pages) < sparesMax {
+func (s *spares) give(p page) {
+	if p.whole() && len(s.pages) < sparesMax {
 		s.pages = append(s.pages, p)
 	}
+}
+
+// headsBytes is how much memory for heads is made at once.
+const headsBytes = 64 * headSize
+
+// head returns a page that begins with p, which is as long as a head.
+func (s *spares) head(p []byte) page {
+	if len(s.heads) < headSize {
+		s.heads = make([]byte, headsBytes)
+	}
+	head := s.heads[:headSize:headSize]
+	s.heads = s.heads[headSize:]
+	copy(head, p)
+	return head
 }
 
 // The state of a page.
@@ -59,7 +103,7 @@ const (
 // it began, and nothing after.
 type flight struct {
 	at    []int
-	pages []*page
+	pages []page
 	size  int64
 	cut   int64
 }
@@ -73,34 +117,43 @@ func (i *inode) read(p []byte, off int64) {
 	for len(p) > 0 {
 		at, in := int(off/pageSize), int(off%pageSize)
 		n := min(len(p), pageSize-in)
-		if at < len(i.pages) && i.pages[at] != nil {
-			copy(p[:n], i.pages[at][in:])
-		} else {
-			clear(p[:n])
-		}
+		kept := i.page(at)
+		clear(p[copy(p[:n], kept[min(in, len(kept)):]):n])
 		p, off = p[n:], off+int64(n)
 	}
 }
 
-// own makes a page writable: present, and not the disk's.
-func (i *inode) own(at int) *page {
+// own makes a page writable: whole, and not the disk's.
+func (i *inode) own(at int) page {
+	before := i.page(at)
+	p := i.replace(at)
+	if !p.is(before) {
+		before.fill(p)
+	}
+	return p
+}
+
+// replace is own for who writes the whole page: it may have any content.
+func (i *inode) replace(at int) page {
 	i.grow(at + 1)
 	p := i.pages[at]
-	if p == nil {
-		p = new(page)
-	} else if p == &zeros || i.state[at]&isFrozen != 0 || at < len(i.disk) && i.disk[at] == p {
+	if !p.whole() || i.state[at]&isFrozen != 0 || at < len(i.disk) && i.disk[at].is(p) {
 		p = i.spare.take()
-		*p = *i.pages[at]
 	}
+	i.set(at, p)
+	return p
+}
+
+// set has programs see a page that no sync under way has.
+func (i *inode) set(at int, p page) {
 	i.pages[at] = p
 	i.state[at] &^= isFrozen
 	i.mark(at)
-	return p
 }
 
 func (i *inode) grow(pages int) {
 	if more := pages - len(i.pages); more > 0 {
-		i.pages = append(i.pages, make([]*page, more)...)
+		i.pages = append(i.pages, make([]page, more)...)
 		i.state = append(i.state, make([]uint8, more)...)
 	}
 }
@@ -120,27 +173,28 @@ func (i *inode) write(p []byte, off int64) {
 	for len(p) > 0 {
 		at, in := int(off/pageSize), int(off%pageSize)
 		n := min(pageSize-in, len(p))
-		if n < pageSize || !i.blank(at, p) {
+		if n == pageSize {
+			i.writePage(at, p[:pageSize])
+		} else {
 			copy(i.own(at)[in:], p[:n])
 		}
 		p, off = p[n:], off+int64(n)
 	}
 }
 
-// zeros is shared by all files and never written to.
-var zeros page
-
-// blank writes a page of zeros where there was none, if p begins with one: it takes
-// no memory.
-func (i *inode) blank(at int, p []byte) bool {
-	if old := i.page(at); old != nil && old != &zeros || !bytes.Equal(p[:pageSize], zeros[:]) {
-		return false
+// writePage writes a whole page. One that ends in zeros takes little memory where there was
+// none that did not.
+func (i *inode) writePage(at int, p []byte) {
+	if i.page(at).whole() || !bytes.Equal(p[headSize:], zeros[headSize:]) {
+		copy(i.replace(at), p)
+		return
 	}
 	i.grow(at + 1)
-	i.pages[at] = &zeros
-	i.state[at] &^= isFrozen
-	i.mark(at)
-	return true
+	if bytes.Equal(p[:headSize], zeros[:headSize]) {
+		i.set(at, blank)
+	} else {
+		i.set(at, i.spare.head(p[:headSize]))
+	}
 }
 
 // truncate sets the size; what lies beyond reads as zeros if the file grows again.
@@ -159,9 +213,9 @@ func (i *inode) truncate(size int64) {
 }
 
 // put has the disk hold a page as programs see it now.
-func (i *inode) put(at int, p *page) {
+func (i *inode) put(at int, p page) {
 	if more := at + 1 - len(i.disk); more > 0 {
-		i.disk = append(i.disk, make([]*page, more)...)
+		i.disk = append(i.disk, make([]page, more)...)
 	}
 	i.disk[at] = p
 }
@@ -169,7 +223,7 @@ func (i *inode) put(at int, p *page) {
 // beginSync takes what is to be made durable. Every flight ends by endSync, or by a
 // loss of power.
 func (i *inode) beginSync() *flight {
-	f := &flight{at: i.dirty, pages: make([]*page, len(i.dirty)), size: i.size, cut: i.cut}
+	f := &flight{at: i.dirty, pages: make([]page, len(i.dirty)), size: i.size, cut: i.cut}
 	for k, at := range i.dirty {
 		f.pages[k] = i.pages[at]
 		i.state[at] = isFrozen
@@ -181,7 +235,7 @@ func (i *inode) beginSync() *flight {
 
 // endSync lands a flight, and those that began before it, with the given fate of
 // each page. It does nothing if the flight has landed.
-func (i *inode) endSync(f *flight, land func(at int, p *page)) {
+func (i *inode) endSync(f *flight, land func(at int, p page)) {
 	last := slices.Index(i.flights, f)
 	for _, f := range i.flights[:last+1] {
 		for k, at := range f.at {
@@ -195,16 +249,15 @@ func (i *inode) endSync(f *flight, land func(at int, p *page)) {
 // sync lands a flight as a disk does that has no worse fault than to lose a page or
 // to write it elsewhere.
 func (i *inode) sync(f *flight, n *Node) {
-	i.endSync(f, func(at int, p *page) {
+	i.endSync(f, func(at int, p page) {
 		switch {
 		case n.hit(DiskLostWrite, n.files):
 		case p != nil && n.hit(DiskMisdirect, n.files):
-			copied := *p
-			i.put(int(n.files.Below(uint32(pagesOf(i.size)+1))), &copied)
+			i.put(int(n.files.Below(uint32(pagesOf(i.size)+1))), wholeOf(p))
 		default:
 			// A page of the disk is at most the program's own besides: a sync that
 			// has it has landed.
-			if at < len(i.disk) && i.disk[at] != nil && i.disk[at] != i.page(at) && i.disk[at] != p {
+			if at < len(i.disk) && !i.disk[at].is(i.page(at)) && !i.disk[at].is(p) {
 				i.spare.give(i.disk[at])
 			}
 			i.put(at, p)
@@ -212,7 +265,7 @@ func (i *inode) sync(f *flight, n *Node) {
 	})
 }
 
-func (i *inode) page(at int) *page {
+func (i *inode) page(at int) page {
 	if at < len(i.pages) {
 		return i.pages[at]
 	}
@@ -252,7 +305,7 @@ func (i *inode) lose(n *Node) {
 	} else if cut < i.stays {
 		i.cutDisk(cut)
 	}
-	i.endSync(f, func(at int, p *page) {
+	i.endSync(f, func(at int, p page) {
 		switch {
 		case n.hit(DiskLoss, n.files):
 		case n.hit(DiskTorn, n.files):
@@ -270,23 +323,20 @@ func (i *inode) lose(n *Node) {
 func (i *inode) cutDisk(size int64) {
 	i.disk = i.disk[:min(len(i.disk), pagesOf(size))]
 	if at, tail := int(size/pageSize), int(size%pageSize); tail != 0 && at < len(i.disk) && i.disk[at] != nil {
-		last := *i.disk[at]
+		last := wholeOf(i.disk[at])
 		clear(last[tail:])
-		i.disk[at] = &last
+		i.disk[at] = last
 	}
 }
 
 // torn is a page of which only some sectors were written.
-func (i *inode) torn(at int, p *page, c *Choices) *page {
-	mixed := new(page)
-	if at < len(i.disk) && i.disk[at] != nil {
-		*mixed = *i.disk[at]
+func (i *inode) torn(at int, p page, c *Choices) page {
+	var old page
+	if at < len(i.disk) {
+		old = i.disk[at]
 	}
+	mixed, fresh := wholeOf(old), wholeOf(p)
 	written := c.Below(1 << (pageSize / sectorSize))
-	var fresh page
-	if p != nil {
-		fresh = *p
-	}
 	for s := range pageSize / sectorSize {
 		if written>>s&1 == 1 {
 			copy(mixed[s*sectorSize:(s+1)*sectorSize], fresh[s*sectorSize:])
