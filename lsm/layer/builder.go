@@ -1,8 +1,6 @@
 package layer
 
 import (
-	"github.com/pierrec/lz4/v4"
-
 	"github.com/varvedb/varve/lsm/kv"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
@@ -13,7 +11,6 @@ import (
 type Builder struct {
 	id         ID // key range unknown until Finish
 	blockBytes int
-	compressor lz4.Compressor
 
 	file    []byte
 	open    blockBuilder
@@ -103,11 +100,8 @@ func (b *Builder) openBlock(first *kv.Version) {
 func (b *Builder) closeBlock() {
 	b.payload = b.open.appendTo(b.payload[:0])
 	b.open.reset()
-	compressor, begin := &b.compressor, len(b.file)
-	if b.poor >= poorBlocks && b.poor%poorEvery != 0 {
-		compressor = nil
-	}
-	b.file = appendBlock(b.file, typeData, b.payload, compressor)
+	begin, compress := len(b.file), b.poor < poorBlocks || b.poor%poorEvery == 0
+	b.file = appendBlock(b.file, typeData, b.payload, compress)
 	if b.poor++; b.file[begin+13] != codecNone {
 		b.poor = 0
 	}
@@ -121,9 +115,9 @@ func (b *Builder) Finish() (Desc, []byte) {
 	invalid := b.id.Validate()
 	assert.That(invalid == nil, "a finished layer's identity is possible: %v", invalid)
 	filterOffset := int64(len(b.file))
-	b.file = appendBlock(b.file, typeFilter, appendFilter(nil, b.hashes), nil) // its bits are as good as random
+	b.file = appendBlock(b.file, typeFilter, appendFilter(nil, b.hashes), false) // its bits are as good as random
 	indexOffset := int64(len(b.file))
-	b.file = appendBlock(b.file, typeIndex, appendIndex(nil, b.blocks, b.id.LSNLo), &b.compressor)
+	b.file = appendBlock(b.file, typeIndex, appendIndex(nil, b.blocks, b.id.LSNLo), true)
 	f := footer{
 		indexOffset: indexOffset,
 		indexSize:   int32(int64(len(b.file)) - indexOffset),

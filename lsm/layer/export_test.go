@@ -26,7 +26,7 @@ func Reseal(data []byte) {
 // CheckFilterBlock makes a filter block of a size and checks it as a reader does.
 func CheckFilterBlock(size int) error {
 	id := ID{Kind: Delta, LSNHi: 1}
-	block := appendBlock(nil, typeFilter, make([]byte, size), nil)
+	block := appendBlock(nil, typeFilter, make([]byte, size), false)
 	sealBlock(block, id.seed(), headerSize)
 	return checkBlock("layer", id.seed(), headerSize, block, typeFilter)
 }

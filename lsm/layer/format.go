@@ -117,15 +117,15 @@ func sumAt(seed uint32, off int64, data []byte) uint32 {
 	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, data)
 }
 
-// appendBlock appends a block whose checksum is left zero, for [sealBlock]. Without a
-// compressor it is stored as it is.
-func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compressor) []byte {
+// appendBlock appends a block whose checksum is left zero, for [sealBlock]. Unless it may be
+// compressed it is stored as it is.
+func appendBlock(dst []byte, blockType byte, raw []byte, compress bool) []byte {
 	begin := len(dst)
 	dst = append(dst, make([]byte, blockHeader)...)
 	header := func() []byte { return dst[begin : begin+blockHeader] }
 	header()[12] = blockType
 	worthwhile := 0
-	if compressor != nil {
+	if compress {
 		worthwhile = len(raw) - len(raw)/poorShare
 	}
 	if cap(dst)-len(dst) < worthwhile {
@@ -134,7 +134,7 @@ func appendBlock(dst []byte, blockType byte, raw []byte, compressor *lz4.Compres
 	dst = dst[:len(dst)+worthwhile]
 	n, err := 0, error(nil)
 	if worthwhile > 0 {
-		n, err = compressor.CompressBlock(raw, dst[begin+blockHeader:])
+		n, err = lz4.CompressBlock(raw, dst[begin+blockHeader:], nil)
 	}
 	if err == nil && n > 0 && n < worthwhile {
 		dst = dst[:begin+blockHeader+n]

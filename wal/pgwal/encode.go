@@ -45,7 +45,6 @@ type Encoder struct {
 	record   []byte // scratch: the record being written
 	payload  []byte // scratch: its payloads
 	image    []byte // scratch: a page without its hole
-	lz4      lz4.Compressor
 }
 
 // NewEncoder returns an encoder whose first byte is the one at at: the end of a record,
@@ -213,7 +212,7 @@ func (e *Encoder) appendLZ4(hole int) bool {
 	}
 	before := len(e.payload)
 	e.payload = append(e.payload, zeroPage[:max(limit, 0)]...)
-	n, err := e.lz4.CompressBlock(e.image, e.payload[before:])
+	n, err := lz4.CompressBlock(e.image, e.payload[before:], nil)
 	if err != nil || n == 0 {
 		e.payload = e.payload[:before]
 		return false
