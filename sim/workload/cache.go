@@ -74,6 +74,7 @@ func (c *Compute) give(taken []*cached) {
 	for i := range c.order {
 		p := c.order[(from+i)%len(c.order)]
 		if p.bytes != nil && p.users == 0 && p.lsn <= c.proposer.CommitLSN() {
+			c.spare = append(c.spare, p.bytes)
 			p.bytes = nil
 			if here--; here <= c.cfg.CachePages {
 				return
@@ -90,7 +91,7 @@ func (c *Compute) fetch(ctx context.Context, pages *Pages, p *cached) error {
 		Pages: []check.PageValue{{Page: p.id}},
 	})
 	read := []timeline.PageRead{{Rel: p.id.Rel, Fork: p.id.Fork, Block: p.id.Block, LSN: p.lsn}}
-	var got [1][]byte
+	got := [1][]byte{c.memory()}
 	err := c.untilAnswered(ctx, pages, func(ctx context.Context, client *pageapi.Client) error {
 		return client.Timeline(c.cfg.Branch.ID).GetPages(ctx, read, got[:])
 	})
@@ -101,9 +102,19 @@ func (c *Compute) fetch(ctx context.Context, pages *Pages, p *cached) error {
 	op.Reason = reason
 	c.ledger.End(op, outcome)
 	if p.gone = isAbsent(err); p.gone {
-		p.bytes = append([]byte(nil), zeroPage[:]...)
+		p.bytes = append(got[0][:0], zeroPage[:]...)
 		return nil
 	}
-	p.bytes = got[0]
+	if len(got[0]) > 0 { // also if the answer came, and an error after it
+		p.bytes = got[0]
+	}
 	return err
+}
+
+// memory is that of a page that was dropped, empty, or nil.
+func (c *Compute) memory() (page []byte) {
+	if last := len(c.spare) - 1; last >= 0 {
+		page, c.spare = c.spare[last][:0], c.spare[:last]
+	}
+	return page
 }

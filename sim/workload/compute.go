@@ -56,6 +56,7 @@ type Compute struct {
 
 	pages map[check.PageID]*cached
 	order []*cached // in order of first use
+	spare [][]byte  // memory of pages that were dropped
 }
 
 // winMax bounds the time from the start of a life to its first record.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/pierrec/lz4/v4"
 
@@ -72,6 +73,7 @@ func (e *Encoder) Take() []byte {
 // one; the record is padded, and XLOG_SWITCH followed by zeros, up to its end.
 func (e *Encoder) Append(spec RecordSpec) (start, end wal.LSN) {
 	raw := e.encode(&spec)
+	e.out = slices.Grow(e.out, len(raw)+len(raw)/WALPageSize*shortHeaderSize+2*longHeaderSize)
 	if e.pos%WALPageSize == 0 {
 		e.appendHeader(0)
 	}
