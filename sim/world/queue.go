@@ -42,29 +42,40 @@ func (q *queue) pop() entry {
 	h[len(h)-1] = entry{}
 	h = h[:len(h)-1]
 	*q = h
-	if len(h) == 0 {
-		return top
+	if len(h) > 0 {
+		h.sink(0, last)
 	}
-	i := 0
+	return top
+}
+
+// sink puts an entry at i, where there is none, or below it.
+func (q queue) sink(i int, e entry) {
 	for {
 		first := 4*i + 1
-		if first >= len(h) {
+		if first >= len(q) {
 			break
 		}
 		least := first
-		for c := first + 1; c < min(first+4, len(h)); c++ {
-			if h[c].before(&h[least]) {
+		for c := first + 1; c < min(first+4, len(q)); c++ {
+			if q[c].before(&q[least]) {
 				least = c
 			}
 		}
-		if !h[least].before(&last) {
+		if !q[least].before(&e) {
 			break
 		}
-		h[i] = h[least]
+		q[i] = q[least]
 		i = least
 	}
-	h[i] = last
-	return top
+	q[i] = e
+}
+
+// forget takes out the entries for which drop says so. The order of the others stays.
+func (q *queue) forget(drop func(*entry) bool) {
+	*q = slices.DeleteFunc(*q, func(e entry) bool { return drop(&e) })
+	for i := (len(*q) - 2) / 4; i >= 0 && len(*q) > 1; i-- {
+		q.sink(i, (*q)[i])
+	}
 }
 
 // fifo is a queue that keeps its memory.

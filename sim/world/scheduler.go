@@ -26,6 +26,7 @@ type World struct {
 	now    time.Duration
 	serial uint64 // counts the queue's entries
 	queue  queue
+	vain   int // time limits that were called off since the queue was rid of them
 	ready  readyList
 	sched  *Choices
 
@@ -190,6 +191,18 @@ type firer interface{ fire(token uint64) }
 func (w *World) at(moment time.Duration, who firer, token uint64) {
 	w.serial++
 	w.queue.push(entry{at: max(moment, w.now), serial: w.serial, who: who, token: token})
+}
+
+// callOff notes that an entry of the queue is in vain. Most time limits are called off long
+// before they come: the queue would be full of them.
+func (w *World) callOff() {
+	if w.vain++; w.vain > len(w.queue)/2 {
+		w.queue.forget(func(e *entry) bool {
+			s, ok := e.who.(*scope)
+			return ok && s.err != nil
+		})
+		w.vain = 0
+	}
 }
 
 // After has fn called, outside any task, after a time.

@@ -216,11 +216,16 @@ func (t tasks) WithCancel(ctx context.Context) (context.Context, context.CancelF
 }
 
 func (t tasks) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	s := newScope(ctx)
+	s, w := newScope(ctx), t.l.n.w
 	if s.err == nil {
-		t.l.n.w.at(t.l.n.clock.moment(d), s, 0)
+		w.at(t.l.n.clock.moment(d), s, 0)
 	}
-	return s, func() { s.end(context.Canceled, context.Canceled) }
+	return s, func() {
+		if s.err == nil {
+			s.end(context.Canceled, context.Canceled)
+			w.callOff()
+		}
+	}
 }
 
 func (t tasks) NewCond(l sync.Locker) env.Cond { return &cond{l: t.l, guard: l} }
