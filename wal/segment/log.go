@@ -259,13 +259,16 @@ func (l *Log) removeSegment(ctx context.Context, n uint64) error {
 // zeroChunk is how much is compared and cleared at once, in bytes.
 const zeroChunk = 256 << 10
 
+// zeros is never written to.
+var zeros [zeroChunk]byte
+
 // clear makes [from, to), which lies in one segment, zero where it is not.
 func (l *Log) clear(ctx context.Context, from, to wal.LSN) error {
 	f, err := l.file(ctx, from.Segment())
 	if err != nil {
 		return err
 	}
-	zeros, chunk := make([]byte, zeroChunk), make([]byte, zeroChunk)
+	chunk := make([]byte, min(zeroChunk, to-from))
 	for ; from < to; from += wal.LSN(len(chunk)) {
 		chunk = chunk[:min(zeroChunk, to-from)]
 		if _, err := f.ReadAt(ctx, chunk, int64(from.SegmentOffset())); err != nil {

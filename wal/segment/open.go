@@ -145,7 +145,7 @@ func (l *Log) readSome(ctx context.Context, buf []byte, at wal.LSN) ([]byte, err
 
 // rewrite writes [from, to) again where it is; see the package comment.
 func (l *Log) rewrite(ctx context.Context, from, to wal.LSN) error {
-	buf := make([]byte, scanChunk)
+	buf := make([]byte, min(scanChunk, to-from))
 	for from < to {
 		chunk := buf[:min(scanChunk, int(to-from))]
 		if err := l.ReadAt(ctx, chunk, from); err != nil {
