@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/varvedb/varve/lsm"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/pgwal"
 )
@@ -22,6 +23,16 @@ func (t *Timeline) SizeKnown(rel pgwal.RelFileNode, fork pgwal.Fork, lsn wal.LSN
 // ManyKeys is how many keys of a record a batch takes, at most, but for those that the
 // record itself lists.
 const ManyKeys = manyKeys
+
+// Unsent is how many versions of a key the batch holds.
+func (t *Timeline) Unsent(key lsm.Key) (count int) {
+	for _, version := range t.batch.versions {
+		if version.Key == key {
+			count++
+		}
+	}
+	return count
+}
 
 // BatchMost is how many versions the batch has had at most since the timeline was opened.
 func (t *Timeline) BatchMost() int { return cap(t.batch.versions) }

@@ -125,6 +125,7 @@ func (t *Timeline) send(ctx context.Context) error {
 	}
 	t.noteLastRecord()
 	if err := t.store.Apply(ctx, t.last.end, t.batch.versions); err != nil {
+		t.batch.abandon() // the note, which the next try makes anew
 		return fmt.Errorf("store records up to %v: %w", t.last.end, err)
 	}
 	t.batch.reset()

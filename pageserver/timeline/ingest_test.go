@@ -650,6 +650,17 @@ func TestIngestGoesOnAfterTheBucketWasAway(t *testing.T) {
 	require.Equal(t, uint32(5), size)
 }
 
+// TestWhatTheStoreDidNotTakeIsGatheredOnce: what failed is tried again before a timeline stops, and the
+// store, which asserts that it gets each version once, may take it then.
+func TestWhatTheStoreDidNotTakeIsGatheredOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	tl := w.tl
+	w.restart() // the store of before is closed
+	w.log.Append(pgwal.RecordSpec{RMgr: pgwal.RMgrXLOG, Info: pgwal.OpXLOGNoop})
+	require.Error(t, tl.Ingest(w.ctx, tl.NextLSN(), w.log.Take()))
+	require.Zero(t, tl.Unsent(pgkey.LastRecord()))
+}
+
 func TestSoundBytesReplaceDamagedOnes(t *testing.T) {
 	w := newWorld(t, nil)
 	first := w.write(fpi(rel, pgwal.MainFork, 0, 1))
