@@ -270,11 +270,21 @@ var hindered = world.Range{Lo: 500 * time.Millisecond, Hi: 4 * time.Second}
 
 // hinder cuts every other compute that may make the log off from some safekeepers for a
 // while, so that of first starts that began at once one goes on when others have long won.
+// Where safekeepers lose what they had it is from those: they are then asked again for a
+// log that they have had.
 func (c *cluster) hinder(n *world.Node) {
-	if c.clients.Below(2) == 1 {
-		c.reach(n, int(c.clients.Below(uint32(len(c.safekeepers)))))
-		c.w.After(c.clients.Between(hindered), func() { c.reach(n, len(c.safekeepers)) })
+	if c.clients.Below(2) == 0 {
+		return
 	}
+	if c.opts.Losing {
+		for _, s := range c.deceivers() {
+			c.w.Cut(n, s)
+			c.w.Cut(s, n)
+		}
+	} else {
+		c.reach(n, int(c.clients.Below(uint32(len(c.safekeepers)))))
+	}
+	c.w.After(c.clients.Between(hindered), func() { c.reach(n, len(c.safekeepers)) })
 }
 
 // narrow leaves to a compute a majority of the safekeepers, which is enough to win, and

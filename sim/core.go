@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varvedb/varve/sim/check"
@@ -26,6 +27,11 @@ func (c *cluster) live() error {
 	}
 	for i, n := range c.pageservers {
 		c.remove(n, i != c.home)
+	}
+	if c.opts.PowerCut {
+		for _, n := range c.nodes() {
+			n.Kill()
+		}
 	}
 	c.serveEach()
 	if c.opts.Core < c.quorum() {
@@ -63,15 +69,20 @@ func (c *cluster) remove(n *world.Node, gone bool) {
 	}
 }
 
-// serveEach gives each slot a branch of its own, those first that have a log already.
+// serveEach gives each slot a branch of its own, those first that have a log already: the
+// oldest, or, after a power cut, the youngest, whose parents then need not have a writer.
 func (c *cluster) serveEach() {
 	var branches []*workload.Branch
-	for _, served := range []bool{true, false} {
+	// What is first now is last if the order is turned round.
+	for _, served := range []bool{!c.opts.PowerCut, c.opts.PowerCut} {
 		for _, b := range c.ledger.Branches {
 			if c.hasLog(b) == served {
 				branches = append(branches, b)
 			}
 		}
+	}
+	if c.opts.PowerCut {
+		slices.Reverse(branches)
 	}
 	for i, s := range c.slots {
 		if i < len(branches) {

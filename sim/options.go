@@ -36,6 +36,7 @@ type Options struct {
 
 	EarlyLog      bool          `json:",omitempty"` // the imported log ends early in a segment, not late: beginning a branch's log is less work
 	Storm         time.Duration // virtual
+	PowerCut      bool          `json:",omitempty"` // ends it, and then the youngest branches are served
 	Core          int           // safekeepers that are left when it ends
 	Conduct       world.Range   // between two acts of the conductor
 	CachePages    int           // of a compute
@@ -201,6 +202,7 @@ func (o *Options) branching(c *world.Choices) {
 		o.Faults[kind].Every.Lo, o.Faults[kind].Every.Hi = o.Faults[kind].Every.Lo*rarer, o.Faults[kind].Every.Hi*rarer
 		o.Faults[kind].Lasts.Hi /= rarer
 	}
+	o.PowerCut = c.Below(2) == 1
 }
 
 // rival makes of a run one in which elections meet elections: one branch, no readers of

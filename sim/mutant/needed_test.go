@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// needed names, for a checker with its twin, which would notice the same by another
+// needed names, for a checker with its twin, if another would notice the same by its own
 // way, a mutant that nobody else finds. That the others are needed is shown by the
 // histories made by hand in package check, each of which one checker alone flags.
 var needed = []struct {
@@ -18,6 +18,9 @@ var needed = []struct {
 }{
 	{[]string{"history", "snapshots"}, "image-keeps-its-lsn"},
 	{[]string{Phases, "liveness"}, "mark-before-sync"},
+	{[]string{"truth", "replicas"}, "commits-below-start"},
+	{[]string{"liveness"}, "scan-drops-layers"},
+	{[]string{"branches"}, "leases-end-early"},
 }
 
 // TestWithoutACheckerAMutantEscapes: with a checker and its twins off, a mutant escapes that is
