@@ -71,8 +71,8 @@ func (q queue) sink(i int, e entry) {
 }
 
 // forget takes out the entries for which drop says so. The order of the others stays.
-func (q *queue) forget(drop func(*entry) bool) {
-	*q = slices.DeleteFunc(*q, func(e entry) bool { return drop(&e) })
+func (q *queue) forget(drop func(entry) bool) {
+	*q = slices.DeleteFunc(*q, drop)
 	for i := (len(*q) - 2) / 4; i >= 0 && len(*q) > 1; i-- {
 		q.sink(i, (*q)[i])
 	}

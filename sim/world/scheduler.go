@@ -197,7 +197,7 @@ func (w *World) at(moment time.Duration, who firer, token uint64) {
 // before they come: the queue would be full of them.
 func (w *World) callOff() {
 	if w.vain++; w.vain > len(w.queue)/2 {
-		w.queue.forget(func(e *entry) bool {
+		w.queue.forget(func(e entry) bool {
 			s, ok := e.who.(*scope)
 			return ok && s.err != nil
 		})
