@@ -2,7 +2,6 @@ package layer
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"sort"
@@ -36,8 +35,9 @@ func (b *blockBuilder) bytesWith(v *kv.Version) int {
 	return keyBytes*(len(b.keys)+1) + versionBytes*(len(b.lsns)+1) + len(b.values) + len(v.Value)
 }
 
-func (b *blockBuilder) add(v *kv.Version) {
-	if n := len(b.keys); n == 0 || b.keys[n-1].key != v.Key {
+// add appends a version. newKey reports whether it is the first of its key.
+func (b *blockBuilder) add(v *kv.Version, newKey bool) {
+	if newKey || len(b.keys) == 0 {
 		b.keys = append(b.keys, blockKeyStart{v.Key, len(b.lsns)})
 	}
 	b.values = append(b.values, v.Value...)
@@ -307,11 +307,4 @@ func (c *blockCursor) take() kv.Version {
 	v := kv.Version{Key: c.key, LSN: c.lsn(c.at), Kind: kind, Value: c.value(c.begin(c.at), end)}
 	c.at++
 	return v
-}
-
-func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {
-	if c := a.Compare(b); c != 0 {
-		return c
-	}
-	return cmp.Compare(aLSN, bLSN)
 }

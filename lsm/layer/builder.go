@@ -50,29 +50,33 @@ func (b *Builder) Reserve(bytes int64) {
 // Add appends a version, which must lie above the last by (key, LSN) and inside
 // the layer's LSN range.
 func (b *Builder) Add(v *kv.Version) {
-	b.check(v)
+	order := 1 // of the key, after the last one
+	if b.count > 0 {
+		order = v.Key.Compare(b.last)
+	}
+	b.check(v, order)
 	if b.open.len() > 0 && b.open.bytesWith(v) > b.blockBytes {
 		b.closeBlock()
 	}
 	if b.open.len() == 0 {
-		b.openBlock(v)
+		b.openBlock(v, order)
 	}
 	if b.count == 0 {
 		b.id.KeyLo = v.Key
 	}
-	if b.count == 0 || v.Key != b.last {
+	if order > 0 {
 		b.hashes = append(b.hashes, v.Key.Hash())
 	}
-	b.open.add(v)
+	b.open.add(v, order > 0)
 	b.count++
 	b.last, b.lastLSN = v.Key, v.LSN
 }
 
-func (b *Builder) check(v *kv.Version) {
-	inOrder := b.count == 0 || compareAt(b.last, b.lastLSN, v.Key, v.LSN) < 0
+func (b *Builder) check(v *kv.Version, order int) {
+	inOrder := order > 0 || order == 0 && v.LSN > b.lastLSN
 	ok := v.LSN > b.id.LSNLo && v.LSN <= b.id.LSNHi && v.Kind.Valid()
 	if b.id.Kind == Image {
-		inOrder = b.count == 0 || b.last.Less(v.Key)
+		inOrder = order > 0
 		ok = v.LSN <= b.id.LSNHi && v.Kind == kv.Image
 	}
 	if !inOrder || !ok || len(v.Value) > kv.ValueBytesMax {
@@ -89,9 +93,9 @@ func (b *Builder) Count() int64 { return b.count }
 // counted.
 func (b *Builder) Size() int64 { return int64(len(b.file)) + hashBytes*int64(len(b.hashes)) }
 
-func (b *Builder) openBlock(first *kv.Version) {
+func (b *Builder) openBlock(first *kv.Version, order int) {
 	place := blockPlace{key: first.Key, off: int64(len(b.file))}
-	if b.count > 0 && first.Key == b.last {
+	if order == 0 {
 		place.since = first.LSN
 	}
 	b.blocks = append(b.blocks, place)

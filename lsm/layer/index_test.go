@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"cmp"
 	"encoding/binary"
 	"testing"
 
@@ -62,6 +63,13 @@ func TestIndexAgreesWithAPlainList(t *testing.T) {
 			}
 		}
 	})
+}
+
+func compareAt(a kv.Key, aLSN wal.LSN, b kv.Key, bLSN wal.LSN) int {
+	if c := a.Compare(b); c != 0 {
+		return c
+	}
+	return cmp.Compare(aLSN, bLSN)
 }
 
 // TestIndexIsAThousandthOfItsPages: decoded, and with the filter; of pages that are all of

@@ -14,9 +14,13 @@ const (
 	// processor's cache when the store copies it.
 	batchBytesMax = 256 << 10
 
-	// roomFirstBytes is what the room for values begins with. It doubles up to the size of
-	// a batch, so that a timeline that takes in little keeps little.
+	// roomFirstBytes is what the room for values begins with. It doubles up to roomBytesMax,
+	// so that a timeline that takes in little keeps little.
 	roomFirstBytes = 4 << 10
+
+	// roomBytesMax is the size of a batch, and of what the record may bring that fills it.
+	// Without that each batch would end in a room of its own.
+	roomBytesMax = batchBytesMax + 64<<10
 
 	// roomKeptBytes bounds the room that is kept for the next batch. Smaller than a batch:
 	// it is made anew each time. Larger: one great value costs its bytes for ever.
@@ -99,7 +103,7 @@ func (b *batch) space(size int) []byte {
 	begin := len(b.room)
 	if cap(b.room)-begin < size {
 		// What is in the old room stays where it is until the versions are gone.
-		b.room, begin = make([]byte, 0, max(roomFirstBytes, min(2*cap(b.room), batchBytesMax), size)), 0
+		b.room, begin = make([]byte, 0, max(roomFirstBytes, min(2*cap(b.room), roomBytesMax), size)), 0
 	}
 	b.room = b.room[:begin+size]
 	return b.room[begin : begin+size : begin+size]
