@@ -4,8 +4,10 @@
 // itself becomes an entry that links to the key's older entry, and a hash map has
 // the newest. So an insert costs one map access and no sorting, and a chain is
 // read by walking links from new to old. Each entry has a second link that jumps
-// further back, chosen as in a skew-binary list, so that finding the newest
-// version at or below an LSN takes O(log n) steps of a key's n versions.
+// further back, so that finding the newest version at or below an LSN takes O(log n)
+// steps of a key's n versions: of most entries to the last one that was the eighth, of each
+// eighth to another such, chosen as in a skew-binary list. To choose means to look at
+// entries that have left the processor's cache.
 //
 // The map is Go's: a table of our own over kv.Key.Hash, probed slot by slot, took 1.4
 // times as long for 100,000 keys. A google/btree of versions takes six times as long and
@@ -46,8 +48,8 @@ const (
 	entryBytes = 40
 	keyBytes   = 96
 
-	// jumpDepth older versions must be there before an entry gets a jump link.
-	jumpDepth = 8
+	// One in jumpEvery versions of a key chooses its jump link.
+	jumpEvery = 8
 
 	btreeDegree = 32
 	// orderedAtOnce is how many keys go into the B-tree before others get the lock: a
@@ -73,9 +75,10 @@ type entry struct {
 // head is a key's newest entry, with what an insert needs of it: the entry itself
 // has long left the processor's cache.
 type head struct {
-	entry uint32
-	depth uint32
-	lsn   wal.LSN
+	entry  uint32
+	depth  uint32
+	eighth uint32 // the newest entry whose depth is a multiple of jumpEvery
+	lsn    wal.LSN
 }
 
 // Table holds the versions with LSN in (Lo, last]. Make it with [New].
@@ -144,9 +147,9 @@ func (t *Table) insert(v *kv.Version) {
 		if older.lsn >= v.LSN {
 			assert.Failf("versions of %v ascend: %v comes after %v", v.Key, v.LSN, older.lsn)
 		}
-		e.prev, e.depth = older.entry, older.depth+1
-		if e.depth >= jumpDepth {
-			e.jump = t.jumpFrom(older.entry)
+		e.prev, e.depth, e.jump = older.entry, older.depth+1, older.eighth
+		if e.depth%jumpEvery == 0 {
+			e.jump = t.jumpFrom(older.eighth)
 		}
 	} else {
 		number = uint32(len(t.keys))
@@ -157,7 +160,11 @@ func (t *Table) insert(v *kv.Version) {
 	}
 	e.key = number
 	e.chunk, e.off = t.store(v.Value)
-	t.heads[number] = head{t.push(e), e.depth, e.lsn}
+	h := &t.heads[number]
+	h.entry, h.depth, h.lsn = t.push(e), e.depth, e.lsn
+	if e.depth%jumpEvery == 0 {
+		h.eighth = h.entry
+	}
 	t.bytes += entryBytes + int64(len(v.Value))
 }
 
@@ -169,8 +176,8 @@ func (t *Table) newest(key kv.Key) uint32 {
 	return none
 }
 
-// jumpFrom picks the jump link of a new entry whose older neighbour is i: if the
-// last two jumps from i covered equal distances, one jump covers both.
+// jumpFrom picks the jump link of a new eighth entry, the one before being i: if the last
+// two jumps from i covered equal distances, one jump covers both.
 func (t *Table) jumpFrom(i uint32) uint32 {
 	e := t.entry(i)
 	if e.jump == none {
