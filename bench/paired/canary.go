@@ -153,8 +153,8 @@ func canarySync(path string) (nanos float64, err error) {
 }
 
 // canaryEcho times questions and answers between two threads that are pinned to one
-// core. On two, or by the runtime's poller, its figure is one of two that are 1.7 times
-// apart: whether the other core slept. Neither tells of a busy machine.
+// core. By the runtime's poller the figure is one of two that are 1.7 times apart, at
+// times when this one stands still; on two cores it is that of waking one up.
 func canaryEcho() (nanos float64, err error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -39,10 +39,22 @@ func ConditionsNow() Conditions {
 func (c *Conditions) finish() {
 	c.StolenTicks, c.GCs = stolenTicks()-c.begunStolen, collections()-c.begunGCs
 	all, others, err := meter.Machine()
-	if err == nil && all > c.begunAll {
-		// It is a difference of figures that are exact to some ticks each.
-		c.OthersShare = max(0, float64(others-c.begunOthers)/float64(all-c.begunAll))
+	if err == nil {
+		c.OthersShare = share(others-c.begunOthers, all-c.begunAll)
 	}
+}
+
+// shareMin is how much time of all cores together must have passed for a share of it to
+// mean anything: the kernel counts in hundredths of a second.
+const shareMin = time.Second
+
+// share is what others used of all time. Both are differences of figures that are exact
+// to some ticks each; of too short a time it is 0.
+func share(others, all time.Duration) float64 {
+	if all < shareMin {
+		return 0
+	}
+	return max(0, float64(others)/float64(all))
 }
 
 func collections() uint32 {

@@ -50,6 +50,12 @@ func TestARoundWaitsForAQuietMachine(t *testing.T) {
 	})
 }
 
+func TestAShareIsOfATimeThatCanBeTold(t *testing.T) {
+	require.Equal(t, 0.25, share(time.Second, 4*time.Second))
+	require.Zero(t, share(-20*time.Millisecond, 4*time.Second), "the kernel's figures do not quite agree")
+	require.Zero(t, share(20*time.Millisecond, 20*time.Millisecond), "a tick or two of two")
+}
+
 func TestTheCanaryMeasuresEachPart(t *testing.T) {
 	c, err := TakeCanary(t.TempDir())
 	require.NoError(t, err)

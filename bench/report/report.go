@@ -72,10 +72,11 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
   busy. With a canary worse than 1.5 times the best, or others at more than a tenth of all cores' time, they are dropped for times and kept
   for counters. How many were dropped is told. Our own programs are not others, nor are the kernel's threads; what we have written is
   brought to the disk before the canary flies, and a round waits up to six seconds for one that is not worse. Runs up to that of commit
-  c18f0091f272 had a canary whose echo was one of two figures, 1.7 times apart, by whether a core slept, and did not look at others: most of what they
-  dropped was dropped by chance. Load, pressure, time that the host has stolen, and collections are told with each suite, and drop nothing.
-- **Rounds**: nine, ABBA. An arm takes from a tenth of a second to some seconds of each, for all are to fit into half an hour. A suite of which fewer than five were quiet goes on in the time that the run has, up to eighteen; one that has no
-  time left ends earlier, and says so.
+  c18f0091f272 had a canary whose echo, by the runtime's poller, was one of two figures 1.7 times apart, also at times when one on one core was
+  not, and did not look at others: some of what they dropped was dropped by chance, some of what they kept was disturbed.
+  Load, pressure, time that the host has stolen, and collections are told with each suite, and drop nothing.
+- **Rounds**: nine, ABBA. An arm takes a tenth of a second to some seconds of each, for all are to fit into half an hour. A suite of which
+  fewer than five were quiet goes on in the time that the run has, up to eighteen; one that has no time left ends earlier, and says so.
 - **The pessimistic quartile** over the rounds is what a goal is judged by; n is how many: the quiet ones, for a counter all.
 - **CPU time** is that of every process that serves the request.
 - **Latencies** count from the moment at which an operation was meant to begin. In an *open loop* operations arrive at a rate, and who comes during
