@@ -218,9 +218,10 @@ func (s *Session) before() []paired.Round {
 	return s.Result.Rounds
 }
 
-// enough is how many quiet rounds there should be: the quartiles of five are values that
-// were measured, neither of them the least or the greatest.
-const enough = 5
+// EnoughQuiet is how many quiet rounds there should be, and fewer say nothing about time:
+// the quartiles of five are values that were measured, neither of them the least or the
+// greatest.
+const EnoughQuiet = 5
 
 // another reports whether there is to be a round n, the longest of those before having
 // taken so long. Where a run has a time it may use, a suite goes on while too few of its
@@ -232,7 +233,7 @@ func (s *Session) another(n int, longest time.Duration) bool {
 	}
 	if n >= asked {
 		quiet, _ := paired.Quiet(s.Result.Rounds)
-		if s.Until.IsZero() || s.Quick || n >= 2*asked || len(quiet) >= min(enough, asked) {
+		if s.Until.IsZero() || s.Quick || n >= 2*asked || len(quiet) >= min(EnoughQuiet, asked) {
 			return false
 		}
 	}

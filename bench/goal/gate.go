@@ -47,26 +47,28 @@ func (b Baseline) Write(path string) error {
 }
 
 // Raise returns the baseline with the goals that outcomes reached. Goals that it had
-// stay: a baseline is never lowered by a run. Of smoke runs only counters count.
+// stay: a baseline is never lowered by a run. Of smoke runs, and of those with too few
+// quiet rounds, only counters count.
 func (b Baseline) Raise(commit string, outcomes []Outcome) Baseline {
 	raised := Baseline{Commit: commit, Reached: map[string]float64{}}
 	for id, measured := range b.Reached {
 		raised.Reached[id] = measured
 	}
 	for _, o := range outcomes {
-		if o.Met && (o.Kind == Counter || !o.Quick) {
+		if o.Met && o.judged() {
 			raised.Reached[o.ID] = o.Measured
 		}
 	}
 	return raised
 }
 
-// Lost are the goals that the baseline reached and the outcomes do not. One that was
-// not measured is not lost, nor is one of time in a smoke run.
+// Lost are the goals that the baseline reached and the outcomes do not, among them those
+// that a full run has not measured: a run of record has all suites and all their cases.
+// Neither smoke nor too few quiet rounds lose a time.
 func (b Baseline) Lost(outcomes []Outcome) (lost []Outcome) {
 	for _, o := range outcomes {
 		_, had := b.Reached[o.ID]
-		if had && o.Why == "" && !o.Met && (o.Kind == Counter || !o.Quick) {
+		if had && !o.Met && o.judged() {
 			lost = append(lost, o)
 		}
 	}
@@ -81,11 +83,11 @@ func (o *Outcome) verdict() string {
 	case o.Why != "":
 		return "not measured"
 	case o.Met:
-		return "reached"
+		return "reached" + o.Reserve()
 	case o.Short() == 0:
-		return "missed"
+		return "missed" + o.Reserve()
 	default:
-		return "short by " + Number(o.Short()) + "x"
+		return "short by " + Number(o.Short()) + "x" + o.Reserve()
 	}
 }
 

@@ -102,7 +102,24 @@ type Outcome struct {
 	Spread   paired.Spread // of the rounds that were judged
 	Dropped  int           // rounds that were disturbed, and so not judged
 	Quick    bool          // the run was
+	Few      bool          // too few rounds were quiet for a verdict about time
 	Met      bool
+}
+
+// judged reports whether the outcome is a verdict: a counter that was measured always is,
+// a time or CPU time only of enough quiet rounds, and not of smoke. That something was not
+// measured is one too, except of smoke, which may leave out what it likes.
+func (o *Outcome) judged() bool {
+	return o.Kind == Counter && o.Why == "" || !o.Quick && !o.Few
+}
+
+// Reserve says of a measurement that is no verdict why it is none, to stand behind a word
+// about it.
+func (o *Outcome) Reserve() string {
+	if o.Few {
+		return ", too few quiet rounds"
+	}
+	return ""
 }
 
 // Judge measures each goal by the results.
@@ -115,7 +132,8 @@ func Judge(goals []Goal, results []*bench.Result) []Outcome {
 }
 
 func judge(g Goal, results []*bench.Result) Outcome {
-	o := Outcome{Goal: g, Why: g.Missing}
+	quick := slices.ContainsFunc(results, func(r *bench.Result) bool { return r.Quick })
+	o := Outcome{Goal: g, Why: g.Missing, Quick: quick}
 	if o.Why != "" {
 		return o
 	}
@@ -131,6 +149,7 @@ func judge(g Goal, results []*bench.Result) Outcome {
 		rounds, o.Dropped = paired.Quiet(rounds)
 	}
 	values := paired.Values(rounds, g.Case, g.Arm, g.Peer, g.Metric)
+	o.Few = g.Kind != Counter && len(values) < bench.EnoughQuiet && len(paired.Values(r.Rounds, g.Case, g.Arm, g.Peer, g.Metric)) > 0
 	if len(values) == 0 {
 		o.Why = absent(g, r)
 		return o

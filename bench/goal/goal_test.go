@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,9 +65,15 @@ func TestWhatIsNotMeasuredSaysWhy(t *testing.T) {
 	require.Equal(t, "not there", why(goal.Goal{ID: "x", Text: "t", Missing: "not there"}, r))
 }
 
+// enough makes as many rounds of one value as are enough for a time, one of them disturbed.
+func enough(quick bool, ours float64) []*bench.Result {
+	n := bench.EnoughQuiet + 1
+	return []*bench.Result{result(quick, slices.Repeat([]float64{ours}, n), slices.Repeat([]float64{1}, n))}
+}
+
 func TestTheGateFailsForWhatTheBaselineReached(t *testing.T) {
-	good := func(quick bool) []*bench.Result { return []*bench.Result{result(quick, []float64{1}, []float64{1})} }
-	bad := func(quick bool) []*bench.Result { return []*bench.Result{result(quick, []float64{9}, []float64{1})} }
+	good := func(quick bool) []*bench.Result { return enough(quick, 1) }
+	bad := func(quick bool) []*bench.Result { return enough(quick, 9) }
 	for _, kind := range []goal.Kind{goal.Counter, goal.Time} {
 		goals := one(t, kind, "<=", 2, "peer")
 		require.Empty(t, goal.Baseline{}.Lost(goal.Judge(goals, bad(false))), "never reached, so not lost")
@@ -74,7 +81,6 @@ func TestTheGateFailsForWhatTheBaselineReached(t *testing.T) {
 		require.Equal(t, map[string]float64{"s.g": 1}, base.Reached)
 		require.Empty(t, base.Lost(goal.Judge(goals, good(false))))
 		require.Len(t, base.Lost(goal.Judge(goals, bad(false))), 1)
-		require.Empty(t, base.Lost(goal.Judge(goals, nil)), "not measured is not lost")
 		require.Equal(t, base.Reached, base.Raise("def", goal.Judge(goals, bad(false))).Reached, "a bad run lowers nothing")
 
 		lostQuick := base.Lost(goal.Judge(goals, bad(true)))
@@ -86,6 +92,50 @@ func TestTheGateFailsForWhatTheBaselineReached(t *testing.T) {
 			require.Empty(t, lostQuick, "smoke says nothing about time")
 			require.Empty(t, raisedQuick)
 		}
+	}
+}
+
+// A run of record measures all, so that what it leaves out is lost; it would pass without.
+func TestTheGateFailsForWhatAFullRunLeavesOut(t *testing.T) {
+	for _, kind := range []goal.Kind{goal.Counter, goal.Time} {
+		goals := one(t, kind, "<=", 2, "peer")
+		base := goal.Baseline{Reached: map[string]float64{"s.g": 1}}
+		other := func(quick bool) []*bench.Result {
+			return []*bench.Result{{Version: bench.Version, Suite: "other", Quick: quick}}
+		}
+		require.Len(t, base.Lost(goal.Judge(goals, nil)), 1)
+		require.Len(t, base.Lost(goal.Judge(goals, other(false))), 1, "its suite was not run")
+		require.Empty(t, base.Lost(goal.Judge(goals, other(true))), "smoke may leave out a suite")
+		require.Empty(t, goal.Baseline{}.Lost(goal.Judge(goals, other(false))), "never reached")
+		for _, quick := range []bool{false, true} {
+			r := result(quick, []float64{1}, []float64{1})
+			r.Rounds[0].Samples = r.Rounds[0].Samples[:1]
+			require.Equal(t, !quick, len(base.Lost(goal.Judge(goals, []*bench.Result{r}))) == 1, "the peer was not there")
+		}
+		gone := []goal.Goal{{ID: "s.g", Text: "t", Missing: "nobody measures it any more"}}
+		require.Len(t, base.Lost(goal.Judge(gone, enough(false, 1))), 1)
+	}
+}
+
+func TestTooFewQuietRoundsSayNothingAboutTime(t *testing.T) {
+	for kind, counts := range map[goal.Kind]bool{goal.Counter: true, goal.CPU: false, goal.Time: false} {
+		goals := one(t, kind, "<=", 2, "peer")
+		base := goal.Baseline{Reached: map[string]float64{"s.g": 1}}
+		few := func(ours float64) []goal.Outcome {
+			values, ones := slices.Repeat([]float64{ours}, bench.EnoughQuiet), slices.Repeat([]float64{1}, bench.EnoughQuiet)
+			return goal.Judge(goals, []*bench.Result{result(false, values, ones)}) // One of them is disturbed.
+		}
+		require.Equal(t, counts, len(base.Lost(few(9))) == 1, kind)
+		require.Equal(t, counts, len(goal.Baseline{}.Raise("abc", few(1)).Reached) == 1, kind)
+		require.Equal(t, 9.0, few(9)[0].Measured, "it is shown")
+		var out bytes.Buffer
+		require.NoError(t, goal.Print(&out, append(few(9), few(1)...)))
+		require.Equal(t, !counts, bytes.Contains(out.Bytes(), []byte("short by 4.5x, too few quiet rounds\n")), out.String())
+		require.Equal(t, !counts, bytes.Contains(out.Bytes(), []byte("reached, too few quiet rounds\n")), out.String())
+
+		all := result(false, []float64{9}, []float64{1})
+		all.Rounds[0].Conditions.OthersShare = 1
+		require.Equal(t, counts, len(base.Lost(goal.Judge(goals, []*bench.Result{all}))) == 1, "no round was quiet")
 	}
 }
 

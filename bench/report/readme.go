@@ -51,6 +51,7 @@ func Readme(readme string, in Input) (string, error) {
 		if o.Met {
 			verdict = "reached"
 		}
+		verdict += o.Reserve()
 		d.linef("| %s: %s | %s %.4g | %s | %d | %s |", o.Suite, o.Text, strings.ReplaceAll(o.Op, "<", "&lt;"), o.Bound, goal.Number(o.Measured), o.Spread.N, verdict)
 	}
 	for _, f := range readmeFigures {

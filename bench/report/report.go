@@ -77,6 +77,8 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
   Load, pressure, time that the host has stolen, and collections are told with each suite, and drop nothing.
 - **Rounds**: nine, ABBA. An arm takes a tenth of a second to some seconds of each, for all are to fit into half an hour. A suite of which
   fewer than five were quiet goes on in the time that the run has, up to eighteen; one that has no time left ends earlier, and says so.
+  A time of fewer than five quiet rounds is told, with its n, and judged by nobody: the gate neither takes it for reached nor for lost.
+- **A goal is lost** if the baseline reached it and a full run misses it, or does not measure it: the gate says which.
 - **The pessimistic quartile** over the rounds is what a goal is judged by; n is how many: the quiet ones, for a counter all.
 - **CPU time** is that of every process that serves the request.
 - **Latencies** count from the moment at which an operation was meant to begin. In an *open loop* operations arrive at a rate, and who comes during
@@ -345,6 +347,7 @@ func (d *document) goals(letter string, outcomes []goal.Outcome) {
 			if o.Met {
 				verdict = "**reached**"
 			}
+			verdict += o.Reserve()
 			if o.Peer != "" || o.Kind == goal.Counter || !isTime(o.Metric) {
 				measured = goal.Number(o.Measured)
 			} else {

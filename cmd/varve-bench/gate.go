@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +23,10 @@ func newGateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gate DIR",
 		Short: "Judge every goal by the results in a directory; exit 1 if one that was reached is lost",
-		Args:  cobra.ExactArgs(1),
+		Long: "Judge every goal by the results in a directory; exit 1 if one that the baseline reached is lost. Of a full run one that was\n" +
+			"not measured is lost too, so a part of a run does not pass for all of it. A time of fewer than " + strconv.Itoa(bench.EnoughQuiet) + " quiet rounds is shown,\n" +
+			"and neither lost nor reached for the baseline; nor is one of a smoke run, in which counters alone are judged.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			outcomes, results, err := judge(args[0])
 			if err != nil {
@@ -39,7 +44,7 @@ func newGateCommand() *cobra.Command {
 			fmt.Fprintf(out, "\n%d goals: %d reached, %d missed, %d not measured\n", len(outcomes), reached, missed, unknown)
 			lost := baseline.Lost(outcomes)
 			for i := range lost {
-				fmt.Fprintf(out, "LOST %s: %s was %s, is %s\n", lost[i].ID, lost[i].Of(), goal.Number(baseline.Reached[lost[i].ID]), goal.Number(lost[i].Measured))
+				printLost(out, &lost[i], baseline.Reached[lost[i].ID])
 			}
 			if len(lost) > 0 {
 				return errLost
@@ -56,6 +61,14 @@ func newGateCommand() *cobra.Command {
 	cmd.Flags().StringVar(&path, "baseline", baselinePath, "the goals that were reached before")
 	cmd.Flags().BoolVar(&raise, "raise", false, "add what these results reach to the baseline, if they are of a commit below HEAD")
 	return cmd
+}
+
+func printLost(out io.Writer, o *goal.Outcome, was float64) {
+	if o.Why != "" {
+		fmt.Fprintf(out, "LOST (not measured) %s: %s was %s: %s\n", o.ID, o.Of(), goal.Number(was), o.Why)
+		return
+	}
+	fmt.Fprintf(out, "LOST %s: %s was %s, is %s\n", o.ID, o.Of(), goal.Number(was), goal.Number(o.Measured))
 }
 
 func judge(dir string) ([]goal.Outcome, []*bench.Result, error) {
