@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/varvedb/varve/bench"
@@ -38,6 +40,7 @@ func (b *suite) draw() error {
 		p := newPicture(opts.Storm)
 		p.seed = opts.Seed
 		sim.Run(opts, sim.Play{Log: p.see})
+		p.close()
 		if most == nil || len(p.bands.XS)+len(p.events.XS) > len(most.bands.XS)+len(most.events.XS) {
 			most = p
 		}
@@ -98,9 +101,23 @@ func (p *picture) toggle(label, where string, begins bool, at time.Duration) {
 	case before == 0 && len(open) == 1:
 		p.began[label] = at
 	case before == 1 && len(open) == 0:
-		p.bands.XS, p.bands.YS = append(p.bands.XS, p.began[label].Seconds()), append(p.bands.YS, at.Seconds())
-		p.bands.Labels = append(p.bands.Labels, label)
+		p.band(label, at)
 	}
+}
+
+// close ends the faults that last longer than the picture where it ends.
+func (p *picture) close() {
+	for _, label := range slices.Sorted(maps.Keys(p.open)) {
+		if len(p.open[label]) > 0 {
+			p.band(label, p.end)
+		}
+	}
+	clear(p.open)
+}
+
+func (p *picture) band(label string, end time.Duration) {
+	p.bands.XS, p.bands.YS = append(p.bands.XS, p.began[label].Seconds()), append(p.bands.YS, end.Seconds())
+	p.bands.Labels = append(p.bands.Labels, label)
 }
 
 func (p *picture) series() bench.Series {
