@@ -69,8 +69,8 @@ bench: build bench-peers ## every suite, nine rounds, on a quiet machine (half a
 	bin/varve-bench gate $(RESULTS)
 
 .PHONY: bench-quick
-bench-quick: build bench-peers ## every suite, three small rounds (under ten minutes): smoke, says nothing about time
-	bin/varve-bench run all --quick --out out/bench-quick
+bench-quick: build bench-peers ## every suite, three small rounds (under ten minutes): smoke, says nothing about time; results in out/bench-quick
+	bin/varve-bench run all --quick
 	bin/varve-bench gate out/bench-quick
 
 .PHONY: plots

@@ -45,12 +45,13 @@ func newRunCommand() *cobra.Command {
 				}
 				defer func() { err = errors.Join(err, stop()) }()
 			}
+			opts.Out = outOf(opts, profile)
 			return run(cmd.Context(), suites, opts, within)
 		},
 	}
 	cmd.Flags().IntVar(&opts.Rounds, "rounds", 0, fmt.Sprintf("rounds of each suite (default %d, quick %d)", bench.DefaultRounds, bench.QuickRounds))
 	cmd.Flags().BoolVar(&opts.Quick, "quick", false, "small and few, for smoke: says nothing about time")
-	cmd.Flags().StringVar(&opts.Out, "out", "bench/results/latest", "directory for the results")
+	cmd.Flags().StringVar(&opts.Out, "out", "", fmt.Sprintf("directory for the results (default %s, the run of record; with --quick %s, with --cases or --cpuprofile %s)", recordOut, quickOut, partOut))
 	cmd.Flags().StringVar(&opts.Scratch, "scratch", "", "directory on the file system to be measured (default: the system's for temporary files)")
 	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "of everything that is drawn")
 	cmd.Flags().StringVar(&opts.Peers, "peers", "bin/varve-bench-peers", "the program with Pebble and etcd; make bench-peers builds it")
@@ -58,6 +59,27 @@ func newRunCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&within, "within", 0, "how long the run may take: rounds beyond the first three of a suite that do not fit are left out, and where few were quiet there are more; 0: as many rounds as were asked for")
 	cmd.Flags().StringVar(&cases, "cases", "", "measure only cases whose names match this regular expression; one that matches none has them listed")
 	return cmd
+}
+
+// Where results go if nobody says where. The run of record is committed, so that smoke and
+// parts of a run must not replace it.
+const (
+	recordOut = "bench/results/latest"
+	quickOut  = "out/bench-quick"
+	partOut   = "out/bench"
+)
+
+func outOf(opts bench.Options, profile string) string {
+	switch {
+	case opts.Out != "":
+		return opts.Out
+	case opts.Quick:
+		return quickOut
+	case opts.Cases != nil || profile != "":
+		return partOut
+	default:
+		return recordOut
+	}
 }
 
 // startProfile begins a CPU profile; stop ends it.

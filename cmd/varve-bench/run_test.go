@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"testing"
 	"time"
 
@@ -8,6 +9,17 @@ import (
 
 	"github.com/varvedb/varve/bench"
 )
+
+// Smoke and parts of a run keep off the committed one, unless somebody says so.
+func TestOnlyAWholeRunReplacesTheRunOfRecord(t *testing.T) {
+	some := regexp.MustCompile("hot")
+	require.Equal(t, "bench/results/latest", outOf(bench.Options{}, ""))
+	require.Equal(t, "out/bench-quick", outOf(bench.Options{Quick: true}, ""))
+	require.Equal(t, "out/bench-quick", outOf(bench.Options{Quick: true, Cases: some}, "p"))
+	require.Equal(t, "out/bench", outOf(bench.Options{Cases: some}, ""))
+	require.Equal(t, "out/bench", outOf(bench.Options{}, "cpu.prof"))
+	require.Equal(t, "here", outOf(bench.Options{Out: "here", Quick: true, Cases: some}, "p"))
+}
 
 // A suite that takes long gets more of a run's time, and none gets what is not there.
 func TestTimeIsSharedByWeight(t *testing.T) {
