@@ -116,12 +116,17 @@ func (o Options) Name() string {
 	return fmt.Sprintf("%s-%d", o.Profile, o.Seed)
 }
 
-// Command is what runs the options again, as they were drawn. A run whose tape was
-// changed is run again from its file alone.
-func (o Options) Command() string {
-	if o.Changed > 0 {
-		return fmt.Sprintf("go run ./cmd/varve-sim replay %s.json, the run's file", o.Name())
+// Command is what runs a run again. One that went by a tape, which may have been changed,
+// is run again from its file alone.
+func (r *Result) Command() string {
+	if r.Given {
+		return fmt.Sprintf("go run ./cmd/varve-sim replay %s.json, the run's file", r.Options.Name())
 	}
+	return r.Options.Command()
+}
+
+// Command is what runs the options again, as they were drawn.
+func (o Options) Command() string {
 	command := fmt.Sprintf("go run ./cmd/varve-sim run --seed %d --profile %s", o.Seed, o.Profile)
 	if len(o.Off) > 0 {
 		command += " --without " + strings.Join(o.Off, ",")
@@ -133,5 +138,5 @@ func (o Options) Command() string {
 // that replays it.
 func (r *Result) Report() string {
 	return fmt.Sprintf("seed %d of profile %s failed after %v of virtual time and %d events, trace %016x, commit %s\n%s\noptions: %vreplay: %s\n",
-		r.Options.Seed, r.Options.Profile, r.Virtual, r.Events, r.Hash, Commit(), r.Failure(), r.Options, r.Options.Command())
+		r.Options.Seed, r.Options.Profile, r.Virtual, r.Events, r.Hash, Commit(), r.Failure(), r.Options, r.Command())
 }

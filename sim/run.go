@@ -15,6 +15,7 @@ import (
 type Result struct {
 	Options  Options
 	Tape     *world.Tape // every decision
+	Given    bool        // a tape was given, and decided
 	Hash     uint64      // of the trace
 	Events   uint64
 	Virtual  time.Duration
@@ -56,7 +57,7 @@ type Play struct {
 func Run(opts Options, play Play) *Result {
 	c := newCluster(opts, world.Config{Tape: play.Tape, Log: play.Log})
 	defer c.w.Close()
-	r := &Result{Options: opts}
+	r := &Result{Options: opts, Given: play.Tape != nil}
 	r.Err = c.phases(r)
 	r.Tape, r.Hash, r.Events, r.Virtual = c.w.Tape(), c.w.Hash(), c.w.Events(), c.w.Now()
 	for _, kind := range world.FaultKinds() {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvedb/varve/sim"
 	"github.com/varvedb/varve/sim/mutant"
 )
 
@@ -87,7 +88,7 @@ func (m *mutants) run(ctx context.Context) (err error) {
 		return err
 	}
 	if m.write != "" && !m.search && !m.isWhole() {
-		return errors.New("a table of a part of the mutants is not written")
+		return errors.New("a table that is not of the whole bank, with its budgets and controls, is not written")
 	}
 	if m.quick {
 		m.bench.ControlMin = min(m.bench.ControlMin, quickControl)
@@ -118,7 +119,8 @@ func (m *mutants) run(ctx context.Context) (err error) {
 		return err
 	}
 	if m.write != "" {
-		if err := m.insert(mutant.Insert, mutant.Table(m.trials)); err != nil {
+		table := fmt.Sprintf("Of commit %s, %d at a time.\n\n%s", sim.Commit(), m.workers, mutant.Table(m.trials))
+		if err := m.insert(mutant.Insert, table); err != nil {
 			return err
 		}
 	}
@@ -127,7 +129,7 @@ func (m *mutants) run(ctx context.Context) (err error) {
 
 func (m *mutants) load() ([]*mutant.Mutant, error) {
 	if m.dir == "" {
-		m.dir = filepath.Join(m.bench.Root, "sim", "mutant", "bank")
+		m.dir = m.bankDir()
 	}
 	all, err := mutant.Load(m.dir)
 	if err != nil {
@@ -221,10 +223,13 @@ func told(t *mutant.Trial) string {
 	return text + ": " + line
 }
 
-// isWhole reports whether the trials are of the whole bank.
+// isWhole reports whether the trials are of the whole bank, as it is.
 func (m *mutants) isWhole() bool {
-	return !m.quick && len(m.only) == 0 && len(m.bench.Off) == 0 && m.bench.ControlMin >= mutant.ControlSeeds
+	return m.dir == m.bankDir() && !m.quick && len(m.only) == 0 && len(m.bench.Off) == 0 &&
+		m.bench.First == 1 && m.bench.Seeds == 0 && m.bench.CPU >= mutant.HuntCPU && m.bench.ControlMin >= mutant.ControlSeeds
 }
+
+func (m *mutants) bankDir() string { return filepath.Join(m.bench.Root, "sim", "mutant", "bank") }
 
 // insert puts a table into the document.
 func (m *mutants) insert(insert func(document []byte, table string) ([]byte, error), table string) error {
@@ -238,6 +243,10 @@ func (m *mutants) insert(insert func(document []byte, table string) ([]byte, err
 	return os.WriteFile(m.write, text, 0o644)
 }
 
+// killedMin is how many of the whole bank are to be killed, in percent, whatever excuses
+// the others have.
+const killedMin = 95
+
 // verdict fails if a mutant survived or a control did not.
 func (m *mutants) verdict() error {
 	bad := 0
@@ -248,6 +257,9 @@ func (m *mutants) verdict() error {
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d of %d mutants survive and must not, or their controls do not", bad, len(m.trials))
+	}
+	if killed := mutant.Killed(m.trials); m.isWhole() && 100*killed < killedMin*len(m.trials) {
+		return fmt.Errorf("%d of %d mutants are killed, less than %d %%", killed, len(m.trials), killedMin)
 	}
 	return nil
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -67,4 +69,45 @@ func TestAMutantThatDoesNotFitIsNamed(t *testing.T) {
 	}
 	m := mutants{dir: filepath.Join(t.TempDir(), "nothing")}
 	require.Error(t, m.run(t.Context()))
+}
+
+// TestOnlyAWholeTableIsWritten: over the one in a document.
+func TestOnlyAWholeTableIsWritten(t *testing.T) {
+	document := filepath.Join(t.TempDir(), "doc.md")
+	whole := func() *mutants {
+		return &mutants{write: document, bench: mutant.Bench{First: 1, CPU: mutant.HuntCPU, ControlMin: mutant.ControlSeeds}}
+	}
+	for name, part := range map[string]func(m *mutants){
+		"theirs":       func(m *mutants) { m.dir = theirs(t, "theirs", like(t, "relation-one-short", "theirs")) },
+		"some":         func(m *mutants) { m.only = []string{"relation-one-short"} },
+		"quick":        func(m *mutants) { m.quick = true },
+		"fewer seeds":  func(m *mutants) { m.bench.Seeds = 5 },
+		"other seeds":  func(m *mutants) { m.bench.First = 2 },
+		"less time":    func(m *mutants) { m.bench.CPU = time.Second },
+		"few controls": func(m *mutants) { m.bench.ControlMin = 10 },
+		"blind":        func(m *mutants) { m.bench.Off = []string{"truth"} },
+	} {
+		m := whole()
+		part(m)
+		require.ErrorContains(t, m.run(t.Context()), "is not written", name)
+	}
+	m := whole()
+	m.dir = m.bankDir()
+	require.True(t, m.isWhole())
+}
+
+// TestTooFewAreKilled: of the bank, excuses or not; of others' mutants each counts.
+func TestTooFewAreKilled(t *testing.T) {
+	m := &mutants{bench: mutant.Bench{First: 1, CPU: mutant.HuntCPU, ControlMin: mutant.ControlSeeds}}
+	m.dir = m.bankDir()
+	killed := &mutant.Trial{Mutant: &mutant.Mutant{}, Killed: true}
+	excused := &mutant.Trial{Mutant: &mutant.Mutant{Excuse: "rare"}}
+	m.trials = append(slices.Repeat([]*mutant.Trial{killed}, 19), excused)
+	require.NoError(t, m.verdict())
+	m.trials = append(m.trials, excused)
+	require.ErrorContains(t, m.verdict(), "19 of 21 mutants are killed, less than 95 %")
+	m.dir = "theirs"
+	require.NoError(t, m.verdict())
+	m.trials[0] = &mutant.Trial{Mutant: &mutant.Mutant{}}
+	require.ErrorContains(t, m.verdict(), "1 of 21 mutants survive and must not")
 }

@@ -30,7 +30,8 @@ type soak struct {
 	search  *search.Search
 	shown   map[uint64]*sim.Result // by run, those that the search was not told of yet
 	told    uint64                 // runs that it was told of
-	arrived *sync.Cond             // of shown
+	planned uint64                 // runs that it planned
+	arrived *sync.Cond             // of shown and planned
 	tally   sim.Tally
 	changed sim.Tally // of the runs with changed tapes, which are in tally too
 	err     error
@@ -126,19 +127,32 @@ func (s *soak) take() (run uint64, plan search.Plan, err error) {
 	if s.fresh {
 		plan.Options, err = s.draw(s.first + run)
 	} else {
-		for ; s.told+searchLag <= run; s.told++ {
-			for s.shown[s.told] == nil {
-				s.arrived.Wait()
-			}
-			s.search.Add(s.shown[s.told])
-			delete(s.shown, s.told)
-		}
-		plan, err = s.search.Next()
+		plan, err = s.plan(run)
 	}
 	if err != nil {
 		s.err = err
 	}
 	return run, plan, err
+}
+
+// plan has the search plan a run, when it has planned those before and knows what its plan
+// rests on, and no more. The mutex is held.
+func (s *soak) plan(run uint64) (search.Plan, error) {
+	for s.planned < run {
+		s.arrived.Wait()
+	}
+	for s.told+searchLag <= run {
+		if s.shown[s.told] == nil {
+			s.arrived.Wait()
+			continue
+		}
+		s.search.Add(s.shown[s.told])
+		delete(s.shown, s.told)
+		s.told++
+	}
+	s.planned++
+	s.arrived.Broadcast()
+	return s.search.Next()
 }
 
 func (s *soak) done(run uint64, r *sim.Result) {

@@ -133,6 +133,7 @@ func TestTable(t *testing.T) {
 		{Mutant: &Mutant{Name: "three", Bug: "rare", Source: "here", Excuse: "two crashes in a row"}, Seeds: 2000},
 		{Mutant: one, Killed: true, By: []string{"truth"}, Seeds: 1, Wrong: "the control fails: seed 4"},
 		{Mutant: &Mutant{Name: "two", Bug: "so is it", Source: "here"}, Killed: true, By: []string{"panic"}, Seeds: 1},
+		{Mutant: one, Killed: true, By: []string{"truth"}, Seeds: 7, Worthless: true, Wrong: "seed 7 fails without the mutant too"},
 	})
 	require.Equal(t, "| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n"+
 		"| `one`: it is wrong | generic | truth, history | 12 | 1m1s | 50 without disk.rot |\n"+
@@ -140,7 +141,8 @@ func TestTable(t *testing.T) {
 		"| `three`: rare | here | **survives**: two crashes in a row | 2000 | 0s | none |\n"+
 		"| `one`: it is wrong | generic | truth | 1 | 0s | **the control fails: seed 4** |\n"+
 		"| `two`: so is it | here | panic | 1 | 0s | needs no fault |\n"+
-		"\nKilled: 3 of 5, 60 %.\n", table)
+		"| `one`: it is wrong | generic | truth | 7 | 0s | **seed 7 fails without the mutant too** |\n"+
+		"\nKilled: 3 of 6, 50 %.\n", table)
 	text, err := Insert([]byte("before\n"+TableBegin+"\nold\n"+TableEnd+"\nafter\n"), "new\n")
 	require.NoError(t, err)
 	require.Equal(t, "before\n"+TableBegin+"\nnew\n"+TableEnd+"\nafter\n", string(text))

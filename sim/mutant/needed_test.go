@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,21 +36,19 @@ func TestWithoutACheckerAMutantEscapes(t *testing.T) {
 	all, err := Load("bank")
 	require.NoError(t, err)
 	for _, n := range needed {
-		for _, m := range all {
-			if m.Name != n.mutant {
-				continue
-			}
-			b := &Bench{Root: abs, Work: t.TempDir(), First: 1, CPU: HuntCPU}
-			program, err := b.Build(ctx, m)
-			require.NoError(t, err)
-			found := &Trial{Mutant: m}
-			require.NoError(t, b.hunt(ctx, found, program))
-			require.True(t, found.Killed, "%s survives", m.Name)
-			b.Off, b.CPU, b.Seeds = n.off, 0, max(10, 2*found.Seeds)
-			escaped := &Trial{Mutant: m}
-			require.NoError(t, b.hunt(ctx, escaped, program))
-			require.False(t, escaped.Killed, "%s, without %v, is found by %v at seed %d", m.Name, n.off, escaped.By, escaped.Seed)
-			t.Logf("%s: found by %v at seed %d; without %v it escapes %d seeds", m.Name, found.By, found.Seed, n.off, escaped.Seeds)
-		}
+		i := slices.IndexFunc(all, func(m *Mutant) bool { return m.Name == n.mutant })
+		require.GreaterOrEqual(t, i, 0, "%s is in the bank", n.mutant)
+		m := all[i]
+		b := &Bench{Root: abs, Work: t.TempDir(), First: 1, CPU: HuntCPU}
+		program, err := b.Build(ctx, m)
+		require.NoError(t, err)
+		found := &Trial{Mutant: m}
+		require.NoError(t, b.hunt(ctx, found, program))
+		require.True(t, found.Killed, "%s survives", m.Name)
+		b.Off, b.CPU, b.Seeds = n.off, 0, max(10, 2*found.Seeds)
+		escaped := &Trial{Mutant: m}
+		require.NoError(t, b.hunt(ctx, escaped, program))
+		require.False(t, escaped.Killed, "%s, without %v, is found by %v at seed %d", m.Name, n.off, escaped.By, escaped.Seed)
+		t.Logf("%s: found by %v at seed %d; without %v it escapes %d seeds", m.Name, found.By, found.Seed, n.off, escaped.Seeds)
 	}
 }

@@ -8,19 +8,26 @@ import (
 	"github.com/varvedb/varve/wal/planted"
 )
 
+// Killed counts the trials whose mutant was killed, by a seed that passes without it.
+func Killed(trials []*Trial) (killed int) {
+	for _, t := range trials {
+		if t.Killed && !t.Worthless {
+			killed++
+		}
+	}
+	return killed
+}
+
 // Table prints trials as a table in Markdown, and how many were killed.
 func Table(trials []*Trial) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n")
-	killed := 0
 	for _, t := range trials {
-		if t.Killed {
-			killed++
-		}
 		fmt.Fprintf(&b, "| `%s`: %s | %s | %s | %d | %v | %s |\n",
 			t.Mutant.Name, t.Mutant.Bug, t.Mutant.Source, t.verdict(), t.Seeds, t.Virtual.Round(time.Second), t.controlled())
 	}
 	if len(trials) > 0 {
+		killed := Killed(trials)
 		fmt.Fprintf(&b, "\nKilled: %d of %d, %.0f %%.\n", killed, len(trials), 100*float64(killed)/float64(len(trials)))
 	}
 	return b.String()

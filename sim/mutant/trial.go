@@ -10,17 +10,18 @@ import (
 
 // Trial is what came of a mutant.
 type Trial struct {
-	Mutant   *Mutant
-	Killed   bool
-	By       []string // who found it, on the seed that failed
-	Says     string   // what the first of them said
-	Seed     uint64   // that failed
-	Seeds    int      // until it failed, or that survived
-	Virtual  time.Duration
-	CPU      time.Duration // of the hunt
-	Control  int           // seeds with the needed faults off; 0: there was no control
-	Survived bool          // the control did
-	Wrong    string        // what makes the kill worthless, or the control fail; else empty
+	Mutant    *Mutant
+	Killed    bool
+	By        []string // who found it, on the seed that failed
+	Says      string   // what the first of them said
+	Seed      uint64   // that failed
+	Seeds     int      // until it failed, or that survived
+	Virtual   time.Duration
+	CPU       time.Duration // of the hunt
+	Control   int           // seeds with the needed faults off; 0: there was no control
+	Survived  bool          // the control did
+	Worthless bool          // the kill is: the seed fails without the mutant too
+	Wrong     string        // what makes the kill worthless, or the control fail; else empty
 }
 
 // Expected reports whether one of those who found it was expected to.
@@ -100,6 +101,7 @@ func (b *Bench) plain(ctx context.Context, t *Trial, program string) error {
 	batch := Batch{Profile: t.Mutant.Profile, First: t.Seed, Seeds: 1, Off: b.Off}
 	return b.run(ctx, program, batch, func(line Line) error {
 		if len(line.Failed) > 0 {
+			t.Worthless = true
 			t.Wrong = fmt.Sprintf("seed %d fails without the mutant too, by %s", line.Seed, strings.Join(line.Failed, ", "))
 		}
 		return nil
