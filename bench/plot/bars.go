@@ -123,14 +123,12 @@ type Bank struct {
 	Commit  string // empty: nobody says which
 }
 
-// Where the table begins, and which commit a text names.
-const tableBegin = "<!-- mutants: begin -->"
-
+// commitNamed is how a text names a commit.
 var commitNamed = regexp.MustCompile(`\bcommit ([0-9a-f]{7,40}\b\+?)`)
 
 // ParseMutants reads a run of mutants: a list in JSON, or a document with the table that
-// varve-sim mutants writes; its commit is the one that the text names last before it.
-// There may be none.
+// varve-sim mutants writes; its commit is the one that the text names last before
+// its first row. There may be none.
 func ParseMutants(text []byte) (bank Bank, err error) {
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
 		if err := json.Unmarshal(text, &bank.Mutants); err != nil {
@@ -138,8 +136,8 @@ func ParseMutants(text []byte) (bank Bank, err error) {
 		}
 		return bank, nil
 	}
-	if before, _, ok := bytes.Cut(text, []byte(tableBegin)); ok {
-		if named := commitNamed.FindAllSubmatch(before, -1); len(named) > 0 {
+	if first := mutantRow.FindIndex(text); first != nil {
+		if named := commitNamed.FindAllSubmatch(text[:first[0]], -1); len(named) > 0 {
 			bank.Commit = string(named[len(named)-1][1])
 		}
 	}

@@ -194,8 +194,11 @@ func (f *Figure) cumulative(r *bench.Result, arms []bench.Latencies, y func(floa
 			below += b.Count
 			if v, ok := y(float64(below) / float64(total)); ok {
 				points = append(points, plotter.XY{X: float64(b.Nanos) / 1e3, Y: v})
-				f.row(arm.Arm, float64(b.Nanos)/1e3, v)
 			}
+		}
+		points = thin(points)
+		for _, p := range points {
+			f.row(arm.Arm, p.X, p.Y)
 		}
 		if len(points) < 2 {
 			continue
@@ -214,6 +217,30 @@ func (f *Figure) cumulative(r *bench.Result, arms []bench.Latencies, y func(floa
 	}
 	f.Caption = caption(r, fmt.Sprintf("n = %d operations of %s", count, arms[0].From(r)))
 	return nil
+}
+
+// apart is how many times as long the latencies of a curve are from step to step, which is
+// about the width of its line where the axis has three decades.
+const apart = 1.02
+
+// thin leaves of each run of steps that lie closer than apart the last, up to which all are
+// counted, and the first step of all. The result has every bucket; a picture of each would
+// be larger than what it shows.
+func thin(points plotter.XYs) (kept plotter.XYs) {
+	begin := 0.0
+	for i, p := range points {
+		if i == 0 {
+			begin = p.X
+		}
+		last := i == len(points)-1 || points[i+1].X >= begin*apart
+		if i == 0 || last {
+			kept = append(kept, p)
+		}
+		if last && i < len(points)-1 {
+			begin = points[i+1].X
+		}
+	}
+	return kept
 }
 
 func grid() *plotter.Grid {

@@ -103,6 +103,34 @@ func TestTheCSVIsWhatThePictureShows(t *testing.T) {
 	require.Equal(t, "goal,times_the_bound,what\na.x,0.5,\na.y,4,\n", read("goals"))
 }
 
+// A curve's picture does not grow with the precision of its histogram, and what it shows
+// is true: every step that is left counts all that came before it.
+func TestACurveHasAsManyStepsAsOneSees(t *testing.T) {
+	r := results()
+	var buckets []latency.Bucket
+	for nanos := int64(100_000); nanos < 200_000; nanos += 500 { // 200 of them, a half to a quarter of a hundredth apart.
+		buckets = append(buckets, latency.Bucket{Nanos: nanos, Count: 10})
+	}
+	buckets = append(buckets, latency.Bucket{Nanos: 50_000_000, Count: 1})
+	r[0].Latencies, r[0].Series = []bench.Latencies{{Case: "commit/8KiB/c1", Arm: "varve", Rounds: 2, Buckets: buckets}}, nil
+	figures, err := plot.All(r, nil, plot.Bank{})
+	require.NoError(t, err)
+	shares := map[string]map[string]string{}
+	for _, f := range figures {
+		shares[f.Name] = map[string]string{}
+		for _, row := range f.Rows {
+			shares[f.Name][row[1]] = row[2]
+		}
+	}
+	cdf, tail := shares["cdf-append-commit-8KiB-c1"], shares["latency-append-commit-8KiB-c1"]
+	require.Less(t, len(cdf), 45)
+	require.Greater(t, len(cdf), 30, "still steps of two hundredths")
+	require.Equal(t, "0.0049975", cdf["100"], "the least")
+	require.Equal(t, "0.9995", cdf["199.5"], "all but one, before the long gap")
+	require.Equal(t, "1", cdf["50000"])
+	require.Equal(t, "0.00049975", tail["199.5"])
+}
+
 // The same numbers give the same picture, wherever it is drawn.
 func TestPicturesAreReproducible(t *testing.T) {
 	var texts [2]string
@@ -155,11 +183,18 @@ func TestAFigureOfNoKindIsRefused(t *testing.T) {
 
 func TestMutantsAreReadFromTheirTable(t *testing.T) {
 	want := []plot.Mutant{{Name: "ack-early", Seeds: 12}, {Name: "quiet-one"}}
-	table, err := plot.ParseMutants([]byte("# Text of commit 0123456\nThe run below is of commit 12b98c3, and 97190af.\n<!-- mutants: begin -->\n| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n" +
-		"| `ack-early`: answers before its sync | wal/safekeeper | order, truth | 12 | 3m0s | needs no fault |\n" +
-		"| `quiet-one`: a|b | lsm | **survives** | 500 | 9h0m0s | none |\n"))
-	require.NoError(t, err)
-	require.Equal(t, plot.Bank{Mutants: want, Commit: "12b98c3"}, table)
+	const head = "| mutant | source | killed by | seeds | virtual time | control |\n|---|---|---|---|---|---|\n"
+	const rows = "| `ack-early`: answers before its sync | wal/safekeeper | order, truth | 12 | 3m0s | needs no fault |\n" +
+		"| `quiet-one`: a|b | lsm | **survives** | 500 | 9h0m0s | none |\n"
+	for text, commit := range map[string]string{
+		"# Text of commit 0123456\nThe run below is of commit 12b98c3, and 97190af.\n<!-- mutants: begin -->\n" + head + rows:  "12b98c3",
+		"Text of commit 0123456\n<!-- mutants: begin -->\nA run of commit 12b98c3.\n\n" + head + rows + "as of commit fedcba9": "12b98c3",
+		"<!-- mutants: begin -->\n" + head + rows + "as of commit fedcba9":                                                     "",
+	} {
+		table, err := plot.ParseMutants([]byte(text))
+		require.NoError(t, err)
+		require.Equal(t, plot.Bank{Mutants: want, Commit: commit}, table)
+	}
 	list, err := plot.ParseMutants([]byte(`[{"name":"ack-early","seeds":12},{"name":"quiet-one","seeds":0}]`))
 	require.NoError(t, err)
 	require.Equal(t, plot.Bank{Mutants: want}, list)

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"encoding/csv"
+	"html"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,11 +24,25 @@ func TestDocumentsAreOfTheCommittedRun(t *testing.T) {
 		require.Equal(t, want, string(text), "%s is not what bench/results/latest says: make bench-docs", path)
 	}
 	for _, f := range docs.figures {
-		require.FileExists(t, "docs/figures/bench/"+f.Name+".svg", "make bench-docs")
+		requireDrawn(t, f, "docs/figures/bench/"+f.Name)
 	}
 	stale, err := others("docs/figures/bench", docs.figures)
 	require.NoError(t, err)
 	require.Empty(t, stale, "make bench-docs removes what no run has any more")
+}
+
+// requireDrawn fails unless the files of a figure hold what it shows, and its caption: that
+// of the planted bugs is of a table in another document, which changes without this one.
+func requireDrawn(t *testing.T, f *plot.Figure, path string) {
+	t.Helper()
+	picture, err := os.ReadFile(path + ".svg")
+	require.NoError(t, err, "make bench-docs")
+	require.True(t, strings.Contains(html.UnescapeString(string(picture)), f.Caption), "%s.svg has another caption: make bench-docs", path)
+	data, err := os.ReadFile(path + ".csv")
+	require.NoError(t, err, "make bench-docs")
+	var want bytes.Buffer
+	require.NoError(t, csv.NewWriter(&want).WriteAll(append([][]string{f.Header}, f.Rows...)))
+	require.True(t, bytes.Equal(want.Bytes(), data), "%s.csv is not what is drawn today: make bench-docs", path)
 }
 
 func TestOlderFiguresAreRemoved(t *testing.T) {
