@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/varvedb/varve/sim/workload"
 	"github.com/varvedb/varve/sim/world"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/segment"
 )
 
 const (
@@ -136,7 +139,15 @@ func (c *cluster) moves(when string, bound time.Duration) error {
 		}
 	}
 	for i := range progress {
-		if p := &progress[i]; len(p.Stall.Sound) >= p.Stall.Need {
+		p := &progress[i]
+		if uint64(branches[i].Acks) < p.Goal && len(p.Stall.Sound) >= p.Stall.Need {
+			stall, err := c.excuse(branches[i])
+			if err != nil {
+				return err
+			}
+			p.Stall = stall
+		}
+		if len(p.Stall.Sound) >= p.Stall.Need {
 			p.Stall = nil
 		}
 	}
@@ -164,4 +175,65 @@ func (c *cluster) stall(b *workload.Branch) *check.Stall {
 		}
 	}
 	return stall
+}
+
+// excuse looks closer at a branch that stood still: at what safekeepers have on their disks,
+// and at the log that it waits for.
+func (c *cluster) excuse(b *workload.Branch) (*check.Stall, error) {
+	stall := c.stall(b)
+	stall.Sound = slices.DeleteFunc(stall.Sound, func(id wal.NodeID) bool { return c.hasLost(b, int(id)-1) })
+	if len(stall.Sound) < stall.Need || b.Parent == (wal.TimelineID{}) {
+		return stall, nil
+	}
+	// Its parent's log, if it needs more of that than the bucket has.
+	at := slices.IndexFunc(c.ledger.Branches, func(p *workload.Branch) bool { return p.ID == b.Parent })
+	if at < 0 {
+		return stall, nil
+	}
+	indexes, err := c.indexes()
+	if err != nil {
+		return nil, err
+	}
+	if x := indexes[b.Parent]; x == nil || x.Durable >= b.Start {
+		return stall, nil
+	}
+	return c.excuse(c.ledger.Branches[at])
+}
+
+// lookedBack is how much before the end of a log is compared, as before it is filled.
+const lookedBack = 64 << 10
+
+// hasLost reports whether a disk that deceives has, at the end of a branch's log, other bytes than
+// one that does not, where by terms and LSNs they are the same. Its safekeeper cannot know,
+// and is given nothing more (PROTOCOL, D3).
+func (c *cluster) hasLost(b *workload.Branch, node int) bool {
+	mine, told := c.samplers[node].told[b.ID]
+	if !told || !c.deceived(node) {
+		return false
+	}
+	for other, n := range c.safekeepers {
+		theirs, told := c.samplers[other].told[b.ID]
+		if !told || c.out[n] || c.deceived(other) {
+			continue
+		}
+		common, ok := mine.History.CommonPoint(mine.Flush, theirs.History)
+		end := min(common, mine.Flush, theirs.Flush)
+		if ok && !bytes.Equal(c.logOnDisk(node, b, end), c.logOnDisk(other, b, end)) {
+			return true
+		}
+	}
+	return false
+}
+
+// logOnDisk is what a safekeeper's disk has of a branch's log before an LSN.
+func (c *cluster) logOnDisk(node int, b *workload.Branch, end wal.LSN) (log []byte) {
+	for at := max(b.Start, end-min(end, lookedBack)); at < end; {
+		next := min(end, wal.SegmentStart(at.Segment()+1))
+		name := path.Join("safekeeper/timelines", b.ID.String(), "wal", segment.Name(at.Segment()))
+		if file, ok := c.safekeepers[node].Disk().ReadFile(name); ok && len(file) >= int(at.SegmentOffset())+int(next-at) {
+			log = append(log, file[at.SegmentOffset():][:next-at]...)
+		}
+		at = next
+	}
+	return log
 }

@@ -102,19 +102,9 @@ func (c *cluster) tryPending(ctx context.Context, e env.Env) {
 // that clients know, those whose making had an unknown outcome and that the bucket has, and
 // those that are deleted.
 func (c *cluster) storedBranches() ([]*workload.Branch, error) {
-	indexes := map[wal.TimelineID]*manifest.Index{}
-	for _, key := range c.w.Objects() {
-		if _, _, ok := remote.ParseIndexKey(tenant, key); !ok {
-			continue
-		}
-		body, _ := c.w.Object(key)
-		x, err := manifest.Decode(key, body)
-		if err != nil {
-			return nil, err
-		}
-		if x.State == manifest.Live {
-			indexes[x.Timeline] = x
-		}
+	indexes, err := c.indexes()
+	if err != nil {
+		return nil, err
 	}
 	branches := slices.Clone(c.ledger.Branches)
 	for _, op := range c.ledger.Pending() {
@@ -129,6 +119,25 @@ func (c *cluster) storedBranches() ([]*workload.Branch, error) {
 		}
 	}
 	return byDescent(append(branches, c.ledger.Deleted...)), nil
+}
+
+// indexes is those of all live timelines, from the bucket.
+func (c *cluster) indexes() (map[wal.TimelineID]*manifest.Index, error) {
+	indexes := map[wal.TimelineID]*manifest.Index{}
+	for _, key := range c.w.Objects() {
+		if _, _, ok := remote.ParseIndexKey(tenant, key); !ok {
+			continue
+		}
+		body, _ := c.w.Object(key)
+		x, err := manifest.Decode(key, body)
+		if err != nil {
+			return nil, err
+		}
+		if x.State == manifest.Live {
+			indexes[x.Timeline] = x
+		}
+	}
+	return indexes, nil
 }
 
 // byDescent puts parents before their children.

@@ -24,6 +24,7 @@ type sampler struct {
 	client *walapi.Client
 	logs   map[wal.TimelineID]*followed
 	seen   map[wal.TimelineID]time.Duration // when it last told its status
+	told   map[wal.TimelineID]walapi.TimelineStatus
 }
 
 // followed is a log as a reader has it. Where a disk deceives, a reader must tell by
@@ -54,7 +55,7 @@ func (f *followed) take(bytes []byte, whole bool) bool {
 }
 
 func newSampler(c *cluster, e env.Env, node int) *sampler {
-	return &sampler{c: c, e: e, node: node, logs: map[wal.TimelineID]*followed{}, seen: map[wal.TimelineID]time.Duration{}}
+	return &sampler{c: c, e: e, node: node, logs: map[wal.TimelineID]*followed{}, seen: map[wal.TimelineID]time.Duration{}, told: map[wal.TimelineID]walapi.TimelineStatus{}}
 }
 
 // sampleLogs has the logs of all safekeepers followed.
@@ -115,7 +116,7 @@ func (s *sampler) follow(ctx context.Context, b *workload.Branch) error {
 	if err != nil {
 		return err
 	}
-	s.seen[b.ID] = s.c.w.Now()
+	s.seen[b.ID], s.told[b.ID] = s.c.w.Now(), status
 	s.c.noteLog(b, status)
 	run, id := &s.c.run, s.c.members[s.node].ID
 	run.Terms = append(run.Terms, check.TermSample{At: s.c.ledger.Tick(), Node: id, Branch: b.ID, Term: status.Term})
