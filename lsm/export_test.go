@@ -22,3 +22,10 @@ func (s *Store) LocksAreFree() bool {
 		return false
 	})
 }
+
+// BeforeMap has f called by whoever is about to make a map that was left to be made.
+func BeforeMap(f func()) (undo func()) {
+	former := beforeBuild
+	beforeBuild = f
+	return func() { beforeBuild = former }
+}

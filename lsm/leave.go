@@ -43,8 +43,9 @@ func (t *Timeline) leave(ctx context.Context, at wal.LSN) error {
 		m := &merge{t: t, keep: retained{points: []wal.LSN{at}}, isRoot: true, flatten: true, level: 2,
 			job: picker.Job{Kind: picker.Collect, LSNHi: at}}
 		t.store.mu.Lock()
-		inherited := t.node.parent.flat.get().Clipped(at)
+		flat := t.node.parent.flat
 		t.store.mu.Unlock()
+		inherited := flat.get().Clipped(at) // a map may have to be made first
 		slices.SortStableFunc(inherited, func(a, b flatItem) int { return cmp.Compare(min(a.ID.LSNHi, a.Clip), min(b.ID.LSNHi, b.Clip)) })
 		for _, it := range inherited {
 			m.inputs, m.clips = append(m.inputs, it.Layer), append(m.clips, it.Clip)

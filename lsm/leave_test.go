@@ -114,3 +114,26 @@ func TestALeaveHoldsUpNobody(t *testing.T) {
 	require.Equal(t, "Ia+Db", get(t, s.Attached(timelineID(3)), 1, 30))
 	require.NoError(t, s.Close(ctx))
 }
+
+// TestALeaveMakesNoMapUnderTheLock: a branch whose parent has no layers of its own may be the
+// first to need the map of those that the parent has from its parents.
+func TestALeaveMakesNoMapUnderTheLock(t *testing.T) {
+	ctx := context.Background()
+	s, tl := start(t, withBucket(t, newMemBucket()))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
+	attach(t, s, timelineID(2))
+	require.NoError(t, s.Branch(ctx, timelineID(2), timelineID(3), 20, nil))
+	grandchild := attach(t, s, timelineID(3))
+	made := 0
+	defer lsm.BeforeMap(func() {
+		made++
+		// Others hold the locks for a moment; who makes the map would until it is made.
+		require.Eventually(t, s.LocksAreFree, 10*time.Second, time.Millisecond)
+	})()
+	require.NoError(t, grandchild.DetachFromParent(ctx))
+	require.Positive(t, made)
+	require.Equal(t, "Ia", get(t, grandchild, 1, 20))
+	require.NoError(t, s.Close(ctx))
+}

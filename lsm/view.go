@@ -46,8 +46,12 @@ func (l *layers) get() *flatMap {
 	return l.build()
 }
 
+// beforeBuild is for tests.
+var beforeBuild = func() {}
+
 // build makes the map. Locks are taken from a timeline to its ancestors.
 func (l *layers) build() *flatMap {
+	beforeBuild()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if flat := l.built.Load(); flat != nil {
