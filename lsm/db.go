@@ -24,6 +24,8 @@ type Store struct {
 	tails  *layer.Cache // indexes and key filters
 	random env.Stream   // guarded by change
 
+	keyBytesMax int // in tests less than it is
+
 	// change is held while timelines are made, attached, detached and deleted.
 	change *env.Lock
 
@@ -54,6 +56,8 @@ func Open(ctx context.Context, e env.Env, opts Options) (*Store, error) {
 		change: env.NewLock(e.Tasks),
 		nodes:  make(map[wal.TimelineID]*node),
 		strays: make(map[string]bool),
+
+		keyBytesMax: keyBytesMax,
 	}
 	if _, err := s.listTimelines(ctx); err != nil {
 		return nil, errors.Join(err, files.Close(ctx))

@@ -41,7 +41,8 @@
 // # Merging
 //
 // One task of each attachment, there only while there is something to merge, merges
-// layers as package picker decides, streaming, in bounded memory; reads and Apply go on
+// layers as package picker decides, streaming, in memory that is bounded but for what is
+// kept of one key (Options.LayerBytes); reads and Apply go on
 // meanwhile. With a [Redo] a merge puts an image in place of a long chain's newest delta.
 // A reader whose layer was replaced under it begins anew.
 //

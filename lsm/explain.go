@@ -77,7 +77,7 @@ func (t *Timeline) Explain(ctx context.Context, cutoff wal.LSN) (e Explanation, 
 			x.e.Pins = append(x.e.Pins, PinCost{Pin: p})
 		}
 		v, settled := t.node.state.settledView()
-		x.m = &merge{t: t, keep: keep, whole: true, isRoot: w.index.IsRoot(), job: picker.Job{Kind: picker.Collect}, inputs: inputs}
+		x.m = &merge{t: t, keep: keep, isRoot: w.index.IsRoot(), job: picker.Job{Kind: picker.Collect}, inputs: inputs}
 		x.m.walk, x.m.settled = walk{view: v, counts: &counters{}}, settled
 		err := x.run(ctx)
 		if err == nil {

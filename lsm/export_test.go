@@ -29,3 +29,6 @@ func BeforeMap(f func()) (undo func()) {
 	beforeBuild = f
 	return func() { beforeBuild = former }
 }
+
+// SetKeyBytesMax is for a store that has attached nothing yet.
+func (s *Store) SetKeyBytesMax(n int) { s.keyBytesMax = n }

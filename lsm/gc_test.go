@@ -82,6 +82,7 @@ func TestCollectKeepsWhatIsReadableAndNoMore(t *testing.T) {
 			FlushedMax: 32, TierFanout: 64, LayerBytes: rapid.Int64Range(100, 3000).Draw(t, "layer bytes"),
 		})
 		require.NoError(t, err)
+		s.SetKeyBytesMax(rapid.IntRange(0, 60).Draw(t, "key bytes max"))
 		require.NoError(t, s.Create(ctx, timelineID(0), historyStart, nil))
 		m := &twin{id: timelineID(0), at: historyStart, last: historyStart, leased: map[lsm.LeaseID]wal.LSN{}, batched: true}
 		m.open = attach(t, s, m.id)
@@ -111,6 +112,29 @@ func TestCollectKeepsWhatIsReadableAndNoMore(t *testing.T) {
 		}
 		require.NoError(t, s.Close(ctx))
 	})
+}
+
+// TestAHotKeyIsCollected: a key with more versions than a merge takes into memory leaves no
+// more behind than another.
+func TestAHotKeyIsCollected(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	w := withBucket(t, b)
+	s := w.openWith(w.env, lsm.Options{BlockBytes: 64, HistoryBytes: -1})
+	s.SetKeyBytesMax(100)
+	require.NoError(t, s.Create(ctx, timelineID(1), 10, nil))
+	tl := attach(t, s, timelineID(1))
+	for lsn := wal.LSN(11); lsn < 200; lsn++ {
+		apply(t, tl, put(1, lsn, "Ivalue"))
+		if lsn%50 == 0 {
+			flush(t, tl)
+			require.NoError(t, tl.Compact(ctx))
+			_, err := tl.Collect(ctx, lsm.CollectOptions{Cutoff: lsn})
+			require.NoError(t, err)
+			require.Len(t, stored(t, b, timelineID(1)), 1)
+		}
+	}
+	require.NoError(t, s.Close(ctx))
 }
 
 // TestAnIdleTimelineWritesNothing: when there is nothing left to merge or to collect,

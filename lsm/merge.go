@@ -10,19 +10,18 @@ import (
 	"github.com/varvedb/varve/lsm/picker"
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 )
 
-const (
-	// keyBytesMax bounds the versions of one key that a merge has in memory. Of a key
-	// with more, the older ones are kept as they are, readable or not; but not if it is in
-	// an image layer too, where they must be put in order.
-	keyBytesMax = 16 << 20
-)
+// keyBytesMax bounds the values of one key that a merge has in memory, in bytes. Those of a key
+// with more are read twice: what is kept is decided by LSNs and kinds alone, and then it is
+// read again.
+const keyBytesMax = 16 << 20
 
 // merge makes new layers of a job's inputs. It streams: in memory are some blocks of
-// each input that has the current key in its range (layer.Cursor), the versions of one key
-// up to keyBytesMax, and the layer that is being built, up to Options.LayerBytes and one
-// key's versions more.
+// each input that has the current key in its range (layer.Cursor), the values of one key
+// up to keyBytesMax, what says of each of its versions where it is, and the layer that is
+// being built, up to Options.LayerBytes and what is kept of one key more.
 type merge struct {
 	t       *Timeline
 	job     picker.Job
@@ -30,13 +29,12 @@ type merge struct {
 	clips   []wal.LSN       // of inputs: what lies above is not seen; nil if all is
 	images  bool            // make an image of every chain
 	flatten bool            // what comes out is delta layers only
-	whole   bool            // have all versions of a key in memory, however many
 	keep    retained
 	isRoot  bool // nothing lies below what is collected
 	level   uint8
 	walk    walk
 	settled bool            // what the ancestors have is in the view of walk
-	spilled bool            // older versions of the current key went out before the others came in
+	large   bool            // the current key's values are not in memory
 	cursors []*layer.Cursor // of inputs that are begun and not ended, else nil; delta layers rise in LSN for each key
 	waiting []int           // inputs that are not begun, by their first keys
 
@@ -71,16 +69,20 @@ type imageOutput struct {
 	builder *layer.Builder
 }
 
-// item is a version of the current key, or what an image layer says of it.
+// item is a version of the current key, or what an image layer says of it. Its value is not
+// there if the merge has too many of them.
 type item struct {
 	kv.Version
 	at    wal.LSN // where reads meet it: the version's LSN, or the image layer's
+	input int     // that it is from
+	size  int     // of the value
 	image bool    // from an image layer
+	made  bool    // the value was made by the merge
 	keep  bool
 }
 
 // bytes is what a version counts for where it is told what is kept and what was dropped.
-func (it *item) bytes() int64 { return int64(len(it.Key)+len(it.Value)) + 8 }
+func (it *item) bytes() int64 { return int64(len(it.Key)+it.size) + 8 }
 
 // run merges, uploading each layer when it is full.
 func (m *merge) run(ctx context.Context) error {
@@ -101,7 +103,11 @@ func (m *merge) run(ctx context.Context) error {
 		if err := m.reduce(ctx, key, items); err != nil {
 			return err
 		}
-		m.emit(items)
+		if !m.large {
+			m.emit(items)
+		} else if err := m.readAgain(ctx, key, items); err != nil {
+			return err
+		}
 	}
 	return m.finish(ctx)
 }
@@ -143,20 +149,21 @@ func (m *merge) begin(ctx context.Context, key Key) error {
 	return nil
 }
 
-// gather takes the versions of key from all inputs, in order of where reads meet them.
+// gather takes the versions of key from all inputs, in order of where reads meet them, and
+// those of one input in its order.
 func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, error) {
 	if err := m.begin(ctx, key); err != nil {
 		return nil, err
 	}
 	bytes, mixed := 0, false
-	m.spilled = false
+	m.large = false
 	for i, c := range m.cursors {
 		if c == nil {
 			continue
 		}
 		desc := m.inputs[i].Desc()
 		for !c.Done() && c.Version().Key == key {
-			it := item{Version: c.Version(), at: c.Version().LSN}
+			it := item{Version: c.Version(), at: c.Version().LSN, input: i, size: len(c.Version().Value)}
 			if m.clips != nil && desc.Kind == layer.Delta && it.LSN > m.clips[i] {
 				if err := c.Next(ctx); err != nil {
 					return nil, &inputError{desc.ID, err}
@@ -166,14 +173,16 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 			if desc.Kind == layer.Image {
 				it.at, it.image, mixed = desc.LSNHi, true, true
 			}
-			items = append(items, it)
-			if bytes += len(it.Value); bytes > keyBytesMax && !mixed && !m.whole {
+			if bytes += it.size; bytes > m.t.store.keyBytesMax && !m.large {
 				for k := range items {
-					items[k].keep = true
+					items[k].Value = nil
 				}
-				m.emit(items)
-				items, bytes, m.spilled = items[:0], 0, true
+				m.large = true
 			}
+			if m.large {
+				it.Value = nil
+			}
+			items = append(items, it)
 			if err := c.Next(ctx); err != nil {
 				return nil, &inputError{desc.ID, err}
 			}
@@ -227,7 +236,7 @@ func (m *merge) reduce(ctx context.Context, key Key, items []item) error {
 			markReadable(items, point, floor)
 		}
 	}
-	if m.job.Kind == picker.Collect && m.isRoot && !m.spilled {
+	if m.job.Kind == picker.Collect && m.isRoot {
 		dropTombstones(items)
 	}
 	for i := range items {
@@ -307,6 +316,7 @@ func (m *merge) makeImage(ctx context.Context, key Key, items []item) error {
 		return fmt.Errorf("make image of %v at %v: %w", key, newest.LSN, err)
 	}
 	newest.Kind, newest.Value = Image, value
+	newest.size, newest.made = len(value), true
 	m.made++
 	return nil
 }
@@ -343,6 +353,31 @@ func (m *merge) emit(items []item) {
 			m.out.deltas.Add(&it.Version)
 		}
 	}
+}
+
+// readAgain adds what is kept of a key whose values are not in memory.
+func (m *merge) readAgain(ctx context.Context, key Key, items []item) error {
+	cursors := make([]*layer.Cursor, len(m.inputs))
+	for k := range items {
+		it := &items[k]
+		c, err := cursors[it.input], error(nil)
+		if c == nil {
+			c, err = m.inputs[it.input].Cursor(ctx, key)
+			cursors[it.input] = c
+		} else {
+			err = c.Next(ctx)
+		}
+		if err != nil {
+			return &inputError{m.inputs[it.input].Desc().ID, err}
+		}
+		assert.That(!c.Done() && c.Version().Key == key && c.Version().LSN == it.LSN, "layer %v has key %v at %v when it is read again", m.inputs[it.input].Desc().ID, key, it.LSN)
+		if !it.made {
+			it.Value = c.Version().Value
+		}
+		m.emit(items[k : k+1])
+		it.Value = nil
+	}
+	return nil
 }
 
 func (m *merge) imageBuilder(at wal.LSN) *layer.Builder {

@@ -27,11 +27,14 @@ var rounds = flag.Int("rounds", 0, "random histories of the metamorphic test; 0:
 // the log, of which the store has applied a prefix. Closing a store loses what it
 // had not flushed, as a crash does, and the log is applied again.
 type history struct {
-	env       env.Env
-	disk      *memFS
-	bucket    *memBucket
-	opts      lsm.Options
-	store     *lsm.Store
+	env    env.Env
+	disk   *memFS
+	bucket *memBucket
+	opts   lsm.Options
+	store  *lsm.Store
+
+	keyBytesMax int // of merges
+
 	timelines []*twin
 	made      int // timelines and leases, for their ids
 }
@@ -216,6 +219,7 @@ func newHistory(t *rapid.T) *history {
 	if rapid.Bool().Draw(t, "redo") {
 		h.opts.Redo = pagedRedo{}
 	}
+	h.keyBytesMax = rapid.IntRange(0, 200).Draw(t, "key bytes max")
 	h.env = hostEnv
 	h.bucket.setFate(randomFates(rapid.Uint64().Draw(t, "fates")))
 	h.env.Bucket, h.env.Clock, h.env.FS = h.bucket, hastyClock{h.env.Clock}, h.disk
@@ -234,6 +238,7 @@ func (h *history) openStore(t *rapid.T) {
 	var err error
 	h.store, err = lsm.Open(context.Background(), h.env, h.opts)
 	require.NoError(t, err)
+	h.store.SetKeyBytesMax(h.keyBytesMax)
 }
 
 func (h *history) any(t *rapid.T) *twin { return rapid.SampledFrom(h.timelines).Draw(t, "timeline") }

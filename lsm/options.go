@@ -49,7 +49,9 @@ type Options struct {
 	BlockBytes int
 
 	// LayerBytes is the size at which a layer that is imported or merged is closed.
-	// Default 64 MiB. A layer is built in memory, so this bounds what a merge takes.
+	// Default 64 MiB. A layer is built in memory, so this bounds what a merge takes,
+	// with what is kept of one key, which lies in one layer, however much that is: what its
+	// readers can meet below the cutoff, and its versions above.
 	LayerBytes int64
 
 	// FlushedMax is how many flushed layers are merged together. Default 8. A read may

@@ -123,7 +123,7 @@ func TestAStreamBetweenRecords(t *testing.T) {
 }
 
 // TestAStreamThatFails leaves nothing that is read, nothing in the bucket, and may be had
-// again; so it is too if its PUT was done and nobody knows.
+// again.
 func TestAStreamThatFails(t *testing.T) {
 	ctx, bucket := t.Context(), newMemBucket()
 	e := hostEnv

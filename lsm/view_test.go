@@ -188,9 +188,9 @@ func (stillClock) Now() time.Duration                         { return 0 }
 func (stillClock) Wall() time.Time                            { return time.Time{} }
 func (stillClock) Sleep(context.Context, time.Duration) error { return nil }
 
-// TestNoMapIsMadeUnderTheLock: whoever shows an index has its map already, and where a parent's
+// TestAnIndexIsShownWithItsMap: whoever shows an index has its map already, and where a parent's
 // has changed since, one is left to be made by who reads.
-func TestNoMapIsMadeUnderTheLock(t *testing.T) {
+func TestAnIndexIsShownWithItsMap(t *testing.T) {
 	s, parent := family(t, 20, 1)
 	child := parent.children[0]
 	x := *child.index

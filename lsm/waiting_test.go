@@ -54,7 +54,7 @@ func (w watchedTasks) Offload(ctx context.Context, fn func()) error {
 
 // TestNoLockIsHeldOverIO: whatever the store does, at no call to bucket and disk, and while
 // no layer is made, does anybody hold what a read or Apply waits for. What is done under a
-// lock is little: see TestNoMapIsMadeUnderTheLock.
+// lock is little: see TestALeaveMakesNoMapUnderTheLock.
 func TestNoLockIsHeldOverIO(t *testing.T) {
 	var s atomic.Pointer[lsm.Store]
 	var looks atomic.Int64
