@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,7 +79,10 @@ func TestInterruptedImportGoesOn(t *testing.T) {
 	s.ok("up", "--safekeepers", "1")
 	s.interrupted(syscall.SIGINT, []string{"the import goes on in the background", "`varve branch list`", "`varve branch delete theirs`"},
 		"import", server.DataDir, "--branch", "theirs")
-	// It waits for the import that is under way.
+	// The supervisor has the request; when it turns to it is its own affair.
+	for imported := false; !imported; {
+		imported = slices.ContainsFunc(s.branches(), func(b control.Branch) bool { return b.Name == "theirs" })
+	}
 	s.fails(control.CodeConflict, []string{"there is a branch theirs already"}, "branch", "create", "theirs")
 	require.Contains(t, s.ok("verify", "theirs", "--against", server.DataDir), "mismatches: 0")
 }
