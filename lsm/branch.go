@@ -179,9 +179,9 @@ func (s *Store) Doom(ctx context.Context, id wal.TimelineID) error {
 		return err
 	}
 	defer s.change.Unlock()
-	x, object, tag, err := s.loadIndex(ctx, id)
-	if err == nil && x.State != manifest.Doomed {
-		err = s.doom(ctx, x, object, tag)
+	d, err := s.beginDeletion(ctx, id)
+	if err == nil && d.index.State != manifest.Doomed {
+		err = s.decide(ctx, d)
 	}
 	if err != nil {
 		return fmt.Errorf("delete timeline %v: %w", id, err)
@@ -239,32 +239,57 @@ func (s *Store) remove(ctx context.Context, id wal.TimelineID) error {
 	return nil
 }
 
-// doom makes the index say that the timeline has no children, and never will. If it fails
+// deletion is that of one timeline, whose index it changes: as it was read or written last.
+type deletion struct {
+	index  *manifest.Index
+	object remote.Index
+	tag    env.ETag
+}
+
+func (d *deletion) become(ctx context.Context, state manifest.State) (err error) {
+	d.index.State, d.index.Sequence = state, d.index.Sequence+1
+	d.tag, err = d.object.Replace(ctx, d.index, d.tag)
+	return err
+}
+
+// beginDeletion makes the index of a live timeline say that it is to be deleted. What was
+// sent by an attachment that has ended, be it the one that this deletion ended, may land
+// after the index was read, which is then read anew.
+func (s *Store) beginDeletion(ctx context.Context, id wal.TimelineID) (*deletion, error) {
+	for attempt := 1; ; attempt++ {
+		x, object, tag, err := s.loadIndex(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		x.Writer, x.Sequence = s.newWriter(), 0
+		d := &deletion{x, object, tag}
+		if x.State != manifest.Live {
+			return d, nil
+		}
+		if err := s.checkChildren(ctx, id); err != nil {
+			return nil, err
+		}
+		err = d.become(ctx, manifest.Deleting)
+		if err == nil || attempt == takeOverAttemptsMax || !errors.Is(err, remote.ErrTaken) {
+			return d, err
+		}
+		s.env.Trace.Cover("lsm deletion met a late index")
+	}
+}
+
+// decide makes the index say that the timeline has no children, and never will. If it fails
 // before that is sent, the timeline is live: the index says so again, or will as soon as
 // somebody attaches it. What is sent is not undone, for it may land late, and whoever finds
 // it there deletes.
-func (s *Store) doom(ctx context.Context, x *manifest.Index, object remote.Index, tag env.ETag) error {
-	x.Writer, x.Sequence = s.newWriter(), 0
-	become := func(ctx context.Context, state manifest.State) (err error) {
-		x.State, x.Sequence = state, x.Sequence+1
-		tag, err = object.Replace(ctx, x, tag)
-		return err
-	}
-	if x.State == manifest.Live {
-		if err := s.checkChildren(ctx, x.Timeline); err != nil {
-			return err
-		}
-		if err := become(ctx, manifest.Deleting); err != nil {
-			return err
-		}
-	}
-	if err := s.checkChildren(ctx, x.Timeline); err != nil {
-		if undo := become(context.WithoutCancel(ctx), manifest.Live); undo != nil && !errors.Is(undo, remote.ErrTaken) {
-			s.env.Trace.Event("lsm.delete.undo", "timeline", x.Timeline, "error", undo)
+func (s *Store) decide(ctx context.Context, d *deletion) error {
+	id := d.index.Timeline
+	if err := s.checkChildren(ctx, id); err != nil {
+		if undo := d.become(context.WithoutCancel(ctx), manifest.Live); undo != nil && !errors.Is(undo, remote.ErrTaken) {
+			s.env.Trace.Event("lsm.delete.undo", "timeline", id, "error", undo)
 		}
 		return err
 	}
-	return become(ctx, manifest.Doomed)
+	return d.become(ctx, manifest.Doomed)
 }
 
 // revive makes a timeline live again whose deletion was begun and is not decided: it may have

@@ -57,6 +57,50 @@ func TestALateCreationDoesNotBringADeletedTimelineBack(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestALateIndexDoesNotFailADeletion: a PUT of the attachment that the deletion ends hangs in
+// the network, and lands after the deletion has read the index.
+func TestALateIndexDoesNotFailADeletion(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"))
+	flush(t, tl)
+	index := b.keys("/root/")[0]
+	b.setFate(func(op, key string) fate {
+		if op == "put" && key == index {
+			return arrivesLate
+		}
+		return succeeds
+	})
+	var hanging []func()
+	b.setBefore(func(op, key string, _ []byte) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		hanging = append(hanging, b.late...)
+		b.late = nil
+		if op == "get" && key == index {
+			return errBucket
+		}
+		return nil
+	})
+	require.ErrorIs(t, tl.SetMeta(ctx, []byte("meta")), errBucket)
+	require.NotEmpty(t, hanging)
+	b.setFate(nil)
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "put" && key == index && len(hanging) > 0 {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			hanging[0]()
+			hanging = nil
+		}
+		return nil
+	})
+	require.NoError(t, s.Delete(ctx, timelineID(1)))
+	require.Empty(t, hanging)
+	require.Empty(t, b.keys(""))
+	require.NoError(t, s.Close(ctx))
+}
+
 func TestADeletedTimelineLeavesNoCopies(t *testing.T) {
 	ctx := context.Background()
 	w := withBucket(t, newMemBucket())

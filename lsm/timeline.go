@@ -78,9 +78,9 @@ type counters struct {
 	deleted, again, eased                atomic.Uint64
 }
 
-// attachAttemptsMax bounds how often Attach takes over from others that attach
-// at the same time.
-const attachAttemptsMax = 16
+// takeOverAttemptsMax bounds how often Attach or Delete takes over from others that write
+// the index at the same time.
+const takeOverAttemptsMax = 16
 
 // Attach takes the timeline over: it raises the generation in the index, which
 // fences every earlier attachment, here or elsewhere, and begins where the index
@@ -144,7 +144,7 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 		t.sequence++
 		x.Writer, x.Sequence = t.writer, t.sequence
 		t.tag, err = object.Replace(ctx, x, tag)
-		if err == nil || attempt == attachAttemptsMax || !errors.Is(err, remote.ErrTaken) {
+		if err == nil || attempt == takeOverAttemptsMax || !errors.Is(err, remote.ErrTaken) {
 			return x, err
 		}
 	}
