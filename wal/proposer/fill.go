@@ -19,8 +19,8 @@ import (
 // slow to be of use.
 const fetchTimeout = 10 * time.Second
 
-// agreeBytes bounds how much before the end of a log is compared with a donor's before it
-// is filled from there: many records, and one read.
+// agreeBytes is how much of the end of a log is compared with a donor's before it is filled
+// from there: many records, and one read.
 const agreeBytes = 64 << 10
 
 // check follows what is read from one donor in one term, so that a record longer than
@@ -148,31 +148,45 @@ func (p *Proposer) fetchFrom(ctx context.Context, c *check, s Safekeeper, f quor
 
 // agree requires that the end of the log that a fetch is for is what its donor has there. One
 // that lost what it had made durable may show sound records of an older term at that
-// place, and does not know. What follows would be written after them, and counted.
+// place, and does not know. What follows would be written after them, and counted. What was
+// sent to it and not acknowledged is compared as far as it is there.
 func (p *Proposer) agree(ctx context.Context, donor *walapi.Client, f quorum.Fetch) error {
 	client, err := walapi.Dial(ctx, p.e, p.safekeeper(f.For).Addr)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	for at := max(p.cfg.Start, f.Record-min(f.Record, agreeBytes)); at < f.Record; {
+	for at := max(p.cfg.Start, f.Flush-min(f.Flush, agreeBytes)); at < f.Record; {
 		have, err := p.read(ctx, client, f.Term, at, f.Record)
-		if err != nil || len(have) == 0 {
+		switch {
+		case err != nil:
 			return err
+		case len(have) > 0:
+		case at < f.Flush:
+			return fmt.Errorf("safekeeper %d, which is to be filled, gives its log only up to %v of %v, which it has acknowledged", f.For, at, f.Flush)
+		default:
+			return nil
 		}
-		end := at + wal.LSN(len(have))
-		for at < end {
-			want, err := p.read(ctx, donor, f.Term, at, end)
-			if err != nil {
-				return err
-			}
-			if len(want) == 0 || !bytes.HasPrefix(have, want) {
-				return fmt.Errorf("%w: at %v, of safekeepers %d and %d", ErrDiffers, at, f.From, f.For)
-			}
-			have, at = have[len(want):], at+wal.LSN(len(want))
+		if at, err = p.same(ctx, donor, f, at, have); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// same requires that a donor has the bytes at an LSN. It returns their end.
+func (p *Proposer) same(ctx context.Context, donor *walapi.Client, f quorum.Fetch, at wal.LSN, have []byte) (wal.LSN, error) {
+	for end := at + wal.LSN(len(have)); at < end; {
+		want, err := p.read(ctx, donor, f.Term, at, end)
+		if err != nil {
+			return 0, err
+		}
+		if len(want) == 0 || !bytes.HasPrefix(have, want) {
+			return 0, fmt.Errorf("%w: at %v, of safekeepers %d and %d", ErrDiffers, at, f.From, f.For)
+		}
+		have, at = have[len(want):], at+wal.LSN(len(want))
+	}
+	return at, nil
 }
 
 // read reads what a safekeeper gives the term's proposer of [begin, end), with one request.

@@ -319,7 +319,7 @@ func TestALogThatDiffersIsNotFilled(t *testing.T) {
 	c.nodes[2].up()
 	c.nodes[2].waitReadable(identity().Timeline, last) // what this leader holds yet, it sends
 
-	f := quorum.Fetch{From: 1, For: 3, Term: w.term, Record: end, Begin: end, End: last}
+	f := quorum.Fetch{From: 1, For: 3, Term: w.term, Flush: end, Record: end, Begin: end, End: last}
 	_, _, err := w.FetchOnce(t.Context(), f)
 	require.ErrorIs(t, err, proposer.ErrDiffers)
 	f.For = 2
@@ -328,6 +328,30 @@ func TestALogThatDiffersIsNotFilled(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, last, recordEnd)
 	require.True(t, bytes.Equal(c.nodes[0].follow(last)[end-start:], got))
+}
+
+// A safekeeper that is to be filled has to show what it has acknowledged, and nothing
+// of what may be on its way to it.
+func TestALogThatIsNotShownIsNotFilled(t *testing.T) {
+	c := newCluster(t)
+	c.create()
+	w := c.propose(100)
+	end := w.commit(1000)
+	c.nodes[2].waitReadable(identity().Timeline, end)
+	c.nodes[2].down()
+	sent, last := w.commit(1000), w.commit(1000)
+	c.nodes[0].waitReadable(identity().Timeline, last)
+	require.NoError(t, w.stop()) // or it would send what is missing
+	c.nodes[2].up()
+
+	f := quorum.Fetch{From: 1, For: 3, Term: w.term, Flush: end, Record: sent, Begin: sent, End: last}
+	got, recordEnd, err := w.FetchOnce(t.Context(), f)
+	require.NoError(t, err)
+	require.Equal(t, last, recordEnd)
+	require.True(t, bytes.Equal(c.nodes[0].follow(last)[sent-start:], got))
+	f.Flush = sent
+	_, _, err = w.FetchOnce(t.Context(), f)
+	require.EqualError(t, err, fmt.Sprintf("safekeeper 3, which is to be filled, gives its log only up to %v of %v, which it has acknowledged", end, sent))
 }
 
 func TestNothingIsCommittedByAMinority(t *testing.T) {

@@ -72,12 +72,13 @@ func (e ProposerEffects) Empty() bool {
 // Fetch asks for the log bytes [Begin, End), at most [AppendBytesMax], read from the node
 // From on behalf of the proposer of Term, to be answered by Fetched or FetchFailed. Record,
 // at or below Begin, is the end of the last record known to have been sent to For: from
-// there on the bytes can be checked.
+// there on the bytes can be checked. Flush, at or below Record, is what For has
+// acknowledged: what is between the two may be on its way.
 type Fetch struct {
-	From, For  wal.NodeID
-	Term       wal.Term
-	Record     wal.LSN
-	Begin, End wal.LSN
+	From, For     wal.NodeID
+	Term          wal.Term
+	Flush, Record wal.LSN
+	Begin, End    wal.LSN
 }
 
 // Hangup asks to close the connection of a session whose other end has fallen silent, and

@@ -121,7 +121,7 @@ func (p *Proposer) fetch(n *peer) {
 	n.fetched = true
 	end := min(source.flush, n.next+AppendBytesMax)
 	n.fetchEnd, n.recordEnds = end, end == source.flush
-	p.out.Fetches = append(p.out.Fetches, Fetch{From: source.id, For: n.id, Term: p.term, Record: n.record, Begin: n.next, End: end})
+	p.out.Fetches = append(p.out.Fetches, Fetch{From: source.id, For: n.id, Term: p.term, Flush: n.flush, Record: n.record, Begin: n.next, End: end})
 }
 
 // sources lists from whom the node may be given what it lacks: those that have acknowledged
