@@ -52,9 +52,10 @@
 // repetition and reordering of messages never harm what is committed; but a connection
 // that loses one must end, or it makes no more progress.
 //
-// More votes than a majority's, and the donor before others, cost nothing and are asked for
-// in case that a disk has lost, unnoticed, what it acknowledged: docs/PROTOCOL.md says what
-// holds then.
+// More votes than a majority's, and the donor before others, are asked for in case that a disk
+// has lost, unnoticed, what it acknowledged: docs/PROTOCOL.md says what holds then. An
+// election takes as long as the slowest vote of those connected; if one of them hangs, it
+// waits [VoteTicks] for it, 200 ms at the pace of our shell.
 //
 // An acceptor that lost its state, or bytes that it had acknowledged, is amnesiac: it answers
 // greetings so that operators see it, and refuses all else. Nothing here ends that
@@ -103,8 +104,8 @@
 //     answer each Fetch with Fetched or FetchFailed. Bytes that the node refused because it is
 //     in another term are not to be used. Check them, from the fetch's Record on: a record
 //     that is not sound must not be handed on. Compare what is before Record, at the end of
-//     the log to be filled, with what the named node has there: if it differs, the fetch has
-//     failed.
+//     the log to be filled, with what the named node has there: if it differs, or up to Flush
+//     there is nothing to compare, the fetch has failed.
 //  6. Lead. After Leading the log ends at Start and is committed. Propose bytes from there on, at
 //     most Room() at once. Acknowledge to the writer only what Commit has reached.
 //  7. Seal. An election is all it takes to learn the head, which acceptors may have forgotten and
