@@ -23,12 +23,5 @@ func (s *Store) LocksAreFree() bool {
 	})
 }
 
-// BeforeMap has f called by whoever is about to make a map that was left to be made.
-func BeforeMap(f func()) (undo func()) {
-	former := beforeBuild
-	beforeBuild = f
-	return func() { beforeBuild = former }
-}
-
 // SetKeyBytesMax is for a store that has attached nothing yet.
 func (s *Store) SetKeyBytesMax(n int) { s.keyBytesMax = n }

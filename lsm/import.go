@@ -5,10 +5,7 @@ import (
 	"fmt"
 
 	"github.com/varvedb/varve/lsm/layer"
-	"github.com/varvedb/varve/lsm/manifest"
-	"github.com/varvedb/varve/lsm/memtable"
 	"github.com/varvedb/varve/wal"
-	"github.com/varvedb/varve/wal/assert"
 )
 
 // ImportImages fills an empty root timeline with images as of an LSN, which
@@ -53,6 +50,7 @@ func (t *Timeline) checkEmpty(at wal.LSN) error {
 
 func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Key, []byte, bool, error)) error {
 	x := t.nextIndex()
+	before := x.Start
 	x.Start, x.Cutoff, x.Durable = at, at, at
 	newBuilder := func() *layer.Builder {
 		return layer.NewBuilder(layer.ID{Timeline: t.node.id, Kind: layer.Image, LSNLo: at, LSNHi: at, Generation: x.Generation, Number: t.nextNumber()}, t.store.opts.BlockBytes)
@@ -94,28 +92,5 @@ func (t *Timeline) importImages(ctx context.Context, at wal.LSN, next func() (Ke
 	if err := t.commit(ctx, x); err != nil {
 		return err
 	}
-	return t.showImages(x)
-}
-
-// showImages makes what was imported the beginning of the timeline.
-func (t *Timeline) showImages(x *manifest.Index) error {
-	s := t.store
-	d, err := s.draw(t.node, x)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.node.timeline != t {
-		return ErrDetached
-	}
-	assert.That(t.LastLSN() == t.node.index.Start, "nothing was applied while images were imported, but %v was", t.LastLSN())
-	t.active = memtable.New(x.Start)
-	t.node.tables = t.tableRefs()
-	s.setIndex(t.node, x, d)
-	t.node.state.last.Store(uint64(x.Start))
-	t.moved.Broadcast()
-	return nil
+	return t.beginAnew(x, before)
 }

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/varvedb/varve/lsm"
+	"github.com/varvedb/varve/wal/env"
 )
 
 // startBranch makes timeline 2 of timeline 1 at LSN 20, with a version of its own at 30.
@@ -115,25 +117,45 @@ func TestALeaveHoldsUpNobody(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// onMap is a trace that is called by whoever is about to make a map that was left to be made.
+type onMap struct {
+	env.Trace
+	call func()
+}
+
+func (o onMap) Cover(label string) {
+	if label == "lsm map made when it was needed" {
+		o.call()
+	}
+	o.Trace.Cover(label)
+}
+
 // TestALeaveMakesNoMapUnderTheLock: a branch whose parent has no layers of its own may be the
 // first to need the map of those that the parent has from its parents.
 func TestALeaveMakesNoMapUnderTheLock(t *testing.T) {
 	ctx := context.Background()
-	s, tl := start(t, withBucket(t, newMemBucket()))
+	w := withBucket(t, newMemBucket())
+	var s *lsm.Store
+	var leaving atomic.Bool
+	var made atomic.Int32
+	w.env.Trace = onMap{w.env.Trace, func() {
+		if leaving.Load() {
+			made.Add(1)
+			// Others hold the locks for a moment; who makes the map would until it is made.
+			assert.Eventually(t, s.LocksAreFree, 10*time.Second, time.Millisecond)
+		}
+	}}
+	s, tl := start(t, w)
 	apply(t, tl, put(1, 20, "Ia"))
 	flush(t, tl)
 	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 20, nil))
 	attach(t, s, timelineID(2))
 	require.NoError(t, s.Branch(ctx, timelineID(2), timelineID(3), 20, nil))
 	grandchild := attach(t, s, timelineID(3))
-	made := 0
-	defer lsm.BeforeMap(func() {
-		made++
-		// Others hold the locks for a moment; who makes the map would until it is made.
-		require.Eventually(t, s.LocksAreFree, 10*time.Second, time.Millisecond)
-	})()
+	leaving.Store(true)
 	require.NoError(t, grandchild.DetachFromParent(ctx))
-	require.Positive(t, made)
+	leaving.Store(false)
+	require.Positive(t, made.Load())
 	require.Equal(t, "Ia", get(t, grandchild, 1, 20))
 	require.NoError(t, s.Close(ctx))
 }

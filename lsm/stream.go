@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/lsm/memtable"
 	"github.com/varvedb/varve/lsm/picker"
 	"github.com/varvedb/varve/wal"
@@ -87,8 +88,14 @@ func (t *Timeline) commitStream(ctx context.Context, m *merge) error {
 	t.counts.flushes.Add(uint64(len(m.outputs)))
 	t.counts.flushedBytes.Add(uint64(m.wrote))
 	t.counts.versions.Add(uint64(m.count))
+	t.store.env.Trace.Cover("lsm stream applied")
+	return t.beginAnew(x, m.job.LSNLo)
+}
+
+// beginAnew shows what was written beside the memtables, which are empty: they go on where
+// it ends. The caller holds t.flushing; last is where the timeline ended before.
+func (t *Timeline) beginAnew(x *manifest.Index, last wal.LSN) error {
 	s := t.store
-	s.env.Trace.Cover("lsm stream applied")
 	d, err := s.draw(t.node, x)
 	if err != nil {
 		return err
@@ -100,7 +107,7 @@ func (t *Timeline) commitStream(ctx context.Context, m *merge) error {
 	if t.node.timeline != t {
 		return ErrDetached
 	}
-	assert.That(t.LastLSN() == m.job.LSNLo && t.active.Len() == 0 && len(t.frozen) == 0, "nothing is applied beside a stream")
+	assert.That(t.LastLSN() == last && t.active.Len() == 0 && len(t.frozen) == 0, "nothing is applied beside what is shown: the timeline ends at %v, as it does at %v", last, t.LastLSN())
 	t.active = memtable.New(x.Durable)
 	t.node.tables = t.tableRefs()
 	s.setIndex(t.node, x, d)

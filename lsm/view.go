@@ -13,6 +13,7 @@ import (
 	"github.com/varvedb/varve/lsm/remote"
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
+	"github.com/varvedb/varve/wal/env"
 )
 
 type (
@@ -25,6 +26,7 @@ type (
 // is made of both before it is read, for most branches of a busy parent never are, and
 // whoever changes the parent's holds up all others meanwhile.
 type layers struct {
+	trace env.Trace
 	from  *layers // nil if built was there from the beginning
 	at    wal.LSN // from is seen up to here
 	own   []*layer.Reader
@@ -32,10 +34,15 @@ type layers struct {
 	mu    sync.Mutex // held by who builds: one does for all
 }
 
-func builtLayers(flat *flatMap) *layers {
-	l := &layers{}
+func builtLayers(trace env.Trace, flat *flatMap) *layers {
+	l := &layers{trace: trace}
 	l.built.Store(flat)
 	return l
+}
+
+// below is a branch's, whose map is left to be made.
+func (l *layers) below(at wal.LSN, own []*layer.Reader) *layers {
+	return &layers{trace: l.trace, from: l, at: at, own: own}
 }
 
 // get returns the map.
@@ -46,12 +53,9 @@ func (l *layers) get() *flatMap {
 	return l.build()
 }
 
-// beforeBuild is for tests.
-var beforeBuild = func() {}
-
 // build makes the map. Locks are taken from a timeline to its ancestors.
 func (l *layers) build() *flatMap {
-	beforeBuild()
+	l.trace.Cover("lsm map made when it was needed")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if flat := l.built.Load(); flat != nil {
@@ -163,7 +167,7 @@ func (s *Store) draw(n *node, x *manifest.Index) (d drawing, err error) {
 		return d, nil
 	}
 	if d.from != nil && len(d.readers) == 0 {
-		d.flat = &layers{from: d.from, at: x.BranchLSN}
+		d.flat = d.from.below(x.BranchLSN, nil)
 		return d, nil
 	}
 	var items []flatItem
@@ -177,7 +181,7 @@ func (s *Store) draw(n *node, x *manifest.Index) (d drawing, err error) {
 	if err != nil {
 		return d, fmt.Errorf("map layers of timeline %v: %w", n.id, err)
 	}
-	d.flat = builtLayers(flat)
+	d.flat = builtLayers(s.env.Trace, flat)
 	return d, nil
 }
 
@@ -191,7 +195,7 @@ func (s *Store) drawMore(n *node, x *manifest.Index, desc *layer.Desc) (d drawin
 	if err != nil {
 		return d, fmt.Errorf("map layers of timeline %v: %w", n.id, err)
 	}
-	d.flat = builtLayers(flat)
+	d.flat = builtLayers(s.env.Trace, flat)
 	return d, nil
 }
 
@@ -214,7 +218,7 @@ func (n *node) place(x *manifest.Index, d drawing) {
 	switch {
 	case d.same:
 	case n.parent != nil && n.parent.flat != d.from:
-		n.flat = &layers{from: n.parent.flat, at: x.BranchLSN, own: d.readers}
+		n.flat = n.parent.flat.below(x.BranchLSN, d.readers)
 	default:
 		n.flat = d.flat
 	}
@@ -294,7 +298,7 @@ func (n *node) inherit() {
 	if n.parent == nil {
 		return
 	}
-	n.flat = &layers{from: n.parent.flat, at: n.index.BranchLSN, own: n.readers}
+	n.flat = n.parent.flat.below(n.index.BranchLSN, n.readers)
 	n.publish()
 	for _, c := range n.children {
 		c.inherit()

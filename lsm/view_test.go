@@ -14,11 +14,12 @@ import (
 	"github.com/varvedb/varve/lsm/layermap"
 	"github.com/varvedb/varve/lsm/manifest"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/env"
 )
 
 // family is a store of a parent with layers, and branches of it with some of their own.
 func family(t testing.TB, layers, branches int) (s *Store, parent *node) {
-	s = &Store{nodes: map[wal.TimelineID]*node{}, blocks: layer.NewCache(1), tails: layer.NewCache(1)}
+	s = &Store{env: env.Env{Trace: onCover(func(string) {})}, nodes: map[wal.TimelineID]*node{}, blocks: layer.NewCache(1), tails: layer.NewCache(1)}
 	add := func(id byte, parent *node, x *manifest.Index) *node {
 		n := &node{id: wal.TimelineID{id}, parent: parent, state: &nodeState{}}
 		s.nodes[n.id] = n
