@@ -15,13 +15,9 @@ import (
 	"github.com/varvedb/varve/sim"
 )
 
-// collectorPercent is GOGC where the environment says nothing: a run makes a whole world of
-// short-lived pages and messages, which is cheaper to clear away half as often.
-const collectorPercent = 200
-
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectorPercent)
+		debug.SetGCPercent(sim.CollectorPercent)
 	}
 	sim.BuiltFrom(checkout())
 	root := &cobra.Command{

@@ -3,6 +3,8 @@ package simulator
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/varvedb/varve/bench"
@@ -31,10 +33,10 @@ func Suite() bench.Suite {
 	return bench.Suite{
 		Name: "simulator", Letter: "j", Weight: 60,
 		Title: "simulated events and seconds; the checkers' time is listed apart",
-		About: "events drives seeds of the profile quiet, whose engine is the production's and whose work nobody looks at; judged runs the same seeds with samples, end and checkers. " +
-			"An event is one of the trace. The heap is the simulator's own with 1000 entries, popped and pushed, and nothing else. " +
-			"idle is three safekeepers, a pageserver and a compute without sessions; load the same with sessions that commit some 200 transactions per second. " +
-			"same and replay run seeds of the profile all, with every kind of fault. All runs use one core.",
+		About: fmt.Sprintf("events drives seeds of the profile quiet, whose engine is the production's and whose work nobody looks at; judged runs the same seeds with samples, end and checkers. "+
+			"An event is one of the trace. The heap is the simulator's own with 1000 entries, popped and pushed, and nothing else. "+
+			"idle is three safekeepers, a pageserver and a compute without sessions; load the same with sessions that commit some 200 transactions per second. "+
+			"same and replay run seeds of the profile all, with every kind of fault. All runs use one core, and collect garbage as varve-sim does: GOGC=%d where the environment sets none.", sim.CollectorPercent),
 		Run: bench.Sized(Full, Quick, Run),
 	}
 }
@@ -49,6 +51,9 @@ const drawn = "faults"
 
 // Run measures.
 func Run(ctx context.Context, s *bench.Session, cfg Config) error {
+	if os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(sim.CollectorPercent))
+	}
 	b := &suite{s: s, cfg: cfg}
 	arm := func(name, settings string, run func(round int) (paired.Sample, error)) paired.Arm {
 		return paired.Arm{Name: name, Settings: settings, Run: func(_ context.Context, round int) (paired.Sample, error) { return run(round) }}
