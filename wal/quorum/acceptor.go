@@ -1,6 +1,8 @@
 package quorum
 
 import (
+	"slices"
+
 	"github.com/varvedb/varve/wal"
 	"github.com/varvedb/varve/wal/assert"
 )
@@ -33,6 +35,8 @@ type Acceptor struct {
 	pending []promise
 	disk    []DiskEffect
 	outbox  []letter
+
+	given AcceptorEffects // by the last Ready: its memory is used again
 }
 
 // promise is what becomes true when a token is reported.
@@ -119,30 +123,24 @@ func (a *Acceptor) ReadableBy(term wal.Term) wal.LSN {
 func (a *Acceptor) Busy() bool { return len(a.outbox) >= OutboxMax }
 
 // Ready returns the effects to carry out, and forgets them. Bytes appended since the last
-// call share one SyncLog.
+// call share one SyncLog. The slices are valid until the next call.
 func (a *Acceptor) Ready() AcceptorEffects {
 	a.sync()
-	effects := AcceptorEffects{Disk: a.disk, Sends: a.release()}
-	a.disk = nil
-	return effects
+	disk, sends := again(a.given.Disk), again(a.given.Sends)
+	a.given = AcceptorEffects{Disk: a.disk, Sends: a.release(sends)}
+	a.disk = disk
+	return a.given
 }
 
-// release takes the messages whose token is durable off the front of the outbox, so
-// that the order of messages is kept.
-func (a *Acceptor) release() []Send {
-	durable := 0
-	for durable < len(a.outbox) && a.outbox[durable].after <= a.done {
-		durable++
-	}
-	if durable == 0 {
-		return nil
-	}
-	sends := make([]Send, durable)
-	for n := range sends {
+// release moves the messages whose token is durable from the front of the outbox to
+// sends, so that the order of messages is kept.
+func (a *Acceptor) release(sends []Send) []Send {
+	n := 0
+	for ; n < len(a.outbox) && a.outbox[n].after <= a.done; n++ {
 		a.checkPromises(a.outbox[n].send.Message)
-		sends[n] = a.outbox[n].send
+		sends = append(sends, a.outbox[n].send)
 	}
-	a.outbox = a.outbox[durable:]
+	a.outbox = slices.Delete(a.outbox, 0, n)
 	return sends
 }
 
@@ -185,7 +183,7 @@ func (a *Acceptor) Persisted(token Token) {
 		a.flushed = max(a.flushed, a.pending[n].flushed)
 		a.durableTerm = max(a.durableTerm, a.pending[n].term)
 	}
-	a.pending = a.pending[n:]
+	a.pending = slices.Delete(a.pending, 0, n)
 	if a.flushed > a.recordEnd {
 		assert.Failf("flushed %v is at or below the last record end %v", a.flushed, a.recordEnd)
 	}
@@ -201,20 +199,20 @@ func (a *Acceptor) Step(from wal.NodeID, m Message) {
 		a.refuse(from, m, ReasonForeign)
 		return
 	}
-	switch m := m.(type) {
+	switch body := m.(type) {
 	case Greeting:
-		a.stepGreeting(from, m)
+		a.stepGreeting(from, body)
 	case VoteRequest:
 		if a.serves(from, m) {
-			a.stepVoteRequest(from, m)
+			a.stepVoteRequest(from, body)
 		}
 	case Elected:
 		if a.serves(from, m) {
-			a.stepElected(from, m)
+			a.stepElected(from, body)
 		}
 	case Append:
 		if a.serves(from, m) {
-			a.stepAppend(from, m)
+			a.stepAppend(from, body)
 		}
 	}
 }

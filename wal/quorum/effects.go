@@ -131,3 +131,16 @@ func (c LostCause) String() string {
 	}
 	return "unknown"
 }
+
+// againMax is the most elements of a slice whose memory is used again: more than a busy
+// log makes between two calls of Ready, and little to hold for an idle one.
+const againMax = 256
+
+// again returns a slice that was handed out, emptied, to be filled again.
+func again[T any](s []T) []T {
+	clear(s)
+	if cap(s) > againMax {
+		return nil
+	}
+	return s[:0]
+}

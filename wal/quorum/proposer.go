@@ -85,7 +85,8 @@ type Proposer struct {
 	buffer    []chunk // consecutive, up to head
 	buffered  int     // bytes in buffer
 
-	out ProposerEffects
+	out   ProposerEffects
+	given []Send // by the last Ready: its memory is used again
 }
 
 // NewProposer returns a proposer that waits for connections.
@@ -141,10 +142,12 @@ func (p *Proposer) Status() ProposerStatus {
 // Quorum is how many acceptors are a majority.
 func (p *Proposer) Quorum() int { return len(p.peers)/2 + 1 }
 
-// Ready returns the effects to carry out, and forgets them.
+// Ready returns the effects to carry out, and forgets them. Sends is valid until the next
+// call.
 func (p *Proposer) Ready() ProposerEffects {
 	out := p.out
-	p.out = ProposerEffects{}
+	p.out = ProposerEffects{Sends: again(p.given)}
+	p.given = out.Sends
 	return out
 }
 
