@@ -39,7 +39,7 @@ func (a *app) importCommand() *cobra.Command {
 			talk("importing %s", dir)
 			imported, err := client.Import(cmd.Context(), dir, branch)
 			if err != nil {
-				return interrupted(cmd.Context(), err, "the import goes on in the background, so leave %s as it is; `varve branch list` shows branch %s when it is done, `varve branch delete %s` then removes it", dir, branch, branch)
+				return interrupted(cmd.Context(), err, "the import goes on in the background, so leave %s as it is; `varve branch list` shows branch %s when it is done, `varve branch delete %s` then removes it; if it fails, log/supervisor.log says why", dir, branch, branch)
 			}
 			talk("imported as branch %s at %s: start its Postgres with `varve endpoint start %s`", branch, imported.Start, branch)
 			return a.printBranch(imported)

@@ -81,6 +81,9 @@ func TestInterruptedImportGoesOn(t *testing.T) {
 		"import", server.DataDir, "--branch", "theirs")
 	// The supervisor has the request; when it turns to it is its own affair.
 	for imported := false; !imported; {
+		log, err := os.ReadFile(filepath.Join(s.dir, "log", "supervisor.log"))
+		require.NoError(t, err)
+		require.NotContains(t, string(log), "POST /v1/import", "the import failed")
 		imported = slices.ContainsFunc(s.branches(), func(b control.Branch) bool { return b.Name == "theirs" })
 	}
 	s.fails(control.CodeConflict, []string{"there is a branch theirs already"}, "branch", "create", "theirs")

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 )
 
@@ -135,6 +136,9 @@ func answer(serve func(*http.Request) (any, error)) http.Handler {
 		value, err := serve(r)
 		w.Header().Set("Content-Type", "application/json")
 		if err != nil {
+			if r.Method != http.MethodGet { // whose client may have gone, while it went on
+				slog.Warn("request failed", "request", r.Method+" "+r.URL.Path, "error", err)
+			}
 			code := CodeOf(err)
 			w.WriteHeader(httpStatus[code])
 			value = &Error{Code: code, Message: err.Error()}
