@@ -36,6 +36,7 @@ type merge struct {
 	settled bool            // what the ancestors have is in the view of walk
 	large   bool            // the current key's values are not in memory
 	cursors []*layer.Cursor // of inputs that are begun and not ended, else nil; delta layers rise in LSN for each key
+	ended   []*layer.Cursor // with the current key
 	waiting []int           // inputs that are not begun, by their first keys
 
 	out     output
@@ -109,6 +110,7 @@ func (m *merge) run(ctx context.Context) error {
 			return err
 		}
 	}
+	m.settle()
 	return m.finish(ctx)
 }
 
@@ -150,8 +152,9 @@ func (m *merge) begin(ctx context.Context, key Key) error {
 }
 
 // gather takes the versions of key from all inputs, in order of where reads meet them, and
-// those of one input in its order.
+// those of one input in its order. Values of the key before are not valid any more.
 func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, error) {
+	m.settle()
 	if err := m.begin(ctx, key); err != nil {
 		return nil, err
 	}
@@ -189,6 +192,7 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 		}
 		if c.Done() {
 			m.cursors[i] = nil
+			m.ended = append(m.ended, c)
 		}
 	}
 	if mixed {
@@ -203,6 +207,19 @@ func (m *merge) gather(ctx context.Context, key Key, items []item) ([]item, erro
 		})
 	}
 	return items, nil
+}
+
+// settle lets the inputs use the memory of values again: those of the current key were emitted.
+func (m *merge) settle() {
+	for _, c := range m.ended {
+		c.Settle()
+	}
+	m.ended = m.ended[:0]
+	for _, c := range m.cursors {
+		if c != nil {
+			c.Settle()
+		}
+	}
 }
 
 // reduce marks what is to be kept, and makes an image of a long chain.

@@ -2,8 +2,11 @@ package layer
 
 import (
 	"context"
+	"math/bits"
+	"sync"
 
 	"github.com/varvedb/varve/lsm/kv"
+	"github.com/varvedb/varve/wal/assert"
 )
 
 // cursorReadBytes is about how much a cursor reads at a time: where a request to an
@@ -20,6 +23,9 @@ type Cursor struct {
 	block   blockCursor // after current
 	current kv.Version
 	done    bool
+
+	memory []byte // of blocks and block
+	past   []byte // of those before, whose values the caller may still use
 }
 
 // Cursor returns a cursor at the first version whose key is from or later. It reads
@@ -43,7 +49,8 @@ func (r *Reader) Cursor(ctx context.Context, from kv.Key) (*Cursor, error) {
 // Done reports whether there are no more versions.
 func (c *Cursor) Done() bool { return c.done }
 
-// Version is the current version, while the cursor is not done. Its value stays valid.
+// Version is the current version, while the cursor is not done. Its value stays valid until
+// [Cursor.Settle].
 func (c *Cursor) Version() kv.Version { return c.current }
 
 // Next goes to the next version, or is done.
@@ -74,7 +81,49 @@ func (c *Cursor) load(ctx context.Context) (err error) {
 		}
 	}
 	last = min(last, c.index.len()-1)
-	c.blocks, err = c.r.load(ctx, c.index, c.next, last, nil)
+	c.blocks, err = c.r.load(ctx, c.index, c.next, last, func(bytes int) []byte {
+		c.past, c.memory = c.memory, takeMemory(bytes) // what was past and not settled is garbage
+		return c.memory
+	})
 	c.next = last + 1
 	return err
+}
+
+// Settle tells that no value of a version before the current one is used any more: their
+// memory is used again. Once the cursor is done that is all values.
+func (c *Cursor) Settle() {
+	giveMemory(c.past)
+	c.past = nil
+	if c.done {
+		giveMemory(c.memory)
+		c.memory = nil
+	}
+}
+
+// memoryBytesMax is the largest piece of memory that is used again: what a cursor reads at a
+// time, of pages that compress to a thirtieth.
+const memoryBytesMax = 8 << 20
+
+// memories are pieces of memory that settled cursors have left, of a power of two bytes each.
+var memories sync.Pool
+
+// takeMemory returns bytes of any content.
+func takeMemory(bytes int) []byte {
+	if m, _ := memories.Get().(*[]byte); m != nil && cap(*m) >= bytes {
+		return (*m)[:bytes]
+	}
+	return make([]byte, bytes, 1<<bits.Len(uint(bytes-1)))
+}
+
+func giveMemory(m []byte) {
+	if cap(m) == 0 || cap(m) > memoryBytesMax {
+		return
+	}
+	if assert.Costly {
+		// Who still uses it shall be found out.
+		for i := range m {
+			m[i] = 0xDB
+		}
+	}
+	memories.Put(&m)
 }

@@ -176,19 +176,27 @@ func checkBlock(name string, seed uint32, off int64, block []byte, wantType byte
 	return nil
 }
 
+// decodedSize is the size of the payload of a block that passed checkBlock.
+func decodedSize(block []byte) int { return int(le.Uint32(block[8:])) }
+
 // decodePayload returns the payload of a block that passed checkBlock. It shares
 // no memory with the block.
 func decodePayload(name string, off int64, block []byte) ([]byte, error) {
-	raw := make([]byte, le.Uint32(block[8:]))
+	raw := make([]byte, decodedSize(block))
+	return raw, decodeInto(raw, name, off, block)
+}
+
+// decodeInto is decodePayload into memory of the payload's size.
+func decodeInto(raw []byte, name string, off int64, block []byte) error {
 	if block[13] == codecNone {
 		copy(raw, block[blockHeader:])
-		return raw, nil
+		return nil
 	}
 	n, err := lz4.UncompressBlock(block[blockHeader:], raw)
 	if err != nil || n != len(raw) {
-		return nil, wal.Corruptf(name, off, "lz4 block", fmt.Sprintf("%d bytes", len(raw)), fmt.Sprintf("%d bytes, error %v", n, err))
+		return wal.Corruptf(name, off, "lz4 block", fmt.Sprintf("%d bytes", len(raw)), fmt.Sprintf("%d bytes, error %v", n, err))
 	}
-	return raw, nil
+	return nil
 }
 
 type footer struct {

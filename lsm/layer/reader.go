@@ -194,49 +194,67 @@ func (r *Reader) cached(index indexBlock, i int) dataBlock {
 
 // fetch reads the data blocks first to last at once, and keeps them in the cache.
 func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
-	return r.load(ctx, index, first, last, func(off int64, raw []byte) { r.cache.put(blockKey{r.id, off}, raw) })
+	blocks, err := r.load(ctx, index, first, last, nil)
+	for i, block := range blocks {
+		off, _ := index.place(first + i)
+		r.cache.put(blockKey{r.id, off}, block)
+	}
+	return blocks, err
 }
 
-// load reads the data blocks first to last at once, and gives each to keep unless that
-// is nil.
-func (r *Reader) load(ctx context.Context, index indexBlock, first, last int, keep func(off int64, raw []byte)) ([]dataBlock, error) {
+// load reads the data blocks first to last at once. They lie in what room gives for the
+// bytes of all, or each in memory of its own if that is nil. With an error come those
+// before the one that is wrong.
+func (r *Reader) load(ctx context.Context, index indexBlock, first, last int, room func(bytes int) []byte) ([]dataBlock, error) {
 	begin, _ := index.place(first)
 	end, size := index.place(last)
 	end += int64(size)
-	each := func(data []byte, visit func(off int64, block []byte) error) error {
+	stored := func(data []byte, i int) (int64, []byte) {
+		off, size := index.place(i)
+		return off, data[off-begin:][:size]
+	}
+	data, err := r.src.ReadRange(ctx, begin, int(end-begin), func(data []byte) error {
 		for i := first; i <= last; i++ {
-			off, size := index.place(i)
-			if err := visit(off, data[off-begin:][:size]); err != nil {
+			off, block := stored(data, i)
+			if err := checkBlock(r.name, r.seed, off, block, typeData); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	data, err := r.src.ReadRange(ctx, begin, int(end-begin), func(data []byte) error {
-		return each(data, func(off int64, block []byte) error {
-			return checkBlock(r.name, r.seed, off, block, typeData)
-		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read layer: %w", err)
 	}
+	var memory []byte
+	if room != nil {
+		bytes := 0
+		for i := first; i <= last; i++ {
+			_, block := stored(data, i)
+			bytes += decodedSize(block)
+		}
+		memory = room(bytes)
+	}
 	blocks := make([]dataBlock, 0, last-first+1)
-	err = each(data, func(off int64, stored []byte) error {
-		raw, err := []byte(nil), error(nil)
-		if first == last && stored[13] == codecNone {
-			raw = stored[blockHeader:] // all that was read: it need not be copied
-		} else if raw, err = decodePayload(r.name, off, stored); err != nil {
-			return err
+	for i := first; i <= last; i++ {
+		off, block := stored(data, i)
+		var raw []byte
+		switch size := decodedSize(block); {
+		case room != nil:
+			raw, memory = memory[:size:size], memory[size:]
+			err = decodeInto(raw, r.name, off, block)
+		case first == last && block[13] == codecNone:
+			raw = block[blockHeader:] // all that was read: it need not be copied
+		default:
+			raw, err = decodePayload(r.name, off, block)
 		}
-		block, err := parseDataBlock(r.name, off, raw)
 		if err != nil {
-			return err
+			return blocks, err
 		}
-		if keep != nil {
-			keep(off, raw)
+		parsed, err := parseDataBlock(r.name, off, raw)
+		if err != nil {
+			return blocks, err
 		}
-		blocks = append(blocks, block)
-		return nil
-	})
-	return blocks, err
+		blocks = append(blocks, parsed)
+	}
+	return blocks, nil
 }
