@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvedb/varve/sim/check"
 	"github.com/varvedb/varve/sim/world"
+	"github.com/varvedb/varve/wal/proposer"
 )
 
 // CollectorPercent is the GOGC that suits runs, for programs whose environment does not set
@@ -161,6 +162,9 @@ func (c *cluster) nodes() []*world.Node {
 
 var errTooLong = errors.New("it takes too long")
 
+// errContradiction: a minority of disks that deceive does not come to that.
+var errContradiction = errors.New("safekeepers contradict each other about what is committed")
+
 // until runs the world until something holds, looking at it from outside now and then.
 func (c *cluster) until(most time.Duration, holds func() bool) error {
 	for end := c.w.Now() + most; !holds(); {
@@ -189,6 +193,9 @@ func (c *cluster) pass(d time.Duration) error {
 func (c *cluster) tick() error {
 	if err := c.w.Run(c.w.Now() + slice); err != nil {
 		return err
+	}
+	if c.w.Covered()[proposer.Contradiction] > 0 {
+		return errContradiction
 	}
 	c.slices++
 	if c.slices%bucketEvery == 0 && !c.ended.rest {

@@ -203,6 +203,9 @@ func (p *Proposer) learn(effects quorum.ProposerEffects) {
 		p.advanced.Broadcast()
 	}
 	if effects.Lost != nil {
+		if effects.Lost.Cause == quorum.LostContradiction {
+			p.e.Trace.Cover(Contradiction)
+		}
 		p.finish(&LostError{*effects.Lost})
 	}
 }
@@ -210,6 +213,9 @@ func (p *Proposer) learn(effects quorum.ProposerEffects) {
 // reject notes a node that takes no part, and gives up if a majority does not.
 func (p *Proposer) reject(r quorum.Reject) []*link {
 	p.rejected[r.Node], p.heard[r.Node] = r.Reason, r.Reason
+	if r.Reason == quorum.ReasonContradicts {
+		p.e.Trace.Cover(Contradiction)
+	}
 	p.e.Trace.Event("safekeeper rejects", "node", uint64(r.Node), "reason", r.Reason.String())
 	if len(p.rejected) >= p.core.Quorum() && p.leading == nil {
 		p.finish(fmt.Errorf("%w: %s", ErrRejected, p.rejections()))
@@ -300,6 +306,10 @@ var ErrFenced = errors.New("fenced")
 // part of the donor's, has other bytes at its end: one of the two disks deceives.
 var ErrDiffers = errors.New("logs differ")
 
+// Contradiction is the label of what cannot be unless disks deceive: a log was elected that
+// lacks what a safekeeper knows of.
+const Contradiction = "safekeepers contradict each other"
+
 // ErrRejected is matched by the error of a proposer that a majority of safekeepers
 // refuses: they have lost the timeline or never had it, or it is another one.
 var ErrRejected = errors.New("the quorum refuses")
@@ -310,6 +320,9 @@ type LostError struct{ quorum.Lost }
 func (e *LostError) Error() string {
 	if e.Cause == quorum.LostFenced {
 		return fmt.Sprintf("term %d was lost: fenced by term %d", e.Term, e.Seen)
+	}
+	if e.Cause == quorum.LostContradiction {
+		return fmt.Sprintf("term %d was lost: safekeeper %d has committed log that the elected log lacks, or another leader of the term: the disk of one of them has lost what it acknowledged", e.Term, e.Node)
 	}
 	return fmt.Sprintf("term %d was lost: %v", e.Term, e.Cause)
 }

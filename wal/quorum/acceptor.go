@@ -272,21 +272,23 @@ func (a *Acceptor) stepVoteRequest(from wal.NodeID, m VoteRequest) {
 // does not have, then takes over the leader's history. The order matters: a history
 // above bytes that it does not describe would give them a term they never had.
 func (a *Acceptor) stepElected(from wal.NodeID, m Elected) {
-	if a.accepted(m.Term) {
-		mine := a.state.History.Last()
-		assert.That(mine == m.History.Last(), "term %d has one leader: it starts at %v, not at %v", m.Term, mine.LSN, m.Start)
-		if a.from == from && m.Session <= a.session {
-			return // late or repeated; a newer connection may have written more
-		}
+	known := a.accepted(m.Term)
+	if known && a.from == from && m.Session <= a.session {
+		return // late or repeated; a newer connection may have written more
 	}
 	common, ok := a.state.History.CommonPoint(a.recordEnd, m.History)
 	if !ok {
 		a.refuse(from, m, ReasonForeign)
 		return
 	}
-	committed := min(a.state.Commit, a.recordEnd)
-	assert.That(common >= committed, "cut at %v keeps what is committed up to %v", common, committed)
-	known := a.accepted(m.Term)
+	if a.contradicts(m, common) {
+		if m.Term > a.state.Term {
+			a.enter(m.Term)
+			a.persist()
+		}
+		a.refuse(from, m, ReasonContradicts)
+		return
+	}
 	a.enter(m.Term)
 	a.truncate(common)
 	if !known {
@@ -296,6 +298,16 @@ func (a *Acceptor) stepElected(from wal.NodeID, m Elected) {
 	a.sync()
 	a.from, a.session = from, m.Session
 	a.send(from, ElectedReply{Header: a.header(m.Session), Flush: a.recordEnd})
+}
+
+// contradicts reports whether a leader's log, of which that up to common is here, cannot be the
+// log: it lacks what is committed, or the term has another leader. The disk of some voter has
+// lost what it acknowledged, and nothing here is cut for that.
+func (a *Acceptor) contradicts(m Elected, common wal.LSN) bool {
+	if a.accepted(m.Term) && a.state.History.Last() != m.History.Last() {
+		return true
+	}
+	return common < min(a.state.Commit, a.recordEnd)
 }
 
 // stepAppend writes bytes of the leader that was accepted in this session. In one term

@@ -57,6 +57,9 @@
 // election takes as long as the slowest vote of those connected; if one of them hangs, it
 // waits [VoteTicks] for it, 200 ms at the pace of our shell.
 //
+// If an election still leaves out what an acceptor knows to be committed, that one refuses
+// ([ReasonContradicts]) and cuts nothing, and an election that was not over is lost.
+//
 // An acceptor that lost its state, or bytes that it had acknowledged, is amnesiac: it answers
 // greetings so that operators see it, and refuses all else. Nothing here ends that
 // standing: a vote that it forgot may still be in the hands of a candidate.

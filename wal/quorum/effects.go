@@ -106,6 +106,7 @@ type Lost struct {
 	Term  wal.Term // the proposer's own
 	Seen  wal.Term // the higher one, for LostFenced
 	Cause LostCause
+	Node  wal.NodeID // the one that contradicts, for LostContradiction
 }
 
 // LostCause says why a proposer is finished.
@@ -118,6 +119,9 @@ const (
 	LostElections LostCause = 2
 	// LostHistoryFull: the term history has no room for another term.
 	LostHistoryFull LostCause = 3
+	// LostContradiction: a node knows to be committed what is not in the log that was elected,
+	// or another leader of the term. The disk of some node deceives.
+	LostContradiction LostCause = 4
 )
 
 func (c LostCause) String() string {
@@ -128,6 +132,8 @@ func (c LostCause) String() string {
 		return "too many elections"
 	case LostHistoryFull:
 		return "term history full"
+	case LostContradiction:
+		return "the elected log contradicts what a safekeeper knows"
 	}
 	return "unknown"
 }

@@ -31,7 +31,7 @@ import (
 //	kind  6 ElectedReply   flush 8
 //	kind  7 Append         begin 8, record end 8, commit 8, length 4, bytes
 //	kind  8 AppendReply    written 8, flush 8, commit 8
-//	kind  9 Refused        reason 1
+//	kind  9 Refused        reason 1 (1 to 4)
 //
 //	history                count 4, then count times: term 8, LSN 8
 //
@@ -234,8 +234,8 @@ func decodeBody(r reader, k kind, h Header) Message {
 		return AppendReply{Header: h, Written: r.LSN("written"), Flush: r.LSN("flush"), Commit: r.LSN("commit")}
 	case kindRefused:
 		m := Refused{Header: h, Reason: Reason(r.Uint8("reason"))}
-		if m.Reason < ReasonStaleTerm || m.Reason > ReasonForeign {
-			r.Fail("reason", "1 to 3", uint8(m.Reason))
+		if m.Reason < ReasonStaleTerm || m.Reason > ReasonContradicts {
+			r.Fail("reason", "1 to 4", uint8(m.Reason))
 		}
 		return m
 	}

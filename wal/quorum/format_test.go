@@ -37,6 +37,7 @@ func sampleMessages() []Message {
 		Append{Header: h, Begin: 0x200, Commit: 0x200, Bytes: []byte{}},
 		AppendReply{Header: h, Written: 0x204, Flush: 0x203, Commit: 0x200},
 		Refused{Header: h, Reason: ReasonAmnesiac},
+		Refused{Header: h, Reason: ReasonContradicts},
 	}
 }
 

@@ -123,6 +123,9 @@ const (
 	// ReasonForeign: tenant, system identifier, PostgreSQL version or the start of
 	// the log differ: the proposer is of another cluster.
 	ReasonForeign Reason = 3
+	// ReasonContradicts: the log that was elected lacks what the acceptor knows to be
+	// committed, or is of another leader of the same term. The disk of some node deceives.
+	ReasonContradicts Reason = 4
 )
 
 func (r Reason) String() string {
@@ -133,6 +136,8 @@ func (r Reason) String() string {
 		return "amnesiac"
 	case ReasonForeign:
 		return "foreign"
+	case ReasonContradicts:
+		return "at odds with the elected log"
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }

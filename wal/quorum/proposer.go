@@ -198,7 +198,7 @@ func (p *Proposer) Tick() {
 		p.elect()
 	case PhaseVoting, PhaseRecovering:
 		p.stalled++
-		if p.decide(); p.stalled >= p.config.ElectionTicks {
+		if p.decide(); p.phase != PhaseLost && p.stalled >= p.config.ElectionTicks {
 			p.campaign(0)
 		}
 	}
@@ -248,10 +248,32 @@ func (p *Proposer) Step(node wal.NodeID, m Message) {
 	case AppendReply:
 		p.stepAppendReply(n, m)
 	case Refused:
-		if m.Reason != ReasonStaleTerm {
-			p.reject(n, m.Reason)
-		}
+		p.stepRefused(n, m)
 	}
+}
+
+func (p *Proposer) stepRefused(n *peer, m Refused) {
+	switch m.Reason {
+	case ReasonStaleTerm: // the term was heard
+	case ReasonContradicts:
+		if m.Term == p.term && n.phase == peerElecting {
+			p.contradicted(n)
+		}
+	default:
+		p.reject(n, m.Reason)
+	}
+}
+
+// contradicted ends an election that left out what the node knows: nothing was proposed yet,
+// and what was left out may be in a majority's logs. If its start was committed, it is too late
+// for that, and the node alone keeps what it has.
+func (p *Proposer) contradicted(n *peer) {
+	if p.phase == PhaseLeading {
+		p.reject(n, ReasonContradicts)
+		return
+	}
+	p.lose(LostContradiction)
+	p.out.Lost.Node = n.id
 }
 
 // heard takes note of a term above the proposer's own: a leader is finished, a candidate
@@ -376,11 +398,15 @@ func (p *Proposer) win() {
 	p.phase, p.stalled = PhaseRecovering, 0
 	p.head, p.recordEnd = p.start, p.start
 	for _, n := range p.peers {
-		if n.voted() {
-			p.commit = max(p.commit, n.vote.Commit)
+		if !n.voted() {
+			continue
 		}
+		if n.vote.Commit > p.start {
+			p.contradicted(n)
+			return
+		}
+		p.commit = max(p.commit, n.vote.Commit)
 	}
-	assert.That(p.commit <= p.start, "term %d starts at %v, at or above the commit LSN %v", p.term, p.start, p.commit)
 	for _, n := range p.peers {
 		if n.usable() {
 			p.sendElected(n)
@@ -405,7 +431,10 @@ func (p *Proposer) stepElectedReply(n *peer, m ElectedReply) {
 	if n.phase != peerElecting || m.Term != p.term {
 		return
 	}
-	assert.That(m.Flush <= p.head, "node %d has nothing beyond %v, the last proposed, as it has up to %v", n.id, p.head, m.Flush)
+	if m.Flush > p.head {
+		p.reject(n, ReasonContradicts) // it shows old log behind the elected one
+		return
+	}
 	n.stream(m.Flush)
 	p.stalled = 0
 	p.advance()

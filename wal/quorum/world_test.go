@@ -3,6 +3,7 @@ package quorum
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -212,6 +213,7 @@ func (w *world) drainWriter(wr *writer) {
 		}
 		for _, r := range effects.Rejects {
 			w.note("%s leaves out n%d: %v", wr.name, r.Node, r.Reason)
+			require.True(w.t, r.Reason != ReasonContradicts || w.anyDeceived(), "sound disks do not contradict each other")
 		}
 		for _, h := range effects.Hangups {
 			w.note("%s hangs up on n%d", wr.name, h.Node)
@@ -241,8 +243,13 @@ func (w *world) drainNews(wr *writer, effects ProposerEffects) {
 	}
 	if l := effects.Lost; l != nil {
 		w.note("%s is lost in term %d: %v", wr.name, l.Term, l.Cause)
+		require.True(w.t, l.Cause != LostContradiction || w.anyDeceived(), "sound disks do not contradict each other")
 		wr.lost = l
 	}
+}
+
+func (w *world) anyDeceived() bool {
+	return slices.ContainsFunc(w.nodes, func(n *node) bool { return n.deceived })
 }
 
 func (w *world) node(id wal.NodeID) *node { return w.nodes[id-1] }
