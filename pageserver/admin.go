@@ -10,6 +10,7 @@ import (
 	"github.com/varvedb/varve/pageserver/basebackup"
 	"github.com/varvedb/varve/pageserver/pageapi"
 	"github.com/varvedb/varve/wal"
+	"github.com/varvedb/varve/wal/assert"
 )
 
 // importDir makes a root timeline of a data directory. After a failure there is no
@@ -138,7 +139,8 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.doom(ctx, id); ended && errors.Is(err, lsm.ErrNoTimeline) {
+	doomed, err := s.doom(ctx, id)
+	if ended && errors.Is(err, lsm.ErrNoTimeline) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (s *Server) remove(ctx context.Context, payload []byte) ([]byte, error) {
 	if err := s.store.Delete(ctx, id); err != nil && !errors.Is(err, lsm.ErrNoTimeline) {
 		return nil, err
 	}
-	return nil, s.drop(ctx, id)
+	return nil, s.drop(ctx, id, doomed)
 }
 
 // endImport ends the import of a timeline that is to be deleted, and waits until it has
@@ -164,21 +166,28 @@ func (s *Server) endImport(ctx context.Context, id wal.TimelineID) (ended bool, 
 }
 
 // doom decides that a timeline is deleted. One that was detached for it is attached anew:
-// if it is not deleted it is served as before, and else says that it is being deleted.
-func (s *Server) doom(ctx context.Context, id wal.TimelineID) error {
+// if it is not deleted it is served as before, and else says that it is being deleted. It
+// returns what this server keeps of it, if anything.
+func (s *Server) doom(ctx context.Context, id wal.TimelineID) (*branch, error) {
 	if err := s.admin.Lock(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	defer s.admin.Unlock()
 	err := s.store.Doom(ctx, id)
-	if b, unknown := s.branch(id); unknown == nil && s.store.Attached(id) == nil {
-		err = errors.Join(err, s.retake(context.WithoutCancel(ctx), b))
+	b, unknown := s.branch(id)
+	if unknown != nil {
+		return nil, err
 	}
-	return err
+	if s.store.Attached(id) == nil {
+		err = errors.Join(err, s.retake(context.WithoutCancel(ctx), b))
+		b, _ = s.branch(id)
+	}
+	return b, err
 }
 
-// drop ends what this server keeps of a timeline that is deleted.
-func (s *Server) drop(ctx context.Context, id wal.TimelineID) error {
+// drop ends what this server keeps of a timeline that is deleted: what was doomed, or what
+// has been tried since to attach it.
+func (s *Server) drop(ctx context.Context, id wal.TimelineID, doomed *branch) error {
 	if err := s.admin.Lock(ctx); err != nil {
 		return err
 	}
@@ -190,5 +199,9 @@ func (s *Server) drop(ctx context.Context, id wal.TimelineID) error {
 	s.mu.Lock()
 	delete(s.branches, id)
 	s.mu.Unlock()
-	return b.stop(ctx)
+	if err := b.stop(ctx); err != nil {
+		return err
+	}
+	assert.That(b != doomed || b.under == nil || s.store.Attached(id) != b.under, "timeline %v is deleted, and attached as before", id)
+	return nil
 }

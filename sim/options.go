@@ -198,6 +198,10 @@ func (o *Options) branching(c *world.Choices) {
 	case 1:
 		o.Faults[world.BucketError].PerMillion = 50_000 + c.Below(150_000)
 	}
+	// Slow, too, it is still at one request when the next comes.
+	if c.Below(2) == 1 {
+		o.Faults[world.BucketSlow] = world.Fault{PerMillion: 50_000 + c.Below(150_000), Lasts: world.Range{Lo: 10 * time.Millisecond, Hi: time.Second}}
+	}
 	for _, kind := range []world.FaultKind{world.CrashNode, world.CrashProcess, world.PauseNode} {
 		o.Faults[kind].Every.Lo, o.Faults[kind].Every.Hi = o.Faults[kind].Every.Lo*rarer, o.Faults[kind].Every.Hi*rarer
 		o.Faults[kind].Lasts.Hi /= rarer

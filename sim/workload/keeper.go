@@ -48,7 +48,7 @@ func (k *Keeper) Run(ctx context.Context, e env.Env) error {
 	acts := []struct {
 		do      func(context.Context, *Branch) error
 		toChild bool // it is for any branch but the root
-	}{{r.collect, false}, {r.lease, false}, {r.detach, true}, {r.collect, false}, {r.delete, true}, {r.lease, false}, {r.release, false}, {r.reset, true}}
+	}{{r.collect, false}, {r.lease, false}, {r.detach, true}, {r.collect, false}, {r.remove, true}, {r.lease, false}, {r.release, false}, {r.reset, true}}
 	for turn := 0; ; {
 		if err := e.Clock.Sleep(ctx, k.Choices.Between(k.Every)); err != nil {
 			return err
@@ -99,6 +99,45 @@ func (k *keeper) insist(ctx context.Context, failed error, ask func(context.Cont
 		}
 	}
 	return failed
+}
+
+// remove deletes a branch, or one in its place that the pageserver does not serve, at a
+// moment when it may be trying once more to.
+func (k *keeper) remove(ctx context.Context, b *Branch) error {
+	if idle := k.idle(ctx); len(idle) > 0 {
+		b = idle[k.Choices.Below(uint32(len(idle)))]
+		k.e.Trace.Cover("sim branch deleted that is not served")
+		if err := k.e.Clock.Sleep(ctx, k.Choices.Between(world.Range{Hi: attachPause})); err != nil {
+			return err
+		}
+	}
+	if k.Over() {
+		return nil
+	}
+	return k.delete(ctx, b)
+}
+
+// attachPause is how long a pageserver waits at first before it attaches once more what it
+// failed to attach.
+const attachPause = 500 * time.Millisecond
+
+// idle is the branches, without the root, that the pageserver tries to attach in vain.
+func (k *keeper) idle(ctx context.Context) (idle []*Branch) {
+	var infos []pageapi.TimelineInfo
+	err := k.do(ctx, func(ctx context.Context, c *pageapi.Client) (err error) {
+		infos, err = c.List(ctx)
+		return err
+	})
+	if err != nil {
+		k.e.Trace.Event("branches not listed", "error", err)
+	}
+	for i := range infos {
+		b := k.Ledger.Branch(infos[i].ID)
+		if infos[i].Last == 0 && infos[i].Stopped != "" && b != nil && slices.Index(k.Ledger.Branches, b) > 0 {
+			idle = append(idle, b)
+		}
+	}
+	return idle
 }
 
 // delete deletes any branch but the root, its computes having left it, even one that
