@@ -112,9 +112,12 @@ func hex32(sum uint32) string { return fmt.Sprintf("%#08x", sum) }
 
 // sumAt is the checksum of data that belongs at offset off of the layer.
 func sumAt(seed uint32, off int64, data []byte) uint32 {
-	var place [8]byte
-	le.PutUint64(place[:], uint64(off))
-	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, data)
+	// Byte by byte, since bytes given to package crc32 would be an object of the heap.
+	sum, place := ^seed, uint64(off)
+	for range 8 {
+		sum, place = castagnoli[byte(sum)^byte(place)]^sum>>8, place>>8
+	}
+	return crc32.Update(^sum, castagnoli, data)
 }
 
 // appendBlock appends a block whose checksum is left zero, for [sealBlock]. Unless it may be
