@@ -306,8 +306,7 @@ func (f *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 		f.i.write(p[:part], off)
 		return part, fmt.Errorf("write %s at %d: %w", f.name, off, ErrIO)
 	}
-	f.i.write(p, off)
-	n.w.note(n, KindWrite, crcOf(p), f.name)
+	n.w.note(n, KindWrite, uint64(f.i.write(p, off)), f.name)
 	if len(p) > 0 && n.hit(DiskEarly, n.files) {
 		at := int(off / pageSize)
 		f.i.put(at, wholeOf(f.i.pages[at]))

@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"hash/crc32"
 	"math"
 	"slices"
 )
@@ -165,9 +166,11 @@ func (i *inode) mark(at int) {
 	}
 }
 
-func (i *inode) write(p []byte, off int64) {
+// write returns the CRC of p. It is made page by page, as a whole segment of a log would be
+// fetched from memory once more.
+func (i *inode) write(p []byte, off int64) (crc uint32) {
 	if len(p) == 0 {
-		return // which would not make the file longer
+		return 0 // which would not make the file longer
 	}
 	i.size = max(i.size, off+int64(len(p)))
 	for len(p) > 0 {
@@ -178,8 +181,10 @@ func (i *inode) write(p []byte, off int64) {
 		} else {
 			copy(i.own(at)[in:], p[:n])
 		}
+		crc = crc32.Update(crc, castagnoli, p[:n])
 		p, off = p[n:], off+int64(n)
 	}
+	return crc
 }
 
 // writePage writes a whole page. One that ends in zeros takes little memory where there was

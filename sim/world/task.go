@@ -228,7 +228,11 @@ func (t tasks) WithTimeout(ctx context.Context, d time.Duration) (context.Contex
 	}
 }
 
-func (t tasks) NewCond(l sync.Locker) env.Cond { return &cond{l: t.l, guard: l} }
+func (t tasks) NewCond(l sync.Locker) env.Cond {
+	c := &cond{l: t.l, guard: l}
+	c.tried, _ = l.(tryLocker)
+	return c
+}
 
 // Offload runs fn at once, and lets its time pass after it.
 func (t tasks) Offload(ctx context.Context, fn func()) error {
@@ -324,8 +328,11 @@ func (g *group) Wait() error {
 type cond struct {
 	l       *life
 	guard   sync.Locker
+	tried   tryLocker // guard, if it is one
 	waiters fifo[waiter]
 }
+
+type tryLocker interface{ TryLock() bool }
 
 func (c *cond) Wait(ctx context.Context) error {
 	call, err := c.l.begin(ctx, TasksCondWait)
@@ -347,8 +354,8 @@ func (c *cond) Wait(ctx context.Context) error {
 // relock takes the guard again. Nobody can hold it, for whoever runs holds it across
 // no call of Env; who does would wait here for ever.
 func (c *cond) relock() {
-	if m, ok := c.guard.(interface{ TryLock() bool }); ok {
-		assert.That(m.TryLock(), "the guard of a Cond is not held across a call of Env")
+	if c.tried != nil {
+		assert.That(c.tried.TryLock(), "the guard of a Cond is not held across a call of Env")
 		return
 	}
 	c.guard.Lock()
