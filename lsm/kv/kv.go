@@ -49,6 +49,12 @@ func (k Key) Compare(other Key) int {
 	return cmp.Compare(binary.BigEndian.Uint16(k[16:]), binary.BigEndian.Uint16(other[16:]))
 }
 
+// Is reports whether k is other. It is inlined, which the == of arrays of this size is not.
+func (k *Key) Is(other *Key) bool {
+	le := binary.LittleEndian
+	return le.Uint64(k[0:]) == le.Uint64(other[0:]) && le.Uint64(k[8:]) == le.Uint64(other[8:]) && le.Uint16(k[16:]) == le.Uint16(other[16:])
+}
+
 // Less reports whether k lies before other.
 func (k Key) Less(other Key) bool { return k.Compare(other) < 0 }
 

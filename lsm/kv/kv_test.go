@@ -25,6 +25,8 @@ func TestKeysAreOrderedBytewise(t *testing.T) {
 		a, b := drawKey(t, "a"), drawKey(t, "b")
 		require.Equal(t, bytes.Compare(a[:], b[:]), a.Compare(b))
 		require.Equal(t, bytes.Compare(a[:], b[:]) < 0, a.Less(b))
+		require.Equal(t, a == b, a.Is(&b))
+		require.True(t, a.Is(&a))
 		require.Zero(t, a.Compare(a))
 		next, ok := a.Next()
 		require.Equal(t, a != kv.MaxKey, ok)

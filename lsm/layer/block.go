@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/varvedb/varve/lsm/kv"
@@ -67,13 +68,20 @@ func (b *blockBuilder) appendTo(dst []byte) []byte {
 		dst = append(dst, b.keys[i].key[prefix:]...)
 		dst = appendBytes(dst, uint64(b.keys[i].first), firstBytes)
 	}
+	at := len(dst)
+	// Eight bytes are written for each number, whatever it takes: what follows it is
+	// written after it.
+	dst = slices.Grow(dst, len(b.lsns)*(lsnBytes+placeBytes)+8+len(b.values))
+	room := dst[:cap(dst)]
 	for _, lsn := range b.lsns {
-		dst = appendBytes(dst, uint64(lsn-base), lsnBytes)
+		binary.BigEndian.PutUint64(room[at:], uint64(lsn-base)<<(64-8*lsnBytes))
+		at += lsnBytes
 	}
 	for _, place := range b.places {
-		dst = appendBytes(dst, place, placeBytes)
+		binary.BigEndian.PutUint64(room[at:], place<<(64-8*placeBytes))
+		at += placeBytes
 	}
-	return append(dst, b.values...)
+	return append(room[:at], b.values...)
 }
 
 // commonPrefix is the number of bytes that both keys begin with.

@@ -50,8 +50,10 @@ func (b *Builder) Reserve(bytes int64) {
 // Add appends a version, which must lie above the last by (key, LSN) and inside
 // the layer's LSN range.
 func (b *Builder) Add(v *kv.Version) {
-	order := 1 // of the key, after the last one
-	if b.count > 0 {
+	order := 0 // of the key, after the last one
+	if b.count == 0 {
+		order = 1
+	} else if !v.Key.Is(&b.last) {
 		order = v.Key.Compare(b.last)
 	}
 	b.check(v, order)

@@ -23,6 +23,8 @@
 package memtable
 
 import (
+	"cmp"
+	"encoding/binary"
 	"runtime"
 	"slices"
 	"sync"
@@ -341,6 +343,34 @@ func (t *Table) fetch(places []place) {
 	runtime.KeepAlive(loaded)
 }
 
+// sortKey is a key in the words that order it, and its number.
+type sortKey struct {
+	first, second uint64
+	number        uint32
+	third         uint16
+}
+
+// sorted is the keys in order. They are sorted as words, side by side: to sort their
+// numbers means to look for both keys at each comparison.
+func (t *Table) sorted() []sortKey {
+	order := make([]sortKey, len(t.keys))
+	be := binary.BigEndian
+	for i := range order {
+		k := &t.keys[i]
+		order[i] = sortKey{be.Uint64(k[0:]), be.Uint64(k[8:]), uint32(i), be.Uint16(k[16:])}
+	}
+	slices.SortFunc(order, func(a, b sortKey) int {
+		switch {
+		case a.first != b.first:
+			return cmp.Compare(a.first, b.first)
+		case a.second != b.second:
+			return cmp.Compare(a.second, b.second)
+		}
+		return cmp.Compare(a.third, b.third)
+	})
+	return order
+}
+
 // All visits all versions in order of key, then LSN. Their values are the table's own.
 // No insert may come meanwhile.
 //
@@ -350,14 +380,11 @@ func (t *Table) fetch(places []place) {
 func (t *Table) All(visit func(v *kv.Version)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	order := make([]uint32, len(t.keys)) // numbers of keys, in order of keys
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(a, b uint32) int { return t.keys[a].Compare(t.keys[b]) })
+	order := t.sorted()
 	next := make([]uint32, len(t.keys)) // by number: where the key's next version goes
 	at := uint32(0)
-	for _, number := range order {
+	for i := range order {
+		number := order[i].number
 		next[number] = at
 		at += t.heads[number].depth + 1
 	}
@@ -373,7 +400,8 @@ func (t *Table) All(visit func(v *kv.Version)) {
 		}
 	}
 	at = 0
-	for _, number := range order {
+	for i := range order {
+		number := order[i].number
 		v := kv.Version{Key: t.keys[number]}
 		for ; at < next[number]; at++ {
 			if at%fetchAhead == 0 {
