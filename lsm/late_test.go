@@ -52,6 +52,32 @@ func TestABranchThatMeetsTheCollectorIsUndone(t *testing.T) {
 	require.NoError(t, s.Close(ctx))
 }
 
+// TestALateIndexOfTheParentDoesNotFailAnAttach: a PUT of an attachment of the parent that has
+// ended lands after a branch below the cutoff has read the parent's index, to write it.
+func TestALateIndexOfTheParentDoesNotFailAnAttach(t *testing.T) {
+	ctx := context.Background()
+	b := newMemBucket()
+	s, tl := start(t, withBucket(t, b))
+	apply(t, tl, put(1, 20, "Ia"), put(1, 30, "Ib"))
+	flush(t, tl)
+	require.NoError(t, s.Branch(ctx, timelineID(1), timelineID(2), 25, nil))
+	require.NoError(t, s.Close(ctx))
+	parent := b.keys("/root/")[0]
+	raiseCutoff(t, b, parent, 27)
+	s = withBucket(t, b).openSmall()
+	landed := false
+	b.setBefore(func(op, key string, _ []byte) error {
+		if op == "put" && key == parent && !landed {
+			landed = true
+			raiseCutoff(t, b, parent, 28)
+		}
+		return nil
+	})
+	require.Equal(t, "Ia", get(t, attach(t, s, timelineID(2)), 1, 25))
+	require.True(t, landed)
+	require.NoError(t, s.Close(ctx))
+}
+
 // startLayers makes timeline 1 with versions of key 1 at 20, 30, and so on, each in a layer.
 func startLayers(t *testing.T, b *memBucket, versions ...string) (*lsm.Store, *lsm.Timeline) {
 	s, tl := start(t, withBucket(t, b))

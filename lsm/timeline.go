@@ -137,13 +137,12 @@ func (t *Timeline) takeOver(ctx context.Context, id wal.TimelineID) (*manifest.I
 		if err := t.store.revive(x); err != nil {
 			return nil, err
 		}
-		if err := t.store.mayAttach(ctx, x); err != nil {
-			return nil, err
+		if err = t.store.mayAttach(ctx, x); err == nil { // it may write the parent's index
+			x.Generation++
+			t.sequence++
+			x.Writer, x.Sequence = t.writer, t.sequence
+			t.tag, err = object.Replace(ctx, x, tag)
 		}
-		x.Generation++
-		t.sequence++
-		x.Writer, x.Sequence = t.writer, t.sequence
-		t.tag, err = object.Replace(ctx, x, tag)
 		if err == nil || attempt == takeOverAttemptsMax || !errors.Is(err, remote.ErrTaken) {
 			return x, err
 		}
