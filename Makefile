@@ -64,8 +64,8 @@ soak: ## simulate seed after seed for SOAK, with every profile in turn
 	go run ./cmd/varve-sim soak --for $(SOAK) -j 2 --profile all,swarm,net,process,disk,clock,bucket,sched,rivals,losses,branches,worst,quiet
 
 .PHONY: bench
-bench: build bench-peers ## every suite, nine rounds, on a quiet machine (half an hour); results in bench/results/latest
-	bin/varve-bench run all --within 30m --out $(RESULTS)
+bench: build bench-peers ## every suite, nine rounds, on a quiet machine (35 minutes); results in bench/results/latest
+	bin/varve-bench run all --within 35m --out $(RESULTS)
 	bin/varve-bench gate $(RESULTS)
 
 .PHONY: bench-quick
