@@ -322,7 +322,7 @@ func (e *LostError) Error() string {
 		return fmt.Sprintf("term %d was lost: fenced by term %d", e.Term, e.Seen)
 	}
 	if e.Cause == quorum.LostContradiction {
-		return fmt.Sprintf("term %d was lost: safekeeper %d has committed log that the elected log lacks, or another leader of the term: the disk of one of them has lost what it acknowledged", e.Term, e.Node)
+		return fmt.Sprintf("term %d was lost: safekeeper %d has committed log that the elected log lacks, or another leader of the term: the disk of some safekeeper has lost what it acknowledged. Start again when all safekeepers answer; if it stays so, the others go on once safekeeper %d is stopped, without what it alone has", e.Term, e.Node, e.Node)
 	}
 	return fmt.Sprintf("term %d was lost: %v", e.Term, e.Cause)
 }

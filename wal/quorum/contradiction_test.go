@@ -117,6 +117,38 @@ func TestAContradictedLeaderIsLostUntilItLeads(t *testing.T) {
 	}
 }
 
+// A later term led without what node 3 has. If that term is known to have committed something
+// in its place, node 3 is left out of every election; if not, what it has may yet be chosen.
+func TestALogThatALaterTermCommittedWithoutIsLeftOut(t *testing.T) {
+	for _, committed := range []wal.LSN{0x104, 0x105} {
+		w := newWorld(t, 3)
+		p := NewProposer(ProposerConfig{ID: 101, Identity: w.identity, Safekeepers: []wal.NodeID{1, 2, 3}, SessionBase: 100, ElectionTicks: 3})
+		p.seen = 2
+		var headers []Header
+		for node := wal.NodeID(1); node <= 3; node++ {
+			h := Header{Timeline: w.identity.Timeline, Session: p.Connected(node)}
+			p.Step(node, GreetingReply{Header: h, Node: node, Standing: Admitted})
+			h.Term = 3
+			headers = append(headers, h)
+		}
+		p.Step(3, vote(headers[2], 0x108, 0x108, TermStart{1, logStart}))
+		p.Step(1, vote(headers[0], 0x200, 0x104, TermStart{1, logStart}, TermStart{2, 0x104}))
+		p.Step(2, vote(headers[1], 0x200, committed, TermStart{1, logStart}, TermStart{2, 0x104}))
+		p.Ready()
+		p.Step(3, Refused{Header: headers[2], Reason: ReasonContradicts})
+		effects := p.Ready()
+		if committed == 0x104 {
+			require.Equal(t, &Lost{Term: 3, Seen: 2, Cause: LostContradiction, Node: 3}, effects.Lost)
+			continue
+		}
+		require.Nil(t, effects.Lost)
+		require.Equal(t, []Reject{{Node: 3, Reason: ReasonContradicts}}, effects.Rejects)
+		p.Step(1, ElectedReply{Header: headers[0], Flush: 0x200})
+		p.Step(2, ElectedReply{Header: headers[1], Flush: 0x200})
+		require.NotNil(t, p.Ready().Leading, "the two others go on")
+	}
+}
+
 // A node that has accepted the leader falls, and its disk shows again what had been cut.
 func TestALogThatGoesOnBehindTheElectedIsLeftOut(t *testing.T) {
 	p, headers := candidate(newWorld(t, 3))

@@ -264,16 +264,38 @@ func (p *Proposer) stepRefused(n *peer, m Refused) {
 	}
 }
 
-// contradicted ends an election that left out what the node knows: nothing was proposed yet,
-// and what was left out may be in a majority's logs. If its start was committed, it is too late
+// contradicted takes note that the elected log lacks what the node knows to be committed. As
+// long as nothing was proposed, what was left out may be in a majority's logs, and the
+// election is lost. Where the elected log has something committed in its place it is too late
 // for that, and the node alone keeps what it has.
 func (p *Proposer) contradicted(n *peer) {
-	if p.phase == PhaseLeading {
+	if p.phase == PhaseLeading || p.committedInstead(n) {
 		p.reject(n, ReasonContradicts)
 		return
 	}
 	p.lose(LostContradiction)
 	p.out.Lost.Node = n.id
+}
+
+// committedInstead reports whether some voter knows the elected log to be committed beyond
+// where the node's log parts from it. It takes the vote of both.
+func (p *Proposer) committedInstead(n *peer) bool {
+	parts, ok := p.elected(n)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(p.peers, func(v *peer) bool {
+		has, ok := p.elected(v)
+		return ok && parts < v.vote.Commit && v.vote.Commit <= has
+	})
+}
+
+// elected returns up to where a voter's log was the elected one. False: it has not voted.
+func (p *Proposer) elected(n *peer) (wal.LSN, bool) {
+	if n.vote.Term != p.term {
+		return wal.InvalidLSN, false
+	}
+	return n.vote.History.CommonPoint(n.vote.Flush, p.history)
 }
 
 // heard takes note of a term above the proposer's own: a leader is finished, a candidate
@@ -402,8 +424,10 @@ func (p *Proposer) win() {
 			continue
 		}
 		if n.vote.Commit > p.start {
-			p.contradicted(n)
-			return
+			if p.contradicted(n); p.phase == PhaseLost {
+				return
+			}
+			continue
 		}
 		p.commit = max(p.commit, n.vote.Commit)
 	}
