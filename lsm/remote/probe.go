@@ -29,8 +29,8 @@ func CheckProbe(tenant wal.TenantID, body []byte) error {
 }
 
 // Probe finds out by four writes of one small object whether the bucket refuses those
-// whose condition does not hold and takes the one whose condition does. It fails with
-// ErrUnfit if not. A store that cannot be asked is another error.
+// whose condition does not hold and takes the one whose condition does, and whether it
+// names contents, without which there is no condition. It fails with ErrUnfit if not. A store that cannot be asked is another error.
 func Probe(ctx context.Context, b env.Bucket, tenant wal.TenantID) error {
 	key := ProbeKey(tenant)
 	if _, err := b.Put(ctx, key, probeBody, env.IfAbsent()); err != nil && !errors.Is(err, env.ErrPrecondition) {
@@ -39,6 +39,9 @@ func Probe(ctx context.Context, b env.Bucket, tenant wal.TenantID) error {
 	_, tag, err := b.Get(ctx, key)
 	if err != nil {
 		return fmt.Errorf("probe bucket: %w", err)
+	}
+	if tag == "" {
+		return fmt.Errorf("probe bucket: %w: it does not name the content that it read", ErrUnfit)
 	}
 	for _, write := range []struct {
 		what  string
@@ -49,7 +52,7 @@ func Probe(ctx context.Context, b env.Bucket, tenant wal.TenantID) error {
 		{"replacing content that the object does not have", env.IfMatch(other(tag)), false},
 		{"replacing the content that the object has", env.IfMatch(tag), true},
 	} {
-		_, err := b.Put(ctx, key, probeBody, write.cond)
+		put, err := b.Put(ctx, key, probeBody, write.cond)
 		refused := errors.Is(err, env.ErrPrecondition)
 		switch {
 		case err != nil && !refused:
@@ -58,6 +61,8 @@ func Probe(ctx context.Context, b env.Bucket, tenant wal.TenantID) error {
 			return fmt.Errorf("probe bucket: %w: it refused %s", ErrUnfit, write.what)
 		case !refused && !write.taken:
 			return fmt.Errorf("probe bucket: %w: it took %s", ErrUnfit, write.what)
+		case write.taken && put == "":
+			return fmt.Errorf("probe bucket: %w: it does not name the content that it wrote", ErrUnfit)
 		}
 	}
 	return nil

@@ -27,6 +27,40 @@ func (l loose) Put(ctx context.Context, key string, body []byte, cond env.Condit
 	return l.Bucket.Put(ctx, key, body, cond)
 }
 
+// nameless is a store that does not name what it wrote, or what it read.
+type nameless struct {
+	env.Bucket
+	put, get bool
+}
+
+func (n nameless) Put(ctx context.Context, key string, body []byte, cond env.Condition) (env.ETag, error) {
+	tag, err := n.Bucket.Put(ctx, key, body, cond)
+	if n.put {
+		tag = ""
+	}
+	return tag, err
+}
+
+func (n nameless) Get(ctx context.Context, key string) ([]byte, env.ETag, error) {
+	body, tag, err := n.Bucket.Get(ctx, key)
+	if n.get {
+		tag = ""
+	}
+	return body, tag, err
+}
+
+// A condition without a name is none, and would be taken as wanted.
+func TestAStoreThatNamesNoContentIsUnfit(t *testing.T) {
+	e, err := osenv.New(osenv.Config{Root: t.TempDir(), Bucket: t.TempDir()})
+	require.NoError(t, err)
+	err = remote.Probe(t.Context(), nameless{Bucket: e.Bucket, put: true}, wal.TenantID{1})
+	require.ErrorIs(t, err, remote.ErrUnfit)
+	require.ErrorContains(t, err, "that it wrote")
+	err = remote.Probe(t.Context(), nameless{Bucket: e.Bucket, get: true}, wal.TenantID{1})
+	require.ErrorIs(t, err, remote.ErrUnfit)
+	require.ErrorContains(t, err, "that it read")
+}
+
 func TestProbe(t *testing.T) {
 	e, err := osenv.New(osenv.Config{Root: t.TempDir(), Bucket: t.TempDir()})
 	require.NoError(t, err)

@@ -2,7 +2,9 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -99,12 +101,21 @@ func (b *bucket) Put(ctx context.Context, key string, body []byte, cond env.Cond
 	err := b.do(ctx, key, false, func(name string) error {
 		info, err := b.client.Client.PutObject(ctx, b.location.bucket, name, bytes.NewReader(body), int64(len(body)), opts)
 		tag = env.ETag(info.ETag)
-		return err
+		return cmp.Or(err, named(tag))
 	})
 	if err != nil {
 		return "", putError(key, cond, err)
 	}
 	return tag, nil
+}
+
+// named fails if an answer does not name the content of its object: to replace that on the
+// condition that it is still there would be to replace whatever is.
+func named(tag env.ETag) error {
+	if tag == "" {
+		return errors.New("the answer has no ETag")
+	}
+	return nil
 }
 
 func (b *bucket) Get(ctx context.Context, key string) (body []byte, tag env.ETag, err error) {
@@ -115,8 +126,10 @@ func (b *bucket) Get(ctx context.Context, key string) (body []byte, tag env.ETag
 		}
 		defer r.Close()
 		tag = env.ETag(info.ETag)
-		body, err = io.ReadAll(r)
-		return err
+		if body, err = io.ReadAll(r); err != nil {
+			return err
+		}
+		return named(tag)
 	})
 	if err != nil {
 		return nil, "", readError("get", key, err)

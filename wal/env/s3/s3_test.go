@@ -124,6 +124,9 @@ func TestTroubles(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// untagged is a success whose answer names no content.
+const untagged = -1
+
 // answers starts a server that gives the answers in turn, the last one again and again,
 // and returns a bucket on it and the number of requests it has had. An answer of 0 cuts
 // the connection after the request was read.
@@ -137,7 +140,11 @@ func answers(t *testing.T, status ...int) (env.Bucket, *atomic.Int64) {
 		if answer == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		w.Header().Set("ETag", `"tag"`)
+		if answer == untagged {
+			answer = http.StatusOK
+		} else {
+			w.Header().Set("ETag", `"tag"`)
+		}
 		w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
 		w.WriteHeader(answer)
 	}))
@@ -168,6 +175,7 @@ func TestOutcomesOfPut(t *testing.T) {
 		{name: "no rights", answers: []int{403}, requests: 1, failed: true},
 		{name: "server failed", cond: env.IfAbsent(), answers: []int{500, 412}, requests: 1, failed: true, unknown: true},
 		{name: "gateway gave up", answers: []int{504}, requests: 1, failed: true, unknown: true},
+		{name: "content not named", cond: env.IfMatch("t"), answers: []int{untagged}, requests: 1, failed: true, unknown: true},
 		{name: "connection lost", cond: env.IfMatch("t"), answers: []int{0, 412}, requests: 1, failed: true, unknown: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -200,6 +208,12 @@ func TestReadsAndDeletesAreTriedAgain(t *testing.T) {
 	err = b.Delete(t.Context(), "a")
 	require.Error(t, err)
 	require.False(t, env.IsUnknown(err), "%v", err)
+}
+
+func TestContentThatIsNotNamedIsNotRead(t *testing.T) {
+	b, _ := answers(t, untagged)
+	_, _, err := b.Get(t.Context(), "a")
+	require.ErrorContains(t, err, "has no ETag")
 }
 
 func TestServerThatIsNotThere(t *testing.T) {
