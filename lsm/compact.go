@@ -20,8 +20,8 @@ const (
 	// bucket is away, or an input is damaged, which no repetition cures.
 	compactPauseMin = time.Second
 	compactPauseMax = time.Minute
-	// flushedInputsMax bounds the layers of level 0 that one merge takes: with each it
-	// has blocks of 256 KiB in memory.
+	// flushedInputsMax bounds the layers of level 0 that one merge takes: with each it has
+	// up to 3 * 256 KiB of blocks in memory (layer.Cursor), 24 MiB with all.
 	flushedInputsMax = 32
 )
 

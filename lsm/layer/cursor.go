@@ -9,16 +9,21 @@ import (
 	"github.com/varvedb/varve/wal/assert"
 )
 
-// cursorReadBytes is about how much a cursor reads at a time: where a request to an
-// object store costs about what its bytes do. The cursor holds that much, decoded.
-const cursorReadBytes = 256 << 10
+// cursorBytes is how much a cursor reads at a time: where a request to an object store
+// costs about what its bytes do. It is also how much of that is decoded at a time, which
+// may come to 255 times as much. A block that is larger is read, and decoded, alone.
+//
+// So a cursor holds three times as much: what was read, while not all of it is decoded, what
+// is decoded, and what was before that, until it is settled.
+const cursorBytes = 256 << 10
 
 // Cursor reads a layer's versions in order, past the cache: what is merged is not read
 // again. Make it with [Reader.Cursor].
 type Cursor struct {
 	r       *Reader
 	index   indexBlock
-	next    int         // block to be read
+	next    int         // block to be decoded
+	stored  blockRun    // next and those after it that were read
 	blocks  []dataBlock // after block
 	block   blockCursor // after current
 	current kv.Version
@@ -71,22 +76,40 @@ func (c *Cursor) Next(ctx context.Context) error {
 	return nil
 }
 
-// load reads the next blocks. There are some.
+// load decodes the next blocks, and reads them before if it has to. There are some.
 func (c *Cursor) load(ctx context.Context) (err error) {
-	last, bytes := c.next, 0
-	for ; last < c.index.len(); last++ {
-		_, size := c.index.place(last)
-		if bytes += size; bytes >= cursorReadBytes {
-			break
+	if c.next >= c.stored.end() {
+		if c.stored, err = c.r.read(ctx, c.index, c.next, c.reach()); err != nil {
+			return err
 		}
 	}
-	last = min(last, c.index.len()-1)
-	c.blocks, err = c.r.load(ctx, c.index, c.next, last, func(bytes int) []byte {
-		c.past, c.memory = c.memory, takeMemory(bytes) // what was past and not settled is garbage
-		return c.memory
-	})
-	c.next = last + 1
+	end, bytes := c.next, 0
+	for ; end < c.stored.end(); end++ {
+		_, block := c.stored.block(end)
+		if end > c.next && bytes+decodedSize(block) > cursorBytes {
+			break
+		}
+		bytes += decodedSize(block)
+	}
+	c.past, c.memory = c.memory, takeMemory(bytes) // what was past and not settled is garbage
+	c.blocks, err = c.r.decode(&c.stored, c.next, end-1, c.memory)
+	if c.next = end; end == c.stored.end() {
+		c.stored = blockRun{}
+	}
 	return err
+}
+
+// reach is the last block that is read together with the next one.
+func (c *Cursor) reach() int {
+	last := c.next
+	begin, _ := c.index.place(last)
+	for last+1 < c.index.len() {
+		if off, size := c.index.place(last + 1); off+int64(size)-begin > cursorBytes {
+			break
+		}
+		last++
+	}
+	return last
 }
 
 // Settle tells that no value of a version before the current one is used any more: their
@@ -100,11 +123,8 @@ func (c *Cursor) Settle() {
 	}
 }
 
-// memoryBytesMax is the largest piece of memory that is used again: what a cursor reads at a
-// time, of pages that compress to a thirtieth.
-const memoryBytesMax = 8 << 20
-
-// memories are pieces of memory that settled cursors have left, of a power of two bytes each.
+// memories are pieces of memory that settled cursors have left, of a power of two bytes each,
+// up to cursorBytes.
 var memories sync.Pool
 
 // takeMemory returns bytes of any content.
@@ -116,7 +136,7 @@ func takeMemory(bytes int) []byte {
 }
 
 func giveMemory(m []byte) {
-	if cap(m) == 0 || cap(m) > memoryBytesMax {
+	if cap(m) == 0 || cap(m) > cursorBytes {
 		return
 	}
 	if assert.Costly {

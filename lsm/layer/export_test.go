@@ -23,6 +23,12 @@ func Reseal(data []byte) {
 	}
 }
 
+// Held is the bytes that the cursor has in memory of blocks.
+func (c *Cursor) Held() int { return cap(c.stored.data) + cap(c.memory) + cap(c.past) }
+
+// CursorBytes is about how much a cursor reads at a time.
+const CursorBytes = cursorBytes
+
 // CheckFilterBlock makes a filter block of a size and checks it as a reader does.
 func CheckFilterBlock(size int) error {
 	id := ID{Kind: Delta, LSNHi: 1}

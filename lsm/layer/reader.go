@@ -192,9 +192,14 @@ func (r *Reader) cached(index indexBlock, i int) dataBlock {
 	return dataBlock(r.cache.get(blockKey{r.id, off}))
 }
 
-// fetch reads the data blocks first to last at once, and keeps them in the cache.
+// fetch reads the data blocks first to last at once, and keeps them in the cache. With an
+// error come those before the one that is wrong.
 func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) ([]dataBlock, error) {
-	blocks, err := r.load(ctx, index, first, last, nil)
+	run, err := r.read(ctx, index, first, last)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := r.decode(&run, first, last, nil)
 	for i, block := range blocks {
 		off, _ := index.place(first + i)
 		r.cache.put(blockKey{r.id, off}, block)
@@ -202,20 +207,38 @@ func (r *Reader) fetch(ctx context.Context, index indexBlock, first, last int) (
 	return blocks, err
 }
 
-// load reads the data blocks first to last at once. They lie in what room gives for the
-// bytes of all, or each in memory of its own if that is nil. With an error come those
-// before the one that is wrong.
-func (r *Reader) load(ctx context.Context, index indexBlock, first, last int, room func(bytes int) []byte) ([]dataBlock, error) {
+// blockRun is neighbouring data blocks as they are stored.
+type blockRun struct {
+	index       indexBlock
+	first, last int
+	data        []byte // nil if there are none
+}
+
+// end is the block after the last, 0 if there are none.
+func (b *blockRun) end() int {
+	if b.data == nil {
+		return 0
+	}
+	return b.last + 1
+}
+
+// block is block i and its offset in the file.
+func (b *blockRun) block(i int) (off int64, block []byte) {
+	begin, _ := b.index.place(b.first)
+	off, size := b.index.place(i)
+	return off, b.data[off-begin:][:size]
+}
+
+// read reads the data blocks first to last at once. They pass checkBlock.
+func (r *Reader) read(ctx context.Context, index indexBlock, first, last int) (blockRun, error) {
 	begin, _ := index.place(first)
 	end, size := index.place(last)
 	end += int64(size)
-	stored := func(data []byte, i int) (int64, []byte) {
-		off, size := index.place(i)
-		return off, data[off-begin:][:size]
-	}
+	run := blockRun{index: index, first: first, last: last}
 	data, err := r.src.ReadRange(ctx, begin, int(end-begin), func(data []byte) error {
+		run.data = data
 		for i := first; i <= last; i++ {
-			off, block := stored(data, i)
+			off, block := run.block(i)
 			if err := checkBlock(r.name, r.seed, off, block, typeData); err != nil {
 				return err
 			}
@@ -223,26 +246,26 @@ func (r *Reader) load(ctx context.Context, index indexBlock, first, last int, ro
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read layer: %w", err)
+		return blockRun{}, fmt.Errorf("read layer: %w", err)
 	}
-	var memory []byte
-	if room != nil {
-		bytes := 0
-		for i := first; i <= last; i++ {
-			_, block := stored(data, i)
-			bytes += decodedSize(block)
-		}
-		memory = room(bytes)
-	}
+	run.data = data
+	return run, nil
+}
+
+// decode decodes the blocks first to last of a run. They lie in memory, which is as large as
+// all of them, or each in memory of its own if that is nil. With an error come those before
+// the one that is wrong.
+func (r *Reader) decode(run *blockRun, first, last int, memory []byte) ([]dataBlock, error) {
 	blocks := make([]dataBlock, 0, last-first+1)
 	for i := first; i <= last; i++ {
-		off, block := stored(data, i)
 		var raw []byte
+		var err error
+		off, block := run.block(i)
 		switch size := decodedSize(block); {
-		case room != nil:
+		case memory != nil:
 			raw, memory = memory[:size:size], memory[size:]
 			err = decodeInto(raw, r.name, off, block)
-		case first == last && block[13] == codecNone:
+		case run.first == run.last && block[13] == codecNone:
 			raw = block[blockHeader:] // all that was read: it need not be copied
 		default:
 			raw, err = decodePayload(r.name, off, block)
