@@ -345,8 +345,10 @@ func (s *Store) link(n *node) error {
 	return nil
 }
 
-// ancestorsMax bounds the depth of branches. An attachment reads one small object
-// per ancestor; a read costs the same at any depth.
+// ancestorsMax bounds the depth of branches. An attachment reads one small object per
+// ancestor. A read looks up one map at any depth, but visits what each ancestor has of its
+// key down to the newest image, and layers of two timelines are never merged: a key that
+// every ancestor has changed costs a layer for each.
 const ancestorsMax = 4096
 
 // prune forgets nodes that nobody needs, from n up. The caller holds s.mu.

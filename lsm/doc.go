@@ -19,7 +19,8 @@
 // child that equals its parent up to an LSN X and has a history of its own above.
 // A child stores only (parent, X): reading it falls through to the parent's
 // layers clipped at X. The clipped layers of all ancestors form one map per
-// attached timeline, so that depth costs nothing to a read.
+// attached timeline, so that depth alone costs a read no layer: it visits those that have
+// versions of its key, as it would in one timeline that was not merged at branch points.
 //
 // # Writing
 //
