@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/varvedb/varve/bench/meter"
 	"github.com/varvedb/varve/wal"
@@ -129,6 +130,8 @@ func (s *Safekeepers) BytesWritten() (sum int64) {
 type Writer struct {
 	*proposer.Proposer
 	group env.Group
+	s     *Safekeepers
+	id    wal.TimelineID
 	mu    sync.Mutex // held while a record is encoded and appended
 	at    wal.LSN
 	log   *pgwal.Encoder
@@ -149,7 +152,7 @@ func (s *Safekeepers) NewWriter(ctx context.Context, timeline wal.TimelineID) (*
 		}
 	}
 	cfg := proposer.Config{ID: 100, Identity: id, Safekeepers: s.Members()}
-	w := &Writer{Proposer: proposer.New(s.Env, cfg), group: s.Env.Tasks.NewGroup(context.WithoutCancel(ctx))}
+	w := &Writer{Proposer: proposer.New(s.Env, cfg), group: s.Env.Tasks.NewGroup(context.WithoutCancel(ctx)), s: s, id: timeline}
 	w.group.Go("proposer", w.Run)
 	_, x, err := w.Elected(ctx)
 	if err != nil {
@@ -202,4 +205,32 @@ func (w *Writer) Commit(ctx context.Context, record pgwal.RecordSpec) error {
 		return err
 	}
 	return w.WaitCommit(ctx, end)
+}
+
+// WaitAll waits until every safekeeper has the log up to a record's end, and knows that
+// it is committed: a commit needs a majority only.
+func (w *Writer) WaitAll(ctx context.Context, end wal.LSN) error {
+	for _, n := range w.s.Nodes {
+		if err := w.waitFor(ctx, n, end); err != nil {
+			return fmt.Errorf("wait until safekeeper %d has the log up to %v: %w", n.ID, end, err)
+		}
+	}
+	return nil
+}
+
+// waitFor asks a safekeeper for the last byte before end until that can be read there.
+func (w *Writer) waitFor(ctx context.Context, n *Node, end wal.LSN) error {
+	client, err := walapi.Dial(ctx, w.s.Env, n.Addr)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for limit := wal.LSN(0); limit < end; {
+		chunk, err := client.Read(ctx, walapi.ReadRequest{Timeline: w.id, Begin: end - 1, BytesMax: 1, Wait: time.Second})
+		if err != nil {
+			return err
+		}
+		limit = chunk.Limit
+	}
+	return nil
 }

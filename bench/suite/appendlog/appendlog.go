@@ -48,6 +48,7 @@ func Suite() bench.Suite {
 		Title: "log append on one node, and commit by a quorum of three safekeepers",
 		About: "Records are appended to one segmented log, and through a proposer to three safekeepers on unix sockets, all in one process and on one disk. " +
 			"The floor writes the same bytes to three plain allocated files and waits for the second; etcd runs three members in one process as well. " +
+			"stream ends with the commit of its last byte, by the second of three, where the plain writers' ends with the third; the third safekeeper then gets what it is behind, untimed, before the next arm begins. " +
 			"The comparison with PostgreSQL's synchronous receivers is in suite pgbench, where a real PostgreSQL writes the log.",
 		Run: bench.Sized(Full, Quick, Run),
 	}
@@ -351,7 +352,9 @@ func (b *suite) paced(ctx context.Context) (c paired.Case, err error) {
 	}}, nil
 }
 
-// stream writes without waiting for single commits.
+// stream writes without waiting for single commits. Its time ends with the commit; the
+// third safekeeper, which may be behind, has all before the arm ends, or what it has left
+// to do would be done while the peer is measured. Its CPU time and bytes count.
 func (b *suite) stream(ctx context.Context) (c paired.Case, err error) {
 	keepers, w, err := b.writer(ctx, "s")
 	if err != nil {
@@ -370,9 +373,12 @@ func (b *suite) stream(ctx context.Context) (c paired.Case, err error) {
 		if err := w.WaitCommit(ctx, end); err != nil {
 			return paired.Sample{}, err
 		}
-		size := float64(w.Written() - logged)
+		took, size := time.Since(begin), float64(w.Written()-logged)
+		if err := w.WaitAll(ctx, end); err != nil {
+			return paired.Sample{}, err
+		}
 		return paired.Sample{Metrics: map[string]float64{
-			"mib_per_s":          size / (1 << 20) / time.Since(begin).Seconds(),
+			"mib_per_s":          size / (1 << 20) / took.Seconds(),
 			"cpu_s_per_gib":      (meter.Self() - cpu).Seconds() / size * (1 << 30),
 			"bytes_per_wal_byte": float64(keepers.BytesWritten()-bytes) / float64(len(keepers.Nodes)) / size,
 		}}, nil
@@ -380,7 +386,7 @@ func (b *suite) stream(ctx context.Context) (c paired.Case, err error) {
 	return paired.Case{Name: "stream/128KiB", Arms: []paired.Arm{
 		{Name: "varve", Settings: varveSettings, Run: run},
 		{Name: "plain", Settings: "three writers of 1 MiB into allocated files, fdatasync each", Run: func(ctx context.Context, _ int) (paired.Sample, error) {
-			return b.plain.Stream(ctx, min(b.cfg.Stream, 120<<20), 1<<20)
+			return b.plain.Stream(ctx, b.cfg.Stream, 1<<20)
 		}},
 	}}, nil
 }
