@@ -165,17 +165,38 @@ func (o *Outcome) rounds() string {
 	return fmt.Sprintf("%d (%d dropped)", o.Spread.N, o.Dropped)
 }
 
-// Count sums up outcomes: reached, missed, and not measured.
-func Count(outcomes []Outcome) (reached, missed, unknown int) {
+// Tally is how many outcomes there are of each kind.
+type Tally struct {
+	Goals    int
+	Reached  int
+	Missed   int
+	Unjudged int // measured in too few quiet rounds for a verdict
+	Unknown  int // not measured
+}
+
+// Count sums up outcomes.
+func Count(outcomes []Outcome) (t Tally) {
+	t.Goals = len(outcomes)
 	for _, o := range outcomes {
 		switch {
 		case o.Why != "":
-			unknown++
+			t.Unknown++
+		case o.Few:
+			t.Unjudged++
 		case o.Met:
-			reached++
+			t.Reached++
 		default:
-			missed++
+			t.Missed++
 		}
 	}
-	return reached, missed, unknown
+	return t
+}
+
+// String says so in words; that none is unjudged goes without saying.
+func (t Tally) String() string {
+	unjudged := ""
+	if t.Unjudged > 0 {
+		unjudged = fmt.Sprintf("%d judged by nobody (too few quiet rounds), ", t.Unjudged)
+	}
+	return fmt.Sprintf("%d goals: %d reached, %d missed, %s%d not measured", t.Goals, t.Reached, t.Missed, unjudged, t.Unknown)
 }

@@ -159,8 +159,24 @@ func TestTheTableNamesGoalMeasureAndVerdict(t *testing.T) {
 	require.Regexp(t, `s\.g +time +s c: x / peer +<= 1\.5 +3 +3 +1 +short by 2x`, out.String())
 	require.Contains(t, out.String(), "not built")
 	require.Contains(t, out.String(), "s.later: no such thing")
-	reached, missed, unknown := goal.Count(outcomes)
-	require.Equal(t, [3]int{0, 1, 1}, [3]int{reached, missed, unknown})
+}
+
+func TestWhatIsJudgedByNobodyIsCountedApart(t *testing.T) {
+	goals := append(one(t, goal.Time, "<=", 1.5, "peer"), goal.Goal{ID: "s.later", Text: "t", Missing: "no such thing"})
+	few := func(ours float64) []*bench.Result {
+		return []*bench.Result{result(false, []float64{ours}, []float64{1})}
+	}
+	for _, ours := range []float64{1, 3} {
+		tally := goal.Count(goal.Judge(goals, few(ours)))
+		require.Equal(t, goal.Tally{Goals: 2, Unjudged: 1, Unknown: 1}, tally, "reached or missed, a time of one round is neither")
+		require.Equal(t, "2 goals: 0 reached, 0 missed, 1 judged by nobody (too few quiet rounds), 1 not measured", tally.String())
+	}
+	require.Equal(t, goal.Tally{Goals: 2, Missed: 1, Unknown: 1}, goal.Count(goal.Judge(goals, enough(false, 3))))
+	tally := goal.Count(goal.Judge(goals, enough(false, 1)))
+	require.Equal(t, goal.Tally{Goals: 2, Reached: 1, Unknown: 1}, tally)
+	require.Equal(t, "2 goals: 1 reached, 0 missed, 1 not measured", tally.String())
+	counter := goal.Judge(one(t, goal.Counter, "<=", 1.5, "peer"), few(3))
+	require.Equal(t, goal.Tally{Goals: 1, Missed: 1}, goal.Count(counter), "a counter is judged of any round")
 }
 
 func TestRatiosThatMovedAreMarked(t *testing.T) {

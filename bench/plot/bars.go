@@ -22,6 +22,9 @@ import (
 
 var light = color.Gray{225}
 
+// unjudged is a goal's bar that is neither reached nor missed.
+var unjudged = color.Gray{170}
+
 // rows draws horizontal bars from one value to another, one below the other, each with
 // its name at the axis and a number beside it.
 func (f *Figure) rows(names []string, from, to []float64, text []string, fill func(i int) color.Color) error {
@@ -192,6 +195,7 @@ func Goals(outcomes []goal.Outcome, r *bench.Result) (*Figure, error) {
 	f.Header = []string{"goal", "times_the_bound", "what"}
 	var names, texts []string
 	var from, to []float64
+	var few []bool
 	low, high := 0.5, 2.0
 	for i := range outcomes {
 		o := &outcomes[i]
@@ -201,7 +205,7 @@ func Goals(outcomes []goal.Outcome, r *bench.Result) (*Figure, error) {
 		}
 		shown := math.Min(math.Max(short, 1e-3), 1e3)
 		names, from, to = append(names, o.ID), append(from, 1), append(to, shown)
-		texts = append(texts, goal.Number(short)+"x")
+		texts, few = append(texts, goal.Number(short)+"x"+o.Reserve()), append(few, o.Few)
 		low, high = math.Min(low, shown), math.Max(high, shown)
 		f.row(o.ID, short, o.Of())
 	}
@@ -209,10 +213,14 @@ func Goals(outcomes []goal.Outcome, r *bench.Result) (*Figure, error) {
 		return nil, nil
 	}
 	fill := func(i int) color.Color {
-		if to[i] <= 1 {
+		switch {
+		case few[i]:
+			return unjudged
+		case to[i] <= 1:
 			return palette[2]
+		default:
+			return palette[1]
 		}
-		return palette[1]
 	}
 	if err := f.rows(names, from, to, texts, fill); err != nil {
 		return nil, err
@@ -225,6 +233,6 @@ func Goals(outcomes []goal.Outcome, r *bench.Result) (*Figure, error) {
 	}
 	bound.LineStyle = draw.LineStyle{Color: color.Black, Width: vg.Points(1)}
 	f.plot.Add(bound)
-	f.Caption = caption(r, fmt.Sprintf("n = %d goals with a bound other than 0, of quiet rounds, counters of all; cut at 1000", len(names)))
+	f.Caption = caption(r, fmt.Sprintf("n = %d goals with a bound other than 0, of quiet rounds, counters of all; grey: judged by nobody; cut at 1000", len(names)))
 	return f, nil
 }

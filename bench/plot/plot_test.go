@@ -76,7 +76,7 @@ func TestEveryKindOfPictureIsDrawn(t *testing.T) {
 		"coldstart":                     "n = 3 rounds, all of them, medians; times are this machine's, under this run's load; seed 42; commit abc123",
 		"throughput-faults":             "n = 3 points of one run; seed 42; commit abc123",
 		"heatmap-latency":               "n = 15 transactions of one run, each in the cell of its end; seed 42; commit abc123",
-		"goals":                         "n = 2 goals with a bound other than 0, of quiet rounds, counters of all; cut at 1000; seed 42; commit abc123",
+		"goals":                         "n = 2 goals with a bound other than 0, of quiet rounds, counters of all; grey: judged by nobody; cut at 1000; seed 42; commit abc123",
 		"mutants":                       "n = 2 mutants; commit def456",
 	}, captions)
 	require.Equal(t, []string{
@@ -101,6 +101,28 @@ func TestTheCSVIsWhatThePictureShows(t *testing.T) {
 	require.Equal(t, "step,from_ms,to_ms\none,0,3\ntwo,3,10\nvanilla,0,5\n", read("coldstart"))
 	require.Contains(t, read("throughput-faults"), "band: away,0.5,1.5\n")
 	require.Equal(t, "goal,times_the_bound,what\na.x,0.5,\na.y,4,\n", read("goals"))
+}
+
+// Neither colour of a verdict stands for what nobody judges.
+func TestWhatIsJudgedByNobodyHasAColourOfItsOwn(t *testing.T) {
+	few := outcomes()
+	for i := range few {
+		few[i].Few = true
+	}
+	picture := func(outcomes []goal.Outcome) string {
+		f, err := plot.Goals(outcomes, results()[0])
+		require.NoError(t, err)
+		dir := t.TempDir()
+		require.NoError(t, f.SaveVector(dir))
+		text, err := os.ReadFile(filepath.Join(dir, "goals.svg"))
+		require.NoError(t, err)
+		return string(text)
+	}
+	for _, colour := range []string{"fill:#009E73", "fill:#D55E00"} {
+		require.Contains(t, picture(outcomes()), colour)
+		require.NotContains(t, picture(few), colour)
+	}
+	require.Contains(t, picture(few), "0.5x, too few quiet rounds")
 }
 
 // A curve's picture does not grow with the precision of its histogram, and what it shows

@@ -37,8 +37,7 @@ func Readme(readme string, in Input) (string, error) {
 		return "", errors.New("README has no marks " + readmeBegin + " and " + readmeEnd)
 	}
 	var d document
-	reached, missed, unknown := goal.Count(in.Outcomes)
-	d.linef("\n## Measured\n\n%d goals: %d reached, %d missed, %d not measured. Each ratio is to its neighbour in the same round; n: rounds, of times the quiet ones.", len(in.Outcomes), reached, missed, unknown)
+	d.linef("\n## Measured\n\n%s. Each ratio is to its neighbour in the same round; n: rounds, of times the quiet ones.", goal.Count(in.Outcomes))
 	d.linef("%s; of %s.", commitsOf(in.Results), droppedOf(in.Results))
 	d.linef("How, and everything that is lost: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).\n\n| | wanted | pessimistic quartile | n | |\n|---|---|---|---|---|")
 	for _, id := range readmeGoals {

@@ -190,17 +190,16 @@ func (d *document) figureWithData(in *Input, name, text string) {
 }
 
 func (d *document) summary(in *Input) {
-	reached, missed, unknown := goal.Count(in.Outcomes)
-	d.linef("\n## Goals\n\n%d goals: %d reached, %d missed, %d not measured.", len(in.Outcomes), reached, missed, unknown)
-	d.linef("\n| suite | goals | reached | missed | not measured | missed by most |\n|---|---|---|---|---|---|")
+	d.linef("\n## Goals\n\n%s.", goal.Count(in.Outcomes))
+	d.linef("\n| suite | goals | reached | missed | judged by nobody | not measured | missed by most |\n|---|---|---|---|---|---|---|")
 	for _, s := range in.Suites {
 		own := slices.DeleteFunc(slices.Clone(in.Outcomes), func(o goal.Outcome) bool { return o.ID[:1] != s.Letter })
-		reached, missed, unknown := goal.Count(own)
+		t := goal.Count(own)
 		worst := ""
 		if lost := missedOf(own); len(lost) > 0 {
-			worst = lost[0].ID + ", " + shortBy(&lost[0])
+			worst = lost[0].ID + ", " + shortBy(&lost[0]) + lost[0].Reserve()
 		}
-		d.linef("| (%s) [%s](#%s) | %d | %d | %d | %d | %s |", s.Letter, s.Name, anchor(s), len(own), reached, missed, unknown, worst)
+		d.linef("| (%s) [%s](#%s) | %d | %d | %d | %d | %d | %s |", s.Letter, s.Name, anchor(s), t.Goals, t.Reached, t.Missed, t.Unjudged, t.Unknown, worst)
 	}
 	d.figureWithData(in, "goals", "distance from each goal")
 }
@@ -255,7 +254,7 @@ func (d *document) lost(outcomes []goal.Outcome, reasons map[string]string) {
 	for _, reason := range order {
 		for i := range grouped[reason] {
 			o := &grouped[reason][i]
-			d.linef("- **%s**, short by %s: %s", o.ID, shortBy(o), o.Text)
+			d.linef("- **%s**, short by %s%s: %s", o.ID, shortBy(o), o.Reserve(), o.Text)
 		}
 		d.linef("\n  %s\n", reason)
 	}

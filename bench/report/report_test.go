@@ -39,13 +39,13 @@ func TestTheDocumentSaysRatiosCountersAndWhatIsLost(t *testing.T) {
 	text, err := report.Document(input(false))
 	require.NoError(t, err)
 	for _, want := range []string{
-		"3 goals: 1 reached, 1 missed, 1 not measured.",
+		"3 goals: 1 reached, 0 missed, 1 judged by nobody (too few quiet rounds), 1 not measured.",
 		"| c | varve / floor | p50_us | 3.1 | 3.05..3.15 | 3..3.2 | 3 |",
 		"| case | arm | n | flushes_per_commit |\n|---|---|---|---|\n| c | varve | 3 | 3 |\n",
 		"| a.floor: near the floor | time | &lt;= 1.25 | 3.15 | 3 | missed, too few quiet rounds |",
 		"| a.later: some day |  |  |  |  | not built |", "- **a.later**: some day: no such thing\n\nNor is, though no goal stands for it:\n\n- the first query",
-		"| (a) [append](#a-append-the-log) | 3 | 1 | 1 | 1 | a.floor, 2.52x |",
-		"- **a.floor**, short by 2.52x: near the floor\n\n  Beside the flush",
+		"| (a) [append](#a-append-the-log) | 3 | 1 | 0 | 1 | 1 | a.floor, 2.52x, too few quiet rounds |",
+		"- **a.floor**, short by 2.52x, too few quiet rounds: near the floor\n\n  Beside the flush",
 		"- floor: plain", `{"Ops":5}`, "![distance from each goal](figures/bench/goals.svg)", "Commit abc123, seed 0", "of 3 rounds of all suites, 0 were disturbed",
 	} {
 		require.Contains(t, text, want)

@@ -40,8 +40,7 @@ func newGateCommand() *cobra.Command {
 			if err := goal.Print(out, outcomes); err != nil {
 				return err
 			}
-			reached, missed, unknown := goal.Count(outcomes)
-			fmt.Fprintf(out, "\n%d goals: %d reached, %d missed, %d not measured\n", len(outcomes), reached, missed, unknown)
+			fmt.Fprintf(out, "\n%s\n", goal.Count(outcomes))
 			lost := baseline.Lost(outcomes)
 			for i := range lost {
 				printLost(out, &lost[i], baseline.Reached[lost[i].ID])
