@@ -55,6 +55,9 @@ func All(results []*bench.Result, outcomes []goal.Outcome, bank Bank) (figures [
 				return nil, err
 			}
 		}
+		if err := add(visits(r)); err != nil {
+			return nil, err
+		}
 		for _, name := range figureNames(r) {
 			if err := add(series(r, name)); err != nil {
 				return nil, err

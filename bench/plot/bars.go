@@ -120,6 +120,9 @@ type Mutant struct {
 // found it, and the seeds.
 var mutantRow = regexp.MustCompile("(?m)^\\| `([^`]+)`: .* \\| (.*) \\| ([0-9]+) \\| [^|]* \\| [^|]* \\|$")
 
+// worthless is how a row ends whose kill is none: the seed fails without the bug, too.
+var worthless = regexp.MustCompile(`\*\*seed [0-9]+ fails without the mutant too[^|]*\|$`)
+
 // Bank is a run of planted bugs.
 type Bank struct {
 	Mutants []Mutant
@@ -149,7 +152,7 @@ func ParseMutants(text []byte) (bank Bank, err error) {
 		if err != nil {
 			return bank, fmt.Errorf("read mutants: %w", err)
 		}
-		if strings.Contains(row[2], "survives") {
+		if strings.Contains(row[2], "survives") || worthless.MatchString(row[0]) {
 			seeds = 0
 		}
 		bank.Mutants = append(bank.Mutants, Mutant{row[1], seeds})
@@ -183,7 +186,7 @@ func Mutants(bank Bank) (*Figure, error) {
 	}
 	logAxis(&f.plot.X)
 	f.plot.X.Min, f.plot.X.Max = 0.5, high*2
-	f.Caption = fmt.Sprintf("n = %d mutants; commit %s", len(bank.Mutants), cmp.Or(bank.Commit, "not told"))
+	f.Caption = fmt.Sprintf("n = %d mutants; seeds from 1; commit %s", len(bank.Mutants), cmp.Or(bank.Commit, "not told"))
 	return f, nil
 }
 

@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -138,6 +139,13 @@ func (f *Figure) Save(dir string) error {
 	})
 }
 
+// A vector picture names the font that it was drawn with, which few have: others of its
+// kind follow.
+const (
+	drawnFont  = "font-family:Liberation Serif;"
+	shownFonts = "font-family:Liberation Serif,Times New Roman,serif;"
+)
+
 // SaveVector writes NAME.svg and NAME.csv into dir: what a document needs.
 func (f *Figure) SaveVector(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -146,7 +154,11 @@ func (f *Figure) SaveVector(dir string) error {
 	svg := vgsvg.New(width, f.height)
 	f.draw(draw.New(svg))
 	err := f.create(dir, ".svg", func(out io.Writer) error {
-		_, err := svg.WriteTo(out)
+		var text bytes.Buffer
+		if _, err := svg.WriteTo(&text); err != nil {
+			return err
+		}
+		_, err := out.Write(bytes.ReplaceAll(text.Bytes(), []byte(drawnFont), []byte(shownFonts)))
 		return err
 	})
 	if err != nil {

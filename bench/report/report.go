@@ -84,7 +84,8 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
 - **Latencies** count from the moment at which an operation was meant to begin. In an *open loop* operations arrive at a rate, and who comes during
   a stall tells of it: tails are claimed of these only. In a *closed loop* each begins when the one before has ended: of these medians are
   claimed, and rates; their pictures say so. A 99th percentile is given of 10,000 operations or more in a round.
-- **Peers are real** and their settings are printed below. Both sides flush equally often for the same promise: disk_flushes_per_op and
+- **Peers are real** and their settings are printed below. Both sides flush for the same promise in as many places, and nowhere else: one that
+  is behind may flush several commits at once, as a receiver may that no commit waits for, and so the counts differ. disk_flushes_per_op and
   disk_flushes_per_txn count the flush requests that the disk completed, whoever sent them; those of tasks that flush at the same time may be one.
 - A goal is never changed to be reached ([goals.json](../bench/goal/goals.json)). What a run leaves behind: [bench/format.go](../bench/format.go).
   A "+" behind a commit says that files differed from it when the suite began: such results are refused here, as are those of a commit that
@@ -307,7 +308,7 @@ func (d *document) suite(s bench.Suite, in *Input) {
 
 // belongs reports whether a figure is one of a suite's. Tails are shown, CDFs linked.
 func belongs(name string, r *bench.Result) bool {
-	if strings.HasPrefix(name, "latency-"+r.Suite+"-") {
+	if strings.HasPrefix(name, "latency-"+r.Suite+"-") || name == "visits-"+r.Suite {
 		return true
 	}
 	return slices.ContainsFunc(r.Series, func(s bench.Series) bool { return s.Figure == name })
