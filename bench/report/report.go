@@ -85,7 +85,7 @@ bin/varve-bench gate bench/results/latest     # every goal; exit 1 if one that t
   a stall tells of it: tails are claimed of these only. In a *closed loop* each begins when the one before has ended: of these medians are
   claimed, and rates; their pictures say so. A 99th percentile is given of 10,000 operations or more in a round.
 - **Peers are real** and their settings are printed below. Both sides flush for the same promise in as many places, and nowhere else: one that
-  is behind may flush several commits at once, as a receiver may that no commit waits for, and so the counts differ. disk_flushes_per_op and
+  is behind may flush several commits at once, as a receiver may that no commit waits for, so the counts need not be equal. disk_flushes_per_op and
   disk_flushes_per_txn count the flush requests that the disk completed, whoever sent them; those of tasks that flush at the same time may be one.
 - A goal is never changed to be reached ([goals.json](../bench/goal/goals.json)). What a run leaves behind: [bench/format.go](../bench/format.go).
   A "+" behind a commit says that files differed from it when the suite began: such results are refused here, as are those of a commit that
