@@ -363,7 +363,7 @@ func leasePins(x *manifest.Index) (pins []Pin) {
 type Collection struct {
 	Cutoff  wal.LSN // history below it is gone
 	Pins    []Pin   // what is kept readable below it
-	Layers  int     // that were made anew, or would be
+	Layers  int     // that were made anew, or would be: a dry run leaves out those of level 0, which are merged first
 	Bytes   int64   // of those layers
 	Dropped int64   // bytes of versions that nobody could read; a dry run does not look: see [Timeline.Explain]
 }

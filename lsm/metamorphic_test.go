@@ -232,15 +232,24 @@ func (h *history) read(t *rapid.T) {
 	h.readOf(t, m, lsn, rapid.SliceOfN(rapid.IntRange(0, historyKeys), 1, 5).Draw(t, "keys"))
 }
 
+// readOf reads keys with floors that are drawn, where merges do not make images.
 func (h *history) readOf(t *rapid.T, m *twin, lsn wal.LSN, keys []int) {
+	floors := make([]wal.LSN, len(keys))
+	for i := range floors {
+		if h.opts.Redo == nil {
+			floors[i] = wal.LSN(rapid.Uint64Range(0, uint64(lsn)).Draw(t, "floor"))
+		}
+	}
+	h.readFrom(t, m, lsn, keys, floors)
+}
+
+func (h *history) readFrom(t *rapid.T, m *twin, lsn wal.LSN, keys []int, floors []wal.LSN) {
 	reads := make([]lsm.Read, len(keys))
 	for i, k := range keys {
-		reads[i] = lsm.Read{Key: key(k), LSN: lsn}
-		if h.opts.Redo == nil {
-			reads[i].Floor = wal.LSN(rapid.Uint64Range(0, uint64(lsn)).Draw(t, "floor"))
-			continue
+		reads[i] = lsm.Read{Key: key(k), LSN: lsn, Floor: floors[i]}
+		if h.opts.Redo != nil {
+			reads[i].Floor, _ = m.floor(reads[i].Key, lsn)
 		}
-		reads[i].Floor, _ = m.floor(reads[i].Key, lsn)
 	}
 	out := make([]lsm.Chain, len(reads))
 	before := m.ownerCutoff(lsn)
@@ -251,6 +260,28 @@ func (h *history) readOf(t *rapid.T, m *twin, lsn wal.LSN, keys []int) {
 	for i, r := range reads {
 		if _, exists := m.floor(r.Key, lsn); exists || h.opts.Redo == nil {
 			h.requireChain(t, m.chain(r.Key, r.LSN, r.Floor), out[i])
+		}
+	}
+}
+
+// sweep reads every key of every timeline at each LSN at which there is a version, and at
+// those beside it.
+func (h *history) sweep(t *rapid.T) {
+	for _, m := range h.timelines {
+		if m.open == nil {
+			h.attach(t, m)
+		}
+	}
+	for _, m := range h.timelines {
+		m.catchUp(t)
+	}
+	keys, floors := make([]int, historyKeys), make([]wal.LSN, historyKeys)
+	for k := range keys {
+		keys[k] = k
+	}
+	for _, m := range h.timelines {
+		for _, lsn := range m.moments() {
+			h.readFrom(t, m, lsn, keys, floors)
 		}
 	}
 }
@@ -419,9 +450,11 @@ func (h *history) anyAttachedAncestorLags(m *twin) bool {
 	return false
 }
 
-// close checks in the end that the bucket holds the layers that are named, and no more.
+// close checks in the end that every answer is right, also when all has been merged, and
+// that the bucket holds the layers that are named, and no more.
 func (h *history) close(t *rapid.T) {
 	ctx := context.Background()
+	h.sweep(t)
 	h.bucket.setFate(nil)
 	named := map[string]bool{}
 	for _, m := range h.timelines {
@@ -431,6 +464,9 @@ func (h *history) close(t *rapid.T) {
 		require.NoError(t, m.open.Compact(ctx))
 		h.detach(t, m)
 		h.attach(t, m)
+	}
+	h.sweep(t)
+	for _, m := range h.timelines {
 		require.NoError(t, m.open.Compact(ctx))
 		require.NoError(t, m.open.Detach(ctx))
 	}

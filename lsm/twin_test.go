@@ -68,6 +68,20 @@ func (m *twin) visible(lsn wal.LSN) (versions []lsm.Version) {
 	return versions
 }
 
+// moments lists the LSNs at which m may answer otherwise than at the next one, and those
+// next to them.
+func (m *twin) moments() (lsns []wal.LSN) {
+	at := []wal.LSN{historyStart, m.at, m.cutoffNow(), m.last}
+	for _, v := range m.visible(m.last) {
+		at = append(at, v.LSN)
+	}
+	for _, lsn := range at {
+		lsns = append(lsns, lsn-1, lsn, lsn+1)
+	}
+	slices.Sort(lsns)
+	return slices.Compact(lsns)
+}
+
 func (m *twin) chain(k lsm.Key, lsn, floor wal.LSN) (c lsm.Chain) {
 	for _, v := range m.visible(lsn) {
 		if v.Key != k || v.LSN <= floor {
