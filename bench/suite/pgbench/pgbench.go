@@ -46,7 +46,7 @@ func Suite() bench.Suite {
 		Name: "pgbench", Letter: "i", Weight: 600,
 		Title: "TPC-B, selects and bulk loads of real PostgreSQLs",
 		About: "Three PostgreSQLs with the same buffers and the same load. varve: commits wait for two of three safekeepers. any2of3: commits wait for two of three pg_receivewal --synchronous; " +
-			"its own fsync is off, as Varve's is, so that both sides flush three times for a commit, none of them locally: disk_flushes_per_txn counts what reached the disk. local: fsync on, no receivers. " +
+			"its own fsync is off, as Varve's is, so that each side flushes in three places, none of them local; a flush may serve several commits, and disk_flushes_per_txn counts what reached the disk. local: fsync on, no receivers. " +
 			"tpcb/c1, tpcb/c16 and select/warm run as fast as their clients get answers, and tell throughput only; tpcb/paced and select/paced have transactions arrive at random moments, at half of what the slowest side can do, and tell latencies. " +
 			"A number of transactions is given, not a time; a checkpoint comes before each arm; every cluster is made anew every three rounds, as a copy of a database that has seen seven transactions a page: " +
 			"in a new one each page is full, so that the first update of a row there goes to another page and to the index, at 200 bytes of log more. " +
